@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package agent holds the words that the packages below it share: which process opened which connection, and in
+// which scope. It imports nothing of ours, does no I/O and starts no goroutine.
+package agent
+
+import (
+	"fmt"
+	"net/netip"
+)
+
+// Process is one thread group as the kernel saw it when it connected or was marked.
+type Process struct {
+	TGID     uint32
+	Start    uint64 // nanoseconds since boot at which the thread group leader started (task_struct.start_boottime)
+	UID      uint32
+	LoginUID uint32 // NoLogin if the process belongs to no login session
+	Comm     string
+	CgroupID uint64 // inode of the cgroup v2 folder
+	NetNS    uint64 // netns cookie (SO_NETNS_COOKIE), not the inode
+}
+
+// NoLogin is the audit login uid of a process outside any login session.
+const NoLogin = ^uint32(0)
+
+// Scope IDs that name no configured scope. Configured scopes count from 0 in the order of the configuration.
+const (
+	ScopeDefault uint32 = 0xFFFF_FFFE // a marked process that no scope names: capture.default_mode
+	ScopePending uint32 = 0xFFFF_FFFD // a cgroup too new to be resolved in the kernel: user space resolves it at accept
+)
+
+// Conn is what the kernel stored about one redirected connection.
+type Conn struct {
+	Orig       netip.AddrPort // where the application wanted to go; IPv4 is never in mapped form
+	Cookie     uint64         // socket cookie of the client's socket
+	Proc       Process
+	Scope      uint32 // index of the scope, or one of the Scope constants
+	Generation uint32 // generation of the program that redirected it
+}
+
+// MarkKind says why a process was marked.
+type MarkKind uint8
+
+const (
+	MarkLangChain  MarkKind = iota + 1 // it opened a LangChain package file
+	MarkDescendant                     // its parent carried the LangChain mark at fork
+)
+
+// Mark tells that a thread group was recognised as a LangChain program.
+type Mark struct {
+	Proc Process
+	Kind MarkKind
+	Path string // the path that gave it away, as the process named it; empty for descendants
+}
+
+// Mode is what a scope does with its connections. The order is one of growing strength.
+type Mode uint8
+
+const (
+	ModeOff Mode = iota
+	ModeDiscover
+	ModeObserve
+	ModeEnforce
+)
+
+var modeNames = [...]string{"off", "discover", "observe", "enforce"}
+
+func (m Mode) String() string {
+	if int(m) < len(modeNames) {
+		return modeNames[m]
+	}
+	return fmt.Sprintf("mode(%d)", uint8(m))
+}
+
+// ParseMode reads the name that a configuration gives.
+func ParseMode(s string) (Mode, error) {
+	for i, n := range modeNames {
+		if s == n {
+			return Mode(i), nil
+		}
+	}
+	return 0, fmt.Errorf("mode %q: want off, discover, observe or enforce", s)
+}
+
+// Scope is one entry of protect[]: a selection of workloads and what to do with them. A nil or empty criterion does
+// not narrow; at least one is set; all that are set must hold.
+type Scope struct {
+	Name   string
+	Match  Match
+	Mode   Mode
+	Closed bool // refuse connections while the agent is dead or hung; always true for enforce
+	Deny   bool // refuse, rather than pass through, when trust in our root is not proven
+}
+
+// Match selects processes. All criteria that are set must hold.
+type Match struct {
+	Cgroup    string            // path below the cgroup v2 root, globs allowed; the whole subtree matches
+	Unit      string            // systemd unit, globs allowed
+	PodLabels map[string]string // exact
+	UID       *uint32
+	Exe       string // absolute path of the executable, globs allowed
+	LangChain bool   // carries the LangChain mark
+}
+
+// Unsupported says that this kernel, or the rights we hold, do not offer a feature.
+type Unsupported struct {
+	Feature   string
+	MinKernel string // lowest kernel version known to offer it, "" if rights are what is missing
+	Err       error
+}
+
+func (e *Unsupported) Error() string {
+	s := e.Feature + " is not supported here"
+	if e.MinKernel != "" {
+		s += " (needs Linux " + e.MinKernel + " or newer)"
+	}
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	return s
+}
+
+func (e *Unsupported) Unwrap() error { return e.Err }

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net/netip"
+
+	"github.com/sallyport-dev/sallyport/agent"
+	"github.com/sallyport-dev/sallyport/pipeline"
+)
+
+// ErrNoRecord is returned by Origins.Take for a connection that no program of ours redirected: it is closed.
+var ErrNoRecord = errors.New("no record of this connection")
+
+// Origins tells what the kernel stored about an accepted connection (agent/kernel).
+type Origins interface {
+	// Take looks the record up and deletes it: one connection, one record.
+	Take(netns uint64, client, local netip.AddrPort) (agent.Conn, error)
+}
+
+// Identifier finds out who is calling (agent/workload).
+type Identifier interface {
+	// Identify checks the start time again after reading, so that a reused pid is an error, never a wrong identity.
+	Identify(context.Context, agent.Process) (pipeline.Workload, pipeline.Principal, error)
+}
+
+// Disposition is what happens to a connection once its destination name is known.
+type Disposition uint8
+
+const (
+	Refuse    Disposition = iota // the zero value fails closed
+	Pass                         // relay bytes unread
+	Terminate                    // open the TLS and inspect
+)
+
+// Route is the router's answer.
+type Route struct {
+	Disposition Disposition
+	Endpoint    pipeline.Endpoint // if Terminate
+	UpstreamCA  []byte            // PEM that replaces the system roots for this endpoint; nil = system roots less ours
+	Plain       bool              // the endpoint speaks HTTP without TLS
+	Scope       string
+	Mode        pipeline.Mode
+	Untrusted   bool   // refused or passed because trust in our root is not proven
+	Reason      string // for people; says the mend where there is one
+}
+
+// Router decides what happens to a connection (agent/enrol).
+type Router interface {
+	// Route is asked once per connection. sni is "" without TLS; tls says whether a ClientHello was seen.
+	Route(c agent.Conn, w *pipeline.Workload, sni string, tls bool) Route
+	// Handshake reports how the TLS handshake with the application ended: nil proves trust for this process, an error
+	// that Distrust recognises disproves it.
+	Handshake(c agent.Conn, err error)
+}
+
+// Certs gives the leaf certificate shown to the application (tlsca/leaf).
+type Certs interface {
+	Leaf(ctx context.Context, host string) (*tls.Certificate, error)
+}
+
+// Credentials applies a named credential to an outgoing request (tlsca/credential). Nil: only callers' own credentials.
+type Credentials interface {
+	Apply(ctx context.Context, name string, m *pipeline.Meta, wire *[]pipeline.Field, body []byte) error
+}
+
+// Handler serves one exchange (pipeline/flow).
+type Handler interface {
+	// Serve returns nil after a complete reply was written. Any error after Respond cuts the client's connection, so that
+	// an incomplete reply is never taken for a complete one; an error before Respond closes it without a reply.
+	Serve(context.Context, *pipeline.Meta, pipeline.Client, pipeline.Upstream) error
+}
+
+// Ledger records connections that carry no exchange: missed, passed, refused. It must not block.
+type Ledger interface {
+	Flow(pipeline.Record)
+}

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package flow
+
+import (
+	"context"
+
+	"github.com/sallyport-dev/sallyport/pipeline"
+	"github.com/sallyport-dev/sallyport/pipeline/llm"
+)
+
+// Decider evaluates policy (pipeline/policy). It is pure and fast; step nil asks about the call itself.
+type Decider interface {
+	Decide(m *pipeline.Meta, c *pipeline.Call, step *pipeline.Step) pipeline.Verdict
+	Version() string
+}
+
+// Holder waits for a human. Without one, a hold is a denial.
+type Holder interface {
+	Wait(context.Context, *pipeline.Meta, *pipeline.Step, pipeline.Verdict) (pipeline.Verdict, error)
+}
+
+// Masker makes a rewriter for one text carrier of one exchange (pipeline/mask). carrier is "text" (all detectors) or
+// "args" (secrets only); other names behave as "text".
+type Masker interface {
+	Stream(carrier string, m *pipeline.Meta) Rewriter
+}
+
+// Rewriter masks one text that arrives in pieces. Any split of the text gives the bytes of the whole text.
+type Rewriter interface {
+	// Write takes the next piece and appends to dst what may be released now.
+	Write(dst, src []byte) ([]byte, error)
+	// Flush ends the text and appends the rest. After it, the rewriter is done.
+	Flush(dst []byte) ([]byte, error)
+	// Held is the number of bytes of the original text, at its end, that are not yet released or replaced.
+	Held() int
+	// Masks lists the spans masked so far, in order; At and Len are offsets into the original text. Owned by the rewriter.
+	Masks() []pipeline.Mask
+}
+
+// Log is the journal. Append returns after the record is written (it survives kill -9 of this process); the channel
+// yields nil once it is on disk, or why it is not. The body is encoded before Append returns.
+type Log interface {
+	Append(pipeline.Record) (pipeline.Position, <-chan error)
+}
+
+// Sessions gives the exchange its session: sets m.Session.
+type Sessions interface {
+	Assign(m *pipeline.Meta, c *pipeline.Call)
+}
+
+// Codecs finds the codec of a request; an error means "not inspected" and says why.
+type Codecs interface {
+	For(*pipeline.Endpoint, *pipeline.Head) (llm.Codec, error)
+}

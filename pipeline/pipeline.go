@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package pipeline holds the words in which a conversation is described: who calls, what they call, what was decided,
+// what was recorded. It imports nothing of ours, does no I/O and starts no goroutine.
+package pipeline
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Mode is what a scope does with an exchange.
+type Mode uint8
+
+const (
+	ModeOff Mode = iota
+	ModeDiscover
+	ModeObserve
+	ModeEnforce
+)
+
+var modeNames = [...]string{"off", "discover", "observe", "enforce"}
+
+func (m Mode) String() string {
+	if int(m) < len(modeNames) {
+		return modeNames[m]
+	}
+	return fmt.Sprintf("mode(%d)", uint8(m))
+}
+
+// MarshalText makes modes readable in records.
+func (m Mode) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
+
+// UnmarshalText is the inverse of MarshalText.
+func (m *Mode) UnmarshalText(b []byte) error {
+	for i, n := range modeNames {
+		if string(b) == n {
+			*m = Mode(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("mode %q: want off, discover, observe or enforce", b)
+}
+
+// Action is what a verdict does. The order is one of growing severity: the most severe of several wins.
+type Action uint8
+
+const (
+	Allow Action = iota
+	Alert
+	Transform // something is removed or masked, the rest goes on
+	Hold
+	Deny
+)
+
+var actionNames = [...]string{"allow", "alert", "transform", "hold", "deny"}
+
+func (a Action) String() string {
+	if int(a) < len(actionNames) {
+		return actionNames[a]
+	}
+	return fmt.Sprintf("action(%d)", uint8(a))
+}
+
+// MarshalText makes actions readable in records.
+func (a Action) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
+
+// UnmarshalText is the inverse of MarshalText.
+func (a *Action) UnmarshalText(b []byte) error {
+	for i, n := range actionNames {
+		if string(b) == n {
+			*a = Action(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("unknown action %q", b)
+}
+
+// Workload is what runs.
+type Workload struct {
+	PID            uint32            `json:"pid"`
+	Start          uint64            `json:"start"` // nanoseconds since boot; with PID it names one thread group
+	Comm           string            `json:"comm,omitempty"`
+	Exe            string            `json:"exe,omitempty"`
+	Cgroup         string            `json:"cgroup,omitempty"` // path below the cgroup v2 root
+	Unit           string            `json:"unit,omitempty"`
+	Container      string            `json:"container,omitempty"`
+	Pod            string            `json:"pod,omitempty"` // pod UID until pod names are known
+	Namespace      string            `json:"namespace,omitempty"`
+	ServiceAccount string            `json:"service_account,omitempty"`
+	UID            uint32            `json:"uid"`
+	LoginUID       uint32            `json:"login_uid"`
+	Labels         map[string]string `json:"labels,omitempty"`
+}
+
+// Principal is who acts. Unknown stays empty, and an empty value matches no binding.
+type Principal struct {
+	SPIFFEID string    `json:"spiffe_id,omitempty"`
+	Source   string    `json:"source,omitempty"` // how the SPIFFE ID came about: "template", later "workload-api"
+	User     string    `json:"user,omitempty"`
+	Groups   []string  `json:"groups,omitempty"`
+	Expires  time.Time `json:"expires,omitzero"`
+}
+
+// Endpoint is one provider host with its wire protocol.
+type Endpoint struct {
+	Name     string `json:"name"`
+	Host     string `json:"host"`
+	Protocol string `json:"protocol"`
+	Port     uint16 `json:"port"`
+}
+
+// Field is one header field; order and case are those of the wire.
+type Field struct{ Name, Value string }
+
+// Head is the head of a request (Method, Target) or of a reply (Status). Credential fields are not among Fields:
+// Credential holds a keyed fingerprint of what was cut out, "" if there was none.
+type Head struct {
+	Method, Target string
+	Status         int
+	Reason         string
+	Fields         []Field
+	Credential     string
+}
+
+// Get returns the first value of a field, comparing names without case; "" if it is absent.
+func (h *Head) Get(name string) string {
+	for i := range h.Fields {
+		if strings.EqualFold(h.Fields[i].Name, name) {
+			return h.Fields[i].Value
+		}
+	}
+	return ""
+}
+
+// Clone copies a head so that its fields can be changed.
+func (h Head) Clone() Head {
+	h.Fields = append([]Field(nil), h.Fields...)
+	return h
+}
+
+// Set replaces the first field of that name, keeping its place and case, removes further ones, and appends if there
+// is none.
+func (h *Head) Set(name, value string) {
+	out, done := h.Fields[:0:0], false
+	for _, f := range h.Fields {
+		if !strings.EqualFold(f.Name, name) {
+			out = append(out, f)
+		} else if !done {
+			out, done = append(out, Field{f.Name, value}), true
+		}
+	}
+	if !done {
+		out = append(out, Field{name, value})
+	}
+	h.Fields = out
+}
+
+// Del removes all fields of that name.
+func (h *Head) Del(name string) {
+	out := h.Fields[:0:0]
+	for _, f := range h.Fields {
+		if !strings.EqualFold(f.Name, name) {
+			out = append(out, f)
+		}
+	}
+	h.Fields = out
+}
+
+// Meta is what is known about an exchange before its body is read.
+type Meta struct {
+	Session, Exchange string
+	Flow              string
+	Scope             string
+	Mode              Mode
+	Workload          Workload
+	Principal         Principal
+	Endpoint          Endpoint
+	Start             time.Time
+}
+
+// The kinds of step that policy can name.
+const (
+	StepPrompt     = "prompt"
+	StepToolOffer  = "toolOffer"
+	StepToolCall   = "toolCall"
+	StepToolResult = "toolResult"
+	StepResponse   = "response"
+)
+
+// Step is one thing inside an exchange that policy can name. Text is the text of a prompt, result or response; Args
+// the complete arguments of a tool call as the model wrote them (usually, but not surely, valid JSON).
+type Step struct {
+	Kind  string          `json:"kind"`
+	Name  string          `json:"name,omitempty"` // tool name
+	ID    string          `json:"id,omitempty"`   // tool call ID
+	Index int             `json:"index"`
+	Args  json.RawMessage `json:"args,omitempty"`
+	Text  string          `json:"text,omitempty"`
+}
+
+// The operations of Call.
+const (
+	OpChat       = "chat"
+	OpEmbeddings = "embeddings"
+)
+
+// Call is what a request asks for, in words that no provider owns.
+type Call struct {
+	Operation string `json:"operation"`
+	Model     string `json:"model"`
+	Stream    bool   `json:"stream"`
+	Steps     []Step `json:"steps,omitempty"`
+}
+
+// Verdict is one decision. Rule and Reason are meant for people and never hold a pattern or a matched value.
+type Verdict struct {
+	Action     Action `json:"action"`
+	Stage      string `json:"stage,omitempty"` // "call" or a step kind
+	Rule       string `json:"rule,omitempty"`  // "role/NAME", "guardrail/NAME", "builtin/NAME"
+	Reason     string `json:"reason,omitempty"`
+	Hold       string `json:"hold,omitempty"`
+	Credential string `json:"credential,omitempty"` // the name of a credential to use upstream, never a key
+}
+
+// Mask is one masked span. At and Len are byte offsets into the original text of its carrier; With is what stands
+// there now. The value itself is never kept: Fingerprint is a keyed hash of it.
+type Mask struct {
+	Carrier     string `json:"carrier"`
+	Type        string `json:"type"`
+	Fingerprint string `json:"fingerprint,omitempty"`
+	At          int    `json:"at"`
+	Len         int    `json:"len"`
+	With        string `json:"with"`
+}
+
+// Position is a place in the journal.
+type Position struct {
+	Segment uint64 `json:"segment"`
+	Offset  uint64 `json:"offset"`
+}

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// The kinds of record in the journal.
+const (
+	KindFlow       = "flow"
+	KindIntent     = "intent"
+	KindEvent      = "event"
+	KindOutcome    = "outcome"
+	KindDecision   = "decision"
+	KindPolicy     = "policy"
+	KindConfig     = "config"
+	KindAdmin      = "admin"
+	KindGap        = "gap"
+	KindCheckpoint = "checkpoint"
+)
+
+// Record is one entry of the journal. Body is one of the types below, by value or pointer; it is encoded as JSON.
+type Record struct {
+	Kind     string
+	Time     time.Time
+	Session  string
+	Exchange string
+	Body     any
+}
+
+// Intent is written, and durable, before the first body byte goes upstream.
+type Intent struct {
+	Flow        string          `json:"flow,omitempty"`
+	Scope       string          `json:"scope"`
+	Mode        Mode            `json:"mode"`
+	Workload    Workload        `json:"workload"`
+	Principal   Principal       `json:"principal"`
+	Endpoint    Endpoint        `json:"endpoint"`
+	Method      string          `json:"method"`
+	Target      string          `json:"target"` // query values are cut out
+	UserAgent   string          `json:"user_agent,omitempty"`
+	Credential  string          `json:"credential,omitempty"` // keyed fingerprint
+	Call        Call            `json:"call"`                 // Steps hold masked text
+	Body        json.RawMessage `json:"body,omitempty"`       // the request, masked; absent if it is not JSON
+	BodyBytes   int64           `json:"body_bytes"`
+	BodySHA256  string          `json:"body_sha256,omitempty"` // of the bytes sent upstream
+	Masks       []Mask          `json:"masks,omitempty"`
+	Policy      string          `json:"policy,omitempty"` // version of the policy that decided
+	Uninspected string          `json:"uninspected,omitempty"`
+}
+
+// Decision is one verdict that changed something, or would have.
+type Decision struct {
+	ID       string  `json:"id"`
+	Verdict  Verdict `json:"verdict"`
+	Mode     Mode    `json:"mode"`
+	Enforced bool    `json:"enforced"`
+	Step     *Step   `json:"step,omitempty"` // with masked text and arguments
+	Policy   string  `json:"policy,omitempty"`
+	UID      uint32  `json:"uid"` // of the calling process: who may ask why
+	Scope    string  `json:"scope,omitempty"`
+	Model    string  `json:"model,omitempty"`
+	Endpoint string  `json:"endpoint,omitempty"`
+	SPIFFEID string  `json:"spiffe_id,omitempty"`
+}
+
+// Event is a piece of the reply, masked, as released to the application.
+type Event struct {
+	Seq   int    `json:"seq"`
+	Bytes int    `json:"bytes"`
+	Data  string `json:"data"`
+}
+
+// Pace is one release: when, in milliseconds after the intent, and how many bytes.
+type Pace struct {
+	At    int64 `json:"at"`
+	Bytes int   `json:"bytes"`
+}
+
+// Usage is what the provider said it counted; nil where it said nothing.
+type Usage struct {
+	InputTokens  *int64 `json:"input_tokens,omitempty"`
+	OutputTokens *int64 `json:"output_tokens,omitempty"`
+	CachedTokens *int64 `json:"cached_tokens,omitempty"`
+}
+
+// Outcome closes an exchange.
+type Outcome struct {
+	Status         int      `json:"status"`
+	Verdict        Verdict  `json:"verdict"` // the most severe one
+	Decision       string   `json:"decision,omitempty"`
+	Enforced       bool     `json:"enforced"`
+	Cut            string   `json:"cut,omitempty"` // why the reply did not end by itself: "client", "upstream", "agent", "error"
+	ResponseID     string   `json:"response_id,omitempty"`
+	ResponseModel  string   `json:"response_model,omitempty"`
+	Finish         []string `json:"finish,omitempty"`
+	Text           string   `json:"text,omitempty"`  // the masked text of the reply
+	Tools          []Step   `json:"tools,omitempty"` // the tool calls of the reply, masked, refused ones included
+	Masks          []Mask   `json:"masks,omitempty"`
+	Usage          Usage    `json:"usage"`
+	BytesReleased  int64    `json:"bytes_released"`
+	DurationMS     int64    `json:"duration_ms"`
+	FirstReleaseMS int64    `json:"first_release_ms,omitempty"`
+	OverheadUS     int64    `json:"overhead_us"` // time spent by us on the path, upstream waiting excluded
+	Pace           []Pace   `json:"pace,omitempty"`
+}
+
+// Flow is a connection that carried no recorded exchange: missed, passed or refused.
+type Flow struct {
+	ID          string    `json:"id"`
+	Disposition string    `json:"disposition"` // "missed", "passed", "refused", "untrusted"
+	Reason      string    `json:"reason,omitempty"`
+	Scope       string    `json:"scope,omitempty"`
+	Mode        Mode      `json:"mode"`
+	Workload    Workload  `json:"workload"`
+	Principal   Principal `json:"principal"`
+	SNI         string    `json:"sni,omitempty"`
+	Dest        string    `json:"dest,omitempty"`
+	BytesUp     int64     `json:"bytes_up,omitempty"`
+	BytesDown   int64     `json:"bytes_down,omitempty"`
+	Count       int64     `json:"count,omitempty"` // for misses, which are aggregated
+}
+
+// Gap says that something may be missing.
+type Gap struct {
+	Reason string `json:"reason"`
+	Bytes  int64  `json:"bytes,omitempty"`
+	Count  int64  `json:"count,omitempty"`
+}
