@@ -121,3 +121,28 @@ func (e *Unsupported) Error() string {
 }
 
 func (e *Unsupported) Unwrap() error { return e.Err }
+
+// ScopeRow is a scope as the kernel programs see it. The programs keep, for each criterion, a mask of the scopes
+// (bit i = row i) that a cgroup, uid or executable satisfies; a row matches when every criterion it needs is
+// satisfied; the lowest matching row wins.
+type ScopeRow struct {
+	Mode       Mode
+	Closed     bool
+	NeedCgroup bool
+	NeedUID    bool
+	NeedExe    bool
+	NeedMark   bool
+}
+
+// MaxScopes is how many rows the kernel programs hold.
+const MaxScopes = 64
+
+// CgroupEvent tells that a cgroup v2 folder came or went. Path is below the cgroup v2 root, with a leading slash.
+type CgroupEvent struct {
+	ID      uint64
+	Path    string
+	Removed bool
+}
+
+// File names an executable by device and inode, as stat reports them.
+type File struct{ Dev, Ino uint64 }
