@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+# Every target works from a clean clone. `make deps` installs what is missing; the others that need something call it.
+
+SHELL      := /bin/bash
+GO         ?= go
+BUILD      := build
+VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS    := -s -w -X main.version=$(VERSION)
+FUZZTIME   ?= 20s
+CLANG      ?= clang-16
+STRIP      ?= llvm-strip-16
+
+.DEFAULT_GOAL := help
+.PHONY: help deps build generate check-generated lint test test-unit test-race test-root test-e2e demo bench fuzz clean
+
+help: ## show this list
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+deps: ## install what build, tests and demo need and is missing (Debian or Ubuntu, root)
+	@test/deps.sh
+
+build: ## build sallyportd and sallyport into build/ (no clang needed)
+	@mkdir -p $(BUILD)
+	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BUILD)/ ./cmd/...
+	@echo "built $(BUILD)/sallyportd and $(BUILD)/sallyport"
+
+generate: ## rebuild the committed kernel objects and generated pages
+	@BPF2GO_CC=$(CLANG) BPF2GO_STRIP=$(STRIP) $(GO) generate ./...
+
+check-generated: ## prove that what is committed is what generate makes
+	@test/check-generated.sh
+
+lint: ## go vet and staticcheck
+	@test -z "$$(gofmt -l agent bpf cmd pipeline test tlsca | tee /dev/stderr)" || { echo "run gofmt -w on the files above"; exit 1; }
+	@$(GO) vet ./... && $(GO) vet -tags root,e2e ./...
+	@$(GO) tool staticcheck -tags root,e2e ./...
+	@echo "lint: clean"
+
+test: ## everything that CI runs: lint, unit, race, fuzz, root and end-to-end tests
+	@test/all.sh
+
+test-unit: ## tests that need no root
+	@$(GO) test ./agent/... ./bpf/... ./cmd/... ./pipeline/... ./tlsca/... ./test/arch/... ./test/fakellm/... ./test/fakes/...
+
+test-race: ## one pass under the race detector
+	@$(GO) test -race -short ./agent/proxy/... ./pipeline/... ./tlsca/...
+
+test-root: ## kernel, namespace and mount tests; fails without root
+	@[ "$$(id -u)" = 0 ] || { echo "test-root needs root: run it with sudo"; exit 1; }
+	@$(GO) test -count=1 -p 1 -tags root ./agent/... ./cmd/... ./pipeline/... ./tlsca/... ./test/kernel/... ./test/trust/...
+
+test-e2e: build ## real LangChain programs and a real Elasticsearch through the kernel hook; fails without root
+	@[ "$$(id -u)" = 0 ] || { echo "test-e2e needs root: run it with sudo"; exit 1; }
+	@test/e2e/python/make-venv.sh
+	@$(GO) test -count=1 -p 1 -timeout 20m -tags root,e2e ./test/e2e/... ./test/es/...
+
+demo: ## one unmodified LangChain program, intercepted, judged, masked, recorded (LIVE=1: the real endpoint)
+	@test/demo/demo.sh
+
+bench: build ## measure the data path beside other proxies; writes build/bench
+	@test/bench/run.sh
+
+fuzz: ## run every fuzz target for FUZZTIME (20s)
+	@FUZZTIME=$(FUZZTIME) test/fuzz.sh
+
+clean: ## remove build/
+	@rm -rf $(BUILD)
