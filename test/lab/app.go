@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lab
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// App is a program as an operator would start it: unmodified, with an environment of its own.
+type App struct {
+	Cgroup string            // child cgroup to run in
+	Hosts  map[string]string // names that its private /etc/hosts maps
+	Mounts map[string]string // file in the program's view → file on the host that stands there
+	Env    []string          // the whole environment
+	Args   []string          // absolute path of the program first
+	Shared bool              // stay in the host's mount namespace (Hosts and Mounts must be empty)
+}
+
+// Run runs the program to its end and returns what it printed. A nonzero exit is an error that carries the output.
+func (l *Lab) Run(ctx context.Context, a App) (stdout, stderr string, err error) {
+	cmd, cleanup, err := l.Command(ctx, a)
+	if err != nil {
+		return "", "", err
+	}
+	defer cleanup()
+	var out, errOut bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errOut
+	if err := l.Start(a.Cgroup, cmd); err != nil {
+		return "", "", err
+	}
+	if err := cmd.Wait(); err != nil {
+		return out.String(), errOut.String(), fmt.Errorf("%s: %w: %s", filepath.Base(a.Args[0]), err, tail(errOut.String()))
+	}
+	return out.String(), errOut.String(), nil
+}
+
+// Command prepares a program without starting it; start it with Start. cleanup removes its private files and is
+// called after it ended.
+func (l *Lab) Command(ctx context.Context, a App) (_ *exec.Cmd, cleanup func(), err error) {
+	var cmd *exec.Cmd
+	dir, err := os.MkdirTemp(l.opts.Dir, "app")
+	if err != nil {
+		return nil, nil, fmt.Errorf("making a folder for the program: %w", err)
+	}
+	cleanup = func() { os.RemoveAll(dir) }
+	if a.Shared {
+		cmd = exec.CommandContext(ctx, a.Args[0], a.Args[1:]...)
+	} else {
+		var hosts strings.Builder
+		hosts.WriteString("127.0.0.1 localhost\n::1 localhost\n")
+		for name, addr := range a.Hosts {
+			fmt.Fprintf(&hosts, "%s %s\n", addr, name)
+		}
+		file := filepath.Join(dir, "hosts")
+		if err := os.WriteFile(file, []byte(hosts.String()), 0o644); err != nil {
+			cleanup()
+			return nil, nil, err
+		}
+		script := []string{"set -e", "mount --bind " + quote(file) + " /etc/hosts"}
+		for at, from := range a.Mounts {
+			script = append(script, "mount --bind "+quote(from)+" "+quote(at))
+		}
+		script = append(script, `exec "$@"`)
+		args := []string{"-m", "--propagation", "private", "/bin/sh", "-c", strings.Join(script, "; "), "sh"}
+		cmd = exec.CommandContext(ctx, "/usr/bin/unshare", append(args, a.Args...)...)
+	}
+	cmd.Env = a.Env
+	if cmd.Env == nil {
+		cmd.Env = []string{}
+	}
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	return cmd, cleanup, nil
+}
+
+func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+func tail(s string) string {
+	s = strings.TrimSpace(s)
+	if i := strings.LastIndexByte(s, '\n'); i >= 0 {
+		s = s[i+1:]
+	}
+	return s
+}

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lab
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Daemon is a running sallyportd of this lab.
+type Daemon struct {
+	lab    *Lab
+	cmd    *exec.Cmd
+	Config string // path of its configuration
+	Socket string // path of its admin socket
+	stderr *lockedBuffer
+	done   chan struct{}
+	err    error
+}
+
+// lockedBuffer keeps the end of what the daemon logs.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// State is the folder in which the lab's daemon keeps its state.
+func (l *Lab) State() string { return filepath.Join(l.opts.Dir, "state") }
+
+// PinDir is where the lab's daemon pins its programs and maps.
+func (l *Lab) PinDir() string { return "/sys/fs/bpf/" + l.opts.Name }
+
+// BaseConfig gives the part of a configuration that says where things live; protect and endpoints are the caller's.
+func (l *Lab) BaseConfig() string {
+	return fmt.Sprintf(`capture: {cgroup: %q, pin_dir: %q, ports: [443, 80]}
+ca: {mode: embedded, dir: %q}
+trust: {host: none, ledger: %q}
+record: {required: true, dir: %q, max_bytes: 1GiB, when_full: stop}
+admin: {socket: %q}
+`, l.Cgroup, l.PinDir(), filepath.Join(l.State(), "ca"), filepath.Join(l.State(), "trust.ledger"),
+		filepath.Join(l.State(), "journal"), filepath.Join(l.opts.Dir, "admin.sock"))
+}
+
+// StartDaemon writes the configuration and starts sallyportd with it; it returns once the daemon says that it is ready.
+func (l *Lab) StartDaemon(ctx context.Context, config string) (*Daemon, error) {
+	if err := os.MkdirAll(l.State(), 0o700); err != nil {
+		return nil, err
+	}
+	d := &Daemon{lab: l, Config: filepath.Join(l.opts.Dir, "config.yaml"), Socket: filepath.Join(l.opts.Dir, "admin.sock"),
+		stderr: &lockedBuffer{}, done: make(chan struct{})}
+	if err := os.WriteFile(d.Config, []byte(config), 0o600); err != nil {
+		return nil, err
+	}
+	d.cmd = exec.Command(filepath.Join(l.opts.Bin, "sallyportd"), "--config", d.Config)
+	d.cmd.Env = []string{}
+	d.cmd.Stderr, d.cmd.Stdout = d.stderr, d.stderr
+	if err := l.Start("", d.cmd); err != nil {
+		return nil, err
+	}
+	go func() { d.err = d.cmd.Wait(); close(d.done) }()
+	l.undo = append(l.undo, func() error {
+		err := d.Kill()
+		out, uerr := exec.Command(filepath.Join(l.opts.Bin, "sallyportd"), "uninstall", "--pin-dir", l.PinDir(),
+			"--ledger", filepath.Join(l.State(), "trust.ledger")).CombinedOutput()
+		if uerr != nil {
+			uerr = fmt.Errorf("uninstalling: %w: %s", uerr, out)
+		}
+		return errors.Join(err, uerr)
+	})
+	for {
+		var st struct{ Ready bool }
+		if out, err := d.CLI(ctx, "status", "-o", "json"); err == nil && json.Unmarshal([]byte(out), &st) == nil && st.Ready {
+			return d, nil
+		}
+		select {
+		case <-d.done:
+			return nil, fmt.Errorf("sallyportd ended before it was ready: %v: %s", d.err, strings.TrimSpace(d.stderr.String()))
+		case <-ctx.Done():
+			return nil, fmt.Errorf("waiting for sallyportd: %w: %s", ctx.Err(), strings.TrimSpace(d.stderr.String()))
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// CLI runs the sallyport command against this daemon and returns its standard output.
+func (d *Daemon) CLI(ctx context.Context, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, filepath.Join(d.lab.opts.Bin, "sallyport"), args...)
+	cmd.Env = []string{"SALLYPORT_SOCKET=" + d.Socket, "NO_COLOR=1"}
+	var out, errOut bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errOut
+	if err := cmd.Run(); err != nil {
+		return out.String(), fmt.Errorf("sallyport %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(errOut.String()))
+	}
+	return out.String(), nil
+}
+
+// PID is the process id of the daemon.
+func (d *Daemon) PID() int { return d.cmd.Process.Pid }
+
+// Log is what the daemon has written to its standard error so far.
+func (d *Daemon) Log() string { return d.stderr.String() }
+
+// Stop ends the daemon as systemd would and waits for it.
+func (d *Daemon) Stop(ctx context.Context) error {
+	if err := d.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	select {
+	case <-d.done:
+		if d.err != nil {
+			return fmt.Errorf("sallyportd: %w: %s", d.err, strings.TrimSpace(d.stderr.String()))
+		}
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for sallyportd to stop: %w", ctx.Err())
+	}
+}
+
+// Kill ends the daemon by SIGKILL and waits for it. Killing one that has ended is fine.
+func (d *Daemon) Kill() error {
+	if err := d.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	<-d.done
+	return nil
+}
