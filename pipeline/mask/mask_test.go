@@ -19,16 +19,17 @@ import (
 // Made-up keys, put together here so that no scanner takes this file for a leak.
 var (
 	keyOpenAI    = "sk-" + "proj-" + "A1b2C3d4E5f6G7h8I9j0K1l2M3n4-O5p6_Q7r8"
-	keyOpenAIOld = "sk-" + "u9yy93xogkw2shzot53c" + "T3Blbk" + "FJ09c77doo9s2alnk7i16v"
+	keyOpenAIOld = "sk-" + "Qm3x8Vt1Lr6Yb0Kd5Wn2" + "T3Blbk" + "FJs7Hc4Zp9Gf1Je6Xa3Uo8"
 	keyAnthropic = "sk-" + "ant-" + "api03-" + strings.Repeat("Ab3_", 22) + "xyAA"
 	keyAWS       = "AKIA" + "Q7ZB4XK2M5N6P3RS"
 	keyGitHub    = "ghp" + "_" + "77KXNrvr4bHIuu3VaOfRdKidhYLXlJ0hNSAV"
 	keySlack     = "xoxb" + "-" + "369665251695-7706489169905-eGhpgic9A4UIq5YwULF7dNzt"
+	hookSlack    = "https://hooks.slack.com/" + "services/" + "T0A1B2C3D4E/B0F1G2H3I4J/k5L6m7N8o9P0q1R2s3T4u5V6"
 	keyStripe    = "sk" + "_live_" + "PmUBoM4bMv6z4i0Fa8JD5jDl"
 	keyGoogle    = "AIza" + "kuYMe9170d6lp9Js-YdvUx10QunJyuvzX7y"
 	keyGitLab    = "glpat" + "-" + "x1Y2z3A4b5C6d7E8f9G0"
 	keySendGrid  = "SG" + "." + "a1B2c3D4e5F6g7H8i9J0kL" + "." + "mN1oP2qR3sT4uV5wX6yZ7aB8cD9eF0gH1iJ2kL3mN4o"
-	keyTwilio    = "SK" + "8b5f1db679ded3812a54552524b2d0b8"
+	keyTwilio    = "SK" + "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 )
 
 var testEngine = New(Options{Key: []byte("test key")})
@@ -52,7 +53,7 @@ func TestMask(t *testing.T) {
 		{"github", `"` + keyGitHub + `"`, `"[GITHUB_TOKEN]"`},
 		{"github in a url", "https://x:" + keyGitHub + "@github.com/a/b", "https://x:[GITHUB_TOKEN]@github.com/a/b"},
 		{"slack", keySlack, "[SLACK_TOKEN]"},
-		{"slack hook", "see https://hooks.slack.com/services/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 now", "see [SLACK_TOKEN] now"},
+		{"slack hook", "see " + hookSlack + " now", "see [SLACK_TOKEN] now"},
 		{"stripe", keyStripe + ",", "[STRIPE_KEY],"},
 		{"google", keyGoogle + " ", "[GCP_API_KEY] "},
 		{"gitlab", keyGitLab + ".", "[VENDOR_TOKEN]."},
