@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/sallyport-dev/sallyport/agent/adminapi"
+	"github.com/sallyport-dev/sallyport/pipeline"
+)
+
+// ErrNotFound is what a Sessions returns for an ID that it does not know.
+var ErrNotFound = errors.New("not found")
+
+// StatusSource tells how the daemon is doing.
+type StatusSource interface {
+	Status(context.Context) (adminapi.Status, error)
+}
+
+// Doctor examines the host.
+type Doctor interface {
+	Doctor(context.Context) (adminapi.Doctor, error)
+}
+
+// Sessions reads what was recorded.
+type Sessions interface {
+	// Sessions lists newest first; without q.Exchanges the contents stay out. q.Limit is set.
+	Sessions(ctx context.Context, q adminapi.Query) ([]adminapi.Session, error)
+	// Session reads one with its exchanges, or ErrNotFound.
+	Session(ctx context.Context, id string) (adminapi.Session, error)
+	// Decision finds a decision by its ID, or the decisive one of an exchange by the exchange's, or ErrNotFound.
+	Decision(ctx context.Context, id string) (adminapi.Decision, error)
+}
+
+// Trust changes trust stores.
+type Trust interface {
+	Trust(context.Context) (adminapi.Trust, error)
+	TrustRemove(context.Context, adminapi.TrustRemoveRequest) (adminapi.TrustRemoved, error)
+	// TrustApply works on the peer's process. What the peer can choose (its environment, its files) is not to be trusted
+	// more than its uid.
+	TrustApply(ctx context.Context, p Peer) (adminapi.TrustApplied, error)
+}
+
+// Explainer evaluates the policy in force.
+type Explainer interface {
+	Explain(context.Context, adminapi.ExplainRequest) (adminapi.Explanation, error)
+}
+
+// Recorder writes to the journal. It returns once the record is durable.
+type Recorder interface {
+	Record(context.Context, pipeline.Record) error
+}
+
+// Scopes says which processes are governed.
+type Scopes interface {
+	// Scoped says whether a process is in a scope or carries a mark, itself or by descent. On an error the process counts
+	// as scoped.
+	Scoped(pid uint32) (bool, error)
+}
+
+// Options configures a Server. A part that is nil answers "not available"; nil Scopes means that no process is scoped.
+type Options struct {
+	Socket   string   // absolute path; its folder is made if it is missing
+	Admins   []uint32 // uids besides root that may do everything
+	Status   StatusSource
+	Doctor   Doctor
+	Sessions Sessions
+	Trust    Trust
+	Policy   Explainer
+	Recorder Recorder
+	Scopes   Scopes
+	Log      *slog.Logger // nil = none
+}
+
+// Server is the admin API on its socket.
+type Server struct {
+	opts Options
+	home home
+	ln   *peerListener
+	http *http.Server
+	log  *slog.Logger
+}
+
+// The timeouts of one request. A listing of long sessions takes seconds; a client that does not read is cut.
+const (
+	readTimeout   = 10 * time.Second
+	handleTimeout = 60 * time.Second
+	writeTimeout  = 90 * time.Second
+	idleTimeout   = 60 * time.Second
+	maxHeader     = 16 << 10
+	maxBody       = 1 << 20
+)
+
+// New opens the socket. From then on clients can connect; they are answered once Serve runs.
+func New(o Options) (*Server, error) {
+	if !filepath.IsAbs(o.Socket) {
+		return nil, fmt.Errorf("admin.socket %q: want an absolute path", o.Socket)
+	}
+	s := &Server{opts: o, log: o.Log}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	var err error
+	if s.home, err = readHome(); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Dir(o.Socket), 0o755); err != nil {
+		return nil, fmt.Errorf("making the folder of admin.socket: %w", err)
+	}
+	if s.ln, err = listen(o.Socket, 0o666); err != nil {
+		return nil, err
+	}
+	s.http = &http.Server{
+		Handler:           s.handler(),
+		ConnContext:       withPeer,
+		ReadHeaderTimeout: readTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          log.New(errorLog{s.log}, "", 0),
+	}
+	return s, nil
+}
+
+// Serve answers until Shutdown, then returns nil; any other end is an error.
+func (s *Server) Serve() error {
+	if err := s.http.Serve(s.ln); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serving the admin socket: %w", err)
+	}
+	return nil
+}
+
+// Shutdown stops accepting, removes the socket, waits for running requests until ctx ends, then cuts them. It works
+// also if Serve was never called.
+func (s *Server) Shutdown(ctx context.Context) error {
+	err := s.http.Shutdown(ctx)
+	if err != nil {
+		err = errors.Join(fmt.Errorf("waiting for admin requests: %w", err), s.http.Close())
+	}
+	s.ln.Close() // closed already if Serve ran: then its error says only that
+	return err
+}
+
+// errorLog hands what net/http has to say to our log.
+type errorLog struct{ log *slog.Logger }
+
+func (e errorLog) Write(b []byte) (int, error) {
+	e.log.Warn("admin server", "error", string(b))
+	return len(b), nil
+}
+
+// access is what a request needs.
+type access uint8
+
+const (
+	operator access = iota // root or an admin, on the host, outside scopes
+	anyone                 // any peer; what it sees is limited to its own uid
+	self                   // any peer on the host with a mount namespace of its own, for its own process
+)
+
+// caller is a peer that was let in.
+type caller struct {
+	Peer
+	operator bool
+}
+
+// refusal is an answer that is no success.
+type refusal struct {
+	status  int
+	code    string
+	message string
+}
+
+func (e *refusal) Error() string { return e.message }
+
+func forbid(format string, a ...any) error {
+	return &refusal{http.StatusForbidden, adminapi.CodeForbidden, fmt.Sprintf(format, a...)}
+}
+
+// admit decides whether a peer may do something that needs the given access. It fails closed: what cannot be found out
+// about a peer counts against it.
+func (s *Server) admit(p *peerConn, need access) (caller, error) {
+	c := caller{Peer: Peer{PID: uint32(max(p.cred.Pid, 0)), UID: p.cred.Uid}}
+	why := s.operator(p, &c)
+	c.operator = why == nil
+	switch {
+	case need == anyone:
+		// A peer that we cannot see (another pid namespace) still has a uid that the kernel vouches for.
+		if c.PID != 0 && p.alive() != nil {
+			return c, forbid("%v", errPeerGone)
+		}
+		return c, nil
+	case need == self:
+		return c, s.ownMounts(p, &c)
+	default:
+		return c, why
+	}
+}
+
+// operator says why a peer is no operator; nil if it is one. Who it is is read first and its liveness checked last, so
+// that all was read about one and the same process.
+func (s *Server) operator(p *peerConn, c *caller) error {
+	if c.PID == 0 {
+		return forbid("refused: the caller's process is not visible from the host: run it on the host")
+	}
+	c.Comm = readComm(c.PID)
+	foreign, err := s.home.foreign(c.PID)
+	if err != nil {
+		return forbid("refused: %v", err)
+	}
+	scoped, err := s.scoped(c.PID)
+	if err != nil {
+		return forbid("refused: %v", err)
+	}
+	if err := p.alive(); err != nil {
+		return forbid("refused: %v", err)
+	}
+	switch {
+	case c.UID != 0 && !slices.Contains(s.opts.Admins, c.UID):
+		return forbid("uid %d may not do this: run it as root, or add the uid to admin.uids", c.UID)
+	case len(foreign) > 0:
+		return forbid("refused from inside another %s namespace: run it on the host", foreign[0])
+	case scoped:
+		return forbid("refused from inside a process tree that a scope governs: run it from another shell")
+	}
+	return nil
+}
+
+func (s *Server) ownMounts(p *peerConn, c *caller) error {
+	if c.PID == 0 {
+		return forbid("refused: the caller's process is not visible from the host: run it on the host")
+	}
+	foreign, err := s.home.foreign(c.PID)
+	if err != nil {
+		return forbid("refused: %v", err)
+	}
+	if err := p.alive(); err != nil {
+		return forbid("refused: %v", err)
+	}
+	switch own := slices.Contains(foreign, "mnt"); {
+	case !own:
+		return forbid("refused: the process shares the host's mounts: start it with sallyport run")
+	case len(foreign) > 1:
+		return forbid("refused from inside another %s namespace: run it on the host", foreign[1])
+	}
+	return nil
+}
+
+func (s *Server) scoped(pid uint32) (bool, error) {
+	if s.opts.Scopes == nil {
+		return false, nil
+	}
+	return s.opts.Scopes.Scoped(pid)
+}

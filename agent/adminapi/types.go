@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package adminapi
+
+import (
+	"time"
+
+	"github.com/sallyport-dev/sallyport/pipeline"
+)
+
+// DefaultSocket is where the daemon listens unless its configuration says otherwise.
+const DefaultSocket = "/run/sallyport/admin.sock"
+
+// Status is how the daemon is doing.
+type Status struct {
+	Ready    bool     `json:"ready"`
+	Version  string   `json:"version"`
+	Kernel   Kernel   `json:"kernel"`
+	Scopes   []Scope  `json:"scopes"`
+	Flows    Flows    `json:"flows"`
+	Coverage Coverage `json:"coverage"`
+	Journal  Journal  `json:"journal"`
+	Elastic  Elastic  `json:"elastic"`
+	Warnings []string `json:"warnings,omitempty"` // what an operator should know at once, one line each
+}
+
+// Kernel says which programs are attached.
+type Kernel struct {
+	Attached []string          `json:"attached"`
+	Errors   map[string]uint64 `json:"errors,omitempty"` // refusals and overflows counted by the programs, by name
+}
+
+// Scope is one entry of protect[] in effect.
+type Scope struct {
+	Name      string `json:"name"`
+	Mode      string `json:"mode"`
+	Fail      string `json:"fail"`      // "closed" or "open"
+	Untrusted string `json:"untrusted"` // "deny" or "passthrough"
+}
+
+// Flows counts connections since the daemon started.
+type Flows struct {
+	Seen    uint64 `json:"seen"`
+	Proxied uint64 `json:"proxied"`
+	Passed  uint64 `json:"passed"`
+	Denied  uint64 `json:"denied"`
+	Missed  uint64 `json:"missed"`
+}
+
+// Coverage reconciles the connections that the kernel counted with those that the record explains.
+type Coverage struct {
+	Explained   uint64 `json:"explained"`
+	Unexplained uint64 `json:"unexplained"`
+	Bypassed    uint64 `json:"bypassed"`
+}
+
+// Journal is the state of the local log. Head is the chain's latest hash in hex.
+type Journal struct {
+	Head  string `json:"head"`
+	Bytes int64  `json:"bytes"`
+}
+
+// Elastic is the state of shipping. Lag counts records that are in the journal and not yet acknowledged.
+type Elastic struct {
+	Lag   int64  `json:"lag"`
+	State string `json:"state"` // "off", "ok", "retrying", "stopped"; for people, more may come
+}
+
+// Check is one line of the doctor's report.
+type Check struct {
+	Name   string `json:"name"`
+	State  string `json:"state"` // CheckOK, CheckWarn or CheckFail
+	Detail string `json:"detail,omitempty"`
+	Mend   string `json:"mend,omitempty"` // what to do about it
+}
+
+// The states of a Check.
+const (
+	CheckOK   = "ok"
+	CheckWarn = "warn"
+	CheckFail = "fail"
+)
+
+// Doctor is the whole report.
+type Doctor struct {
+	Checks []Check `json:"checks"`
+}
+
+// Session is the exchanges of one conversation of one workload, oldest first.
+type Session struct {
+	ID        string     `json:"session_id"`
+	Started   time.Time  `json:"started"`
+	Last      time.Time  `json:"last"`
+	Principal Principal  `json:"principal"`
+	Workload  Workload   `json:"workload"`
+	Models    []string   `json:"models"`
+	Count     int        `json:"count"`  // exchanges
+	Denied    int        `json:"denied"` // exchanges in which something was, or in observe would have been, denied
+	Masked    int        `json:"masked"` // masked spans
+	Exchanges []Exchange `json:"exchanges,omitempty"`
+}
+
+// Principal is who acted; unknown fields are empty, never missing.
+type Principal struct {
+	SPIFFEID string `json:"spiffe_id"`
+	User     string `json:"user"`
+}
+
+// Workload is what ran.
+type Workload struct {
+	PID       uint32 `json:"pid"`
+	Cgroup    string `json:"cgroup"`
+	Unit      string `json:"unit"`
+	Container string `json:"container"`
+	Pod       string `json:"pod"`
+	UID       uint32 `json:"uid"`
+	Comm      string `json:"comm,omitempty"`
+	Exe       string `json:"exe,omitempty"`
+}
+
+// Exchange is one request and its response as recorded: contents are masked.
+type Exchange struct {
+	SessionID  string          `json:"session_id"`
+	ExchangeID string          `json:"exchange_id"`
+	Time       time.Time       `json:"time"`
+	Scope      string          `json:"scope"`
+	Principal  Principal       `json:"principal"`
+	Workload   Workload        `json:"workload"`
+	Endpoint   string          `json:"endpoint"`
+	Protocol   string          `json:"protocol"`
+	Operation  string          `json:"operation"`
+	Model      string          `json:"model"`
+	Stream     bool            `json:"stream"`
+	Request    Request         `json:"request"`
+	Response   Response        `json:"response"`
+	Tools      []Tool          `json:"tools"` // the tool calls of the reply, refused ones included
+	Steps      []pipeline.Step `json:"steps"` // what the request held that policy can name
+	Verdict    Verdict         `json:"verdict"`
+	Decisions  []Decision      `json:"decisions,omitempty"`
+	Masked     []pipeline.Mask `json:"masked"`
+	Usage      pipeline.Usage  `json:"usage"`
+	DurationMS int64           `json:"duration_ms"`
+	OverheadUS int64           `json:"overhead_us"`
+	FirstMS    int64           `json:"first_release_ms,omitempty"`
+	Open       bool            `json:"open,omitempty"` // no outcome yet: running, or the daemon died
+}
+
+// Request is what the application asked.
+type Request struct {
+	Method string `json:"method"`
+	Target string `json:"target"`
+	Bytes  int64  `json:"bytes"`
+	SHA256 string `json:"sha256,omitempty"`
+	Body   any    `json:"body,omitempty"` // the masked body, if it was JSON
+}
+
+// Response is what came back.
+type Response struct {
+	Status int      `json:"status"`
+	ID     string   `json:"id,omitempty"`
+	Model  string   `json:"model,omitempty"`
+	Finish []string `json:"finish,omitempty"`
+	Text   string   `json:"text,omitempty"` // the masked text
+	Bytes  int64    `json:"bytes"`
+	Cut    string   `json:"cut,omitempty"` // why it did not end by itself
+}
+
+// Tool is one tool call of a reply and what was decided on it.
+type Tool struct {
+	Name    string `json:"name"`
+	ID      string `json:"id,omitempty"`
+	Args    any    `json:"args,omitempty"` // the masked arguments: JSON if they are, else a string
+	Action  string `json:"action"`
+	Rule    string `json:"rule,omitempty"`
+	Reason  string `json:"reason,omitempty"`
+	Decided string `json:"decision,omitempty"` // decision ID, for `sallyport why`
+}
+
+// Verdict is the most severe verdict of an exchange.
+type Verdict struct {
+	Action   string `json:"action"`
+	Stage    string `json:"stage"`
+	Rule     string `json:"rule"`
+	Reason   string `json:"reason"`
+	Mode     string `json:"mode"`
+	Enforced bool   `json:"enforced"`
+	Decision string `json:"decision,omitempty"`
+}
+
+// Decision is one recorded decision: what `sallyport why` explains.
+type Decision struct {
+	ID       string    `json:"id"`
+	Time     time.Time `json:"time"`
+	Session  string    `json:"session_id,omitempty"`
+	Exchange string    `json:"exchange_id,omitempty"`
+	Action   string    `json:"action"`
+	Stage    string    `json:"stage"`
+	Rule     string    `json:"rule"`
+	Reason   string    `json:"reason"`
+	Mode     string    `json:"mode"`
+	Enforced bool      `json:"enforced"`
+	Scope    string    `json:"scope,omitempty"`
+	Endpoint string    `json:"endpoint,omitempty"`
+	Model    string    `json:"model,omitempty"`
+	Tool     string    `json:"tool,omitempty"`
+	SPIFFEID string    `json:"spiffe_id,omitempty"`
+	UID      uint32    `json:"uid"`
+	Policy   string    `json:"policy,omitempty"` // version of the policy that decided
+	HelpURL  string    `json:"help_url,omitempty"`
+}
+
+// Trust says which trust stores were changed and for whom.
+type Trust struct {
+	Roots   []Root       `json:"roots"`
+	Entries []TrustEntry `json:"entries"`
+}
+
+// Root is one root certificate of ours.
+type Root struct {
+	Subject  string    `json:"subject"`
+	SHA256   string    `json:"sha256"` // of the certificate, hex
+	NotAfter time.Time `json:"not_after"`
+}
+
+// TrustEntry is one change of one store.
+type TrustEntry struct {
+	Kind  string    `json:"kind"` // "mount"
+	Store string    `json:"store"`
+	Path  string    `json:"path"` // as the process sees it
+	PID   uint32    `json:"pid,omitempty"`
+	Comm  string    `json:"comm,omitempty"`
+	State string    `json:"state"` // "applied", "removed", "gone", "failed: WHY"
+	Time  time.Time `json:"time,omitzero"`
+}
+
+// TrustRemoveRequest asks to undo all changes, or to say what would be undone.
+type TrustRemoveRequest struct {
+	DryRun bool `json:"dry_run,omitempty"`
+}
+
+// TrustRemoved says what was, or would be, undone. An entry whose State begins with "failed" is still in place.
+type TrustRemoved struct {
+	DryRun  bool         `json:"dry_run,omitempty"`
+	Entries []TrustEntry `json:"entries"`
+}
+
+// TrustApplyRequest has no fields yet: the process is the one at the other end of the socket.
+type TrustApplyRequest struct{}
+
+// TrustApplied says what was done for the calling process.
+type TrustApplied struct {
+	Entries   []TrustEntry `json:"entries"`
+	RootsFile string       `json:"roots_file"` // PEM with our roots, for programs that read no store (NODE_EXTRA_CA_CERTS)
+}
+
+// ExplainRequest describes a call as policy sees it. Step nil asks about the call itself.
+type ExplainRequest struct {
+	Mode      pipeline.Mode      `json:"mode"`
+	Workload  pipeline.Workload  `json:"workload"`
+	Principal pipeline.Principal `json:"principal"`
+	Endpoint  pipeline.Endpoint  `json:"endpoint"`
+	Call      pipeline.Call      `json:"call"`
+	Step      *pipeline.Step     `json:"step,omitempty"`
+}
+
+// Explanation is the verdict and how it came about, a line for each rule that was looked at.
+type Explanation struct {
+	Verdict pipeline.Verdict `json:"verdict"`
+	Policy  string           `json:"policy"`
+	Trace   []string         `json:"trace"`
+}
+
+// Action is the body of an admin record: who did what through the admin API.
+type Action struct {
+	Action string `json:"action"` // "session.read", "sessions.read", "trust.remove", "trust.apply"
+	Target string `json:"target,omitempty"`
+	UID    uint32 `json:"uid"`
+	PID    uint32 `json:"pid"`
+	Comm   string `json:"comm,omitempty"`
+}
+
+// Error is the body of every reply that is not 200. Message is one line for people and says what to do.
+type Error struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+// The codes of Error.
+const (
+	CodeBadRequest  = "bad_request"
+	CodeForbidden   = "forbidden"
+	CodeNotFound    = "not_found"
+	CodeMethod      = "method_not_allowed"
+	CodeTooLarge    = "too_large"
+	CodeMediaType   = "unsupported_media_type"
+	CodeUnavailable = "unavailable"
+	CodeInternal    = "internal"
+)
