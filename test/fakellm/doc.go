@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package fakellm stands in for api.openai.com: HTTPS with a CA of its own, chat completions (plain, streamed, with
+// tools), embeddings and models, in the shapes, header order and header case of the real thing. What it answers
+// depends on the request and nothing else, so that two runs can be compared byte for byte (with a fixed Options.Clock).
+// Every request is written to a log before it is answered: the log proves what was forwarded and what was not.
+//
+// The text of the last user message steers the answer; words are matched without case:
+//
+//	say: TEXT              answer with TEXT
+//	leak a key             answer with a made-up vendor key and an e-mail address
+//	use tool NAME          call the tool if it was offered; "with {...}" behind the name gives the arguments.
+//	                       Several: one after the other, each after the result of the one before
+//	force tool NAME        call it though it was not offered
+//	two tools              two calls in one reply: the two that are named, or the first two offered
+//	long N                 an answer of N words
+//	unicode                an answer with letters, emoji and escapes of many kinds
+//	slow | pace 50ms       time between two deltas
+//	gzip                   compress the answer
+//	status N               an error with this status
+//	hang                   take the request and never answer
+//	reset | cut            end the connection in the middle of the answer, with RST or properly
+//
+// A conversation that ends in tool results is answered with text that quotes them, or with the next tool. Models whose
+// names begin with neither gpt-, o nor text-embedding- do not exist.
+package fakellm
