@@ -14,8 +14,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/sallyport-dev/sallyport/agent/adminapi"
 )
 
 func TestPeerCredentials(t *testing.T) {
@@ -215,36 +213,4 @@ func TestShutdown(t *testing.T) {
 			t.Error("the request was answered")
 		}
 	})
-}
-
-func TestClientErrors(t *testing.T) {
-	dir := t.TempDir()
-	file, stale := filepath.Join(dir, "file"), filepath.Join(dir, "stale")
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: stale, Net: "unix"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ln.SetUnlinkOnClose(false)
-	ln.Close()
-	for _, c := range []struct {
-		name, socket string
-		is           error
-		want         string
-	}{
-		{"missing", filepath.Join(dir, "none"), adminapi.ErrNotRunning, "start sallyportd"},
-		{"stale", stale, adminapi.ErrNotRunning, "start sallyportd"},
-		{"no socket", file, adminapi.ErrNotRunning, "start sallyportd"}, // Linux says ECONNREFUSED here too
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			client := adminapi.NewClient(c.socket)
-			defer client.Close()
-			_, err := client.Status(t.Context())
-			if !errors.Is(err, c.is) || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
-				t.Errorf("got %v", err)
-			}
-		})
-	}
 }

@@ -3,6 +3,7 @@
 package adminapi
 
 import (
+	"encoding/json"
 	"time"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
@@ -120,29 +121,30 @@ type Workload struct {
 
 // Exchange is one request and its response as recorded: contents are masked.
 type Exchange struct {
-	SessionID  string          `json:"session_id"`
-	ExchangeID string          `json:"exchange_id"`
-	Time       time.Time       `json:"time"`
-	Scope      string          `json:"scope"`
-	Principal  Principal       `json:"principal"`
-	Workload   Workload        `json:"workload"`
-	Endpoint   string          `json:"endpoint"`
-	Protocol   string          `json:"protocol"`
-	Operation  string          `json:"operation"`
-	Model      string          `json:"model"`
-	Stream     bool            `json:"stream"`
-	Request    Request         `json:"request"`
-	Response   Response        `json:"response"`
-	Tools      []Tool          `json:"tools"` // the tool calls of the reply, refused ones included
-	Steps      []pipeline.Step `json:"steps"` // what the request held that policy can name
-	Verdict    Verdict         `json:"verdict"`
-	Decisions  []Decision      `json:"decisions,omitempty"`
-	Masked     []pipeline.Mask `json:"masked"`
-	Usage      pipeline.Usage  `json:"usage"`
-	DurationMS int64           `json:"duration_ms"`
-	OverheadUS int64           `json:"overhead_us"`
-	FirstMS    int64           `json:"first_release_ms,omitempty"`
-	Open       bool            `json:"open,omitempty"` // no outcome yet: running, or the daemon died
+	SessionID   string          `json:"session_id"`
+	ExchangeID  string          `json:"exchange_id"`
+	Time        time.Time       `json:"time"`
+	Scope       string          `json:"scope"`
+	Principal   Principal       `json:"principal"`
+	Workload    Workload        `json:"workload"`
+	Endpoint    string          `json:"endpoint"`
+	Protocol    string          `json:"protocol"`
+	Operation   string          `json:"operation"`
+	Model       string          `json:"model"`
+	Stream      bool            `json:"stream"`
+	Request     Request         `json:"request"`
+	Response    Response        `json:"response"`
+	Tools       []Tool          `json:"tools"` // the tool calls of the reply, refused ones included
+	Steps       []pipeline.Step `json:"steps"` // what the request held that policy can name
+	Verdict     Verdict         `json:"verdict"`
+	Decisions   []Decision      `json:"decisions,omitempty"`
+	Masked      []pipeline.Mask `json:"masked"`
+	Usage       pipeline.Usage  `json:"usage"`
+	DurationMS  int64           `json:"duration_ms"`
+	OverheadUS  int64           `json:"overhead_us"`
+	FirstMS     int64           `json:"first_release_ms,omitempty"`
+	Open        bool            `json:"open,omitempty"`        // no outcome yet: running, or the daemon died
+	Uninspected string          `json:"uninspected,omitempty"` // why the contents are not known
 }
 
 // Request is what the application asked.
@@ -167,13 +169,13 @@ type Response struct {
 
 // Tool is one tool call of a reply and what was decided on it.
 type Tool struct {
-	Name    string `json:"name"`
-	ID      string `json:"id,omitempty"`
-	Args    any    `json:"args,omitempty"` // the masked arguments: JSON if they are, else a string
-	Action  string `json:"action"`
-	Rule    string `json:"rule,omitempty"`
-	Reason  string `json:"reason,omitempty"`
-	Decided string `json:"decision,omitempty"` // decision ID, for `sallyport why`
+	Name    string          `json:"name"`
+	ID      string          `json:"id,omitempty"`
+	Args    json.RawMessage `json:"args,omitempty"` // the masked arguments: JSON if they are, else a string
+	Action  string          `json:"action"`
+	Rule    string          `json:"rule,omitempty"`
+	Reason  string          `json:"reason,omitempty"`
+	Decided string          `json:"decision,omitempty"` // decision ID, for `sallyport why`
 }
 
 // Verdict is the most severe verdict of an exchange.

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package adminapi
+
+import (
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/sallyport-dev/sallyport/pipeline"
+)
+
+// Parts are the records of one exchange as the journal has them.
+type Parts struct {
+	Session   string
+	Exchange  string
+	Time      time.Time        // of the intent
+	Intent    *pipeline.Intent // never nil
+	Decisions []Timed[pipeline.Decision]
+	Outcome   *pipeline.Outcome // nil while it runs, or if the daemon died
+}
+
+// Timed is the body of a record with the record's time.
+type Timed[T any] struct {
+	Time time.Time
+	Body T
+}
+
+// NewExchange puts the records of an exchange into the shape that people and programs read.
+func NewExchange(p Parts) Exchange {
+	in := p.Intent
+	x := Exchange{
+		SessionID: p.Session, ExchangeID: p.Exchange, Time: p.Time, Scope: in.Scope,
+		Principal: newPrincipal(in.Principal), Workload: newWorkload(in.Workload),
+		Endpoint: in.Endpoint.Name, Protocol: in.Endpoint.Protocol,
+		Operation: in.Call.Operation, Model: in.Call.Model, Stream: in.Call.Stream,
+		Request: Request{Method: in.Method, Target: in.Target, Bytes: in.BodyBytes, SHA256: in.BodySHA256, Body: valid(in.Body)},
+		Steps:   newSteps(in.Call.Steps),
+		Masked:  append([]pipeline.Mask{}, in.Masks...),
+		Tools:   []Tool{},
+		Open:    p.Outcome == nil, Uninspected: in.Uninspected,
+	}
+	for _, d := range p.Decisions {
+		x.Decisions = append(x.Decisions, NewDecision(d.Time, p.Session, p.Exchange, d.Body))
+	}
+	x.Verdict = Verdict{Action: pipeline.Allow.String(), Stage: "call", Mode: in.Mode.String(), Enforced: in.Mode == pipeline.ModeEnforce}
+	if out := p.Outcome; out != nil {
+		x.Response = Response{Status: out.Status, ID: out.ResponseID, Model: out.ResponseModel, Finish: out.Finish,
+			Text: out.Text, Bytes: out.BytesReleased, Cut: out.Cut}
+		x.Usage, x.DurationMS, x.OverheadUS, x.FirstMS = out.Usage, out.DurationMS, out.OverheadUS, out.FirstReleaseMS
+		x.Masked = append(x.Masked, out.Masks...)
+		for i := range out.Tools {
+			x.Tools = append(x.Tools, newTool(&out.Tools[i], p.Decisions))
+		}
+		v := out.Verdict
+		x.Verdict = Verdict{Action: v.Action.String(), Stage: v.Stage, Rule: v.Rule, Reason: v.Reason,
+			Mode: in.Mode.String(), Enforced: out.Enforced, Decision: out.Decision}
+	} else if d := decisive(p.Decisions); d != nil {
+		v := d.Body.Verdict
+		x.Verdict = Verdict{Action: v.Action.String(), Stage: v.Stage, Rule: v.Rule, Reason: v.Reason,
+			Mode: d.Body.Mode.String(), Enforced: d.Body.Enforced, Decision: d.Body.ID}
+	}
+	if x.Verdict.Stage == "" {
+		x.Verdict.Stage = "call"
+	}
+	return x
+}
+
+// decisive is the most severe decision, the earliest of several.
+func decisive(ds []Timed[pipeline.Decision]) *Timed[pipeline.Decision] {
+	var best *Timed[pipeline.Decision]
+	for i := range ds {
+		if best == nil || ds[i].Body.Verdict.Action > best.Body.Verdict.Action {
+			best = &ds[i]
+		}
+	}
+	return best
+}
+
+// Decisive gives the most severe decision of an exchange as Why wants it; false if there was none.
+func Decisive(p Parts) (Decision, bool) {
+	d := decisive(p.Decisions)
+	if d == nil {
+		return Decision{}, false
+	}
+	return NewDecision(d.Time, p.Session, p.Exchange, d.Body), true
+}
+
+func newTool(s *pipeline.Step, ds []Timed[pipeline.Decision]) Tool {
+	t := Tool{Name: s.Name, ID: s.ID, Args: valid(s.Args), Action: pipeline.Allow.String()}
+	worst := pipeline.Allow
+	for i := range ds {
+		d := &ds[i].Body
+		if d.Step == nil || d.Step.Kind != pipeline.StepToolCall || d.Step.Name != s.Name || d.Step.ID != s.ID || d.Step.Index != s.Index {
+			continue
+		}
+		if d.Verdict.Action > worst {
+			worst = d.Verdict.Action
+			t.Action, t.Rule, t.Reason, t.Decided = worst.String(), d.Verdict.Rule, d.Verdict.Reason, d.ID
+		}
+	}
+	return t
+}
+
+// NewDecision puts a recorded decision into the shape that Why shows.
+func NewDecision(at time.Time, session, exchange string, d pipeline.Decision) Decision {
+	out := Decision{
+		ID: d.ID, Time: at, Session: session, Exchange: exchange,
+		Action: d.Verdict.Action.String(), Stage: d.Verdict.Stage, Rule: d.Verdict.Rule, Reason: d.Verdict.Reason,
+		Mode: d.Mode.String(), Enforced: d.Enforced, Scope: d.Scope, Endpoint: d.Endpoint, Model: d.Model,
+		SPIFFEID: d.SPIFFEID, UID: d.UID, Policy: d.Policy,
+	}
+	if d.Step != nil {
+		out.Tool = d.Step.Name
+	}
+	return out
+}
+
+// NewSession sums up exchanges of one session. Who and what ran is that of the latest. It returns the zero Session for no
+// exchanges.
+func NewSession(xs []Exchange) Session {
+	if len(xs) == 0 {
+		return Session{}
+	}
+	xs = slices.Clone(xs)
+	slices.SortStableFunc(xs, func(a, b Exchange) int { return a.Time.Compare(b.Time) })
+	last := &xs[len(xs)-1]
+	s := Session{ID: last.SessionID, Started: xs[0].Time, Last: last.Time, Principal: last.Principal, Workload: last.Workload,
+		Models: []string{}, Count: len(xs), Exchanges: xs}
+	for i := range xs {
+		x := &xs[i]
+		if x.Model != "" && !slices.Contains(s.Models, x.Model) {
+			s.Models = append(s.Models, x.Model)
+		}
+		if x.Denied() {
+			s.Denied++
+		}
+		s.Masked += len(x.Masked)
+	}
+	return s
+}
+
+// Denied says whether something of the exchange was refused or, where nothing is enforced, would have been.
+func (x *Exchange) Denied() bool { return x.Verdict.Action == pipeline.Deny.String() }
+
+func newPrincipal(p pipeline.Principal) Principal {
+	return Principal{SPIFFEID: p.SPIFFEID, User: p.User}
+}
+
+func newWorkload(w pipeline.Workload) Workload {
+	return Workload{PID: w.PID, Cgroup: w.Cgroup, Unit: w.Unit, Container: w.Container, Pod: w.Pod, UID: w.UID, Comm: w.Comm, Exe: w.Exe}
+}
+
+// valid keeps valid JSON as it is and makes a string of anything else: a model may write arguments that are none.
+func valid(raw json.RawMessage) json.RawMessage {
+	if len(raw) == 0 || json.Valid(raw) {
+		return raw
+	}
+	quoted, err := json.Marshal(string(raw))
+	if err != nil {
+		return nil // a string always encodes
+	}
+	return quoted
+}
+
+func newSteps(in []pipeline.Step) []pipeline.Step {
+	out := make([]pipeline.Step, len(in))
+	for i, s := range in {
+		s.Args = valid(s.Args)
+		out[i] = s
+	}
+	return out
+}
