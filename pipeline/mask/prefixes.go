@@ -8,12 +8,16 @@ package mask
 type prefixes struct {
 	sym    [256]uint8 // byte to column
 	shift  uint       // log2 of the row length
-	next   []uint16   // row of a state, column of a byte
+	next   []uint16   // row of a state, column of a byte; with the accepts bit if a prefix ends there
 	depth  []uint8    // length of the longest candidate that ends here
 	accept [][]uint16 // rules whose prefix ends here, the longest first
+
+	text, args [256]uint16 // what skip needs to know of a byte, for either kind of carrier
 }
 
 const (
+	accepts = 1 << 15 // bit of an entry of next
+
 	stateFresh  = 0 // no letter or digit before: a prefix may start
 	stateInWord = 1
 )
@@ -93,5 +97,37 @@ func compilePrefixes(rules []rule) *prefixes {
 			}
 		}
 	}
+	for i, s := range p.next {
+		if p.accept[s] != nil {
+			p.next[i] |= accepts
+		}
+	}
+	p.skipTables()
 	return p
+}
+
+// The bits beside a byte's column in the tables of skip.
+const (
+	skipStop  = 1 << 15
+	skipLocal = 1 << 14
+	skipStart = 1 << 13
+)
+
+func (p *prefixes) skipTables() {
+	for b := range 256 {
+		p.text[b], p.args[b] = uint16(p.sym[b]), uint16(p.sym[b])
+		f := classes[b]
+		if b == '\\' {
+			p.args[b] |= skipStop
+		}
+		if b == '\\' || b == '@' || f&(cDigit|cLead|cCont) != 0 {
+			p.text[b] |= skipStop
+		}
+		if f&cLocal != 0 {
+			p.text[b] |= skipLocal
+		}
+		if f&cStart != 0 {
+			p.text[b] |= skipStart
+		}
+	}
 }

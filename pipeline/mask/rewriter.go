@@ -26,6 +26,7 @@ type Rewriter struct {
 	carrier string
 	all     bool // search for more than keys
 	done    bool
+	slow    bool // never skip; for tests
 
 	n    int // bytes taken
 	out  int // bytes before this are released or replaced
@@ -75,6 +76,11 @@ func (r *Rewriter) Write(dst, src []byte) ([]byte, error) {
 	r.src, r.base, r.from = src, r.n, r.out
 	next, sym, shift := r.e.prefixes.next, &r.e.prefixes.sym, r.e.prefixes.shift
 	for i := 0; i < len(src); i++ {
+		if r.quiet() {
+			if i += r.skip(src[i:]); i == len(src) {
+				break
+			}
+		}
 		c := src[i]
 		if r.open != nil && r.swallow(c) {
 			r.n++
@@ -92,13 +98,12 @@ func (r *Rewriter) Write(dst, src []byte) ([]byte, error) {
 				continue
 			}
 		}
-		r.state = next[int(r.state)<<shift|int(sym[c])]
-		if r.state > stateInWord && r.e.prefixes.accept[r.state] != nil {
-			if !r.spawn() {
-				dst = r.decide(dst, r.first())
-				r.n++
-				continue
-			}
+		s := next[int(r.state)<<shift|int(sym[c])]
+		r.state = s &^ accepts
+		if s&accepts != 0 && !r.spawn() {
+			dst = r.decide(dst, r.first())
+			r.n++
+			continue
 		}
 		if r.all {
 			found := false
@@ -119,6 +124,47 @@ func (r *Rewriter) Write(dst, src []byte) ([]byte, error) {
 	}
 	dst = r.release(dst, r.cut())
 	return dst, r.keep()
+}
+
+// quiet tells whether nothing is going on but the words themselves.
+func (r *Rewriter) quiet() bool {
+	return r.nt == 0 && r.open == nil && r.card.groups == 0 && r.mail.at < 0 && r.esc == 0 && !r.slow
+}
+
+// skip takes bytes as long as all stays quiet and tells how many. It does what the loop of Write does for such bytes:
+// follow the prefixes and the start of the word. Prose is mostly this.
+func (r *Rewriter) skip(src []byte) int {
+	next, shift, table := r.e.prefixes.next, r.e.prefixes.shift, &r.e.prefixes.args
+	if r.all {
+		table = &r.e.prefixes.text
+	}
+	state, run, i := r.state, r.mail.run, 0
+	for i < len(src) {
+		f := table[src[i]]
+		if f&skipStop != 0 {
+			break
+		}
+		s := next[int(state)<<shift|int(uint8(f))]
+		if s&accepts != 0 {
+			break
+		}
+		state = s
+		if f&skipLocal == 0 {
+			run = none
+		} else if run < 0 && f&skipStart != 0 {
+			run = r.n + i
+		}
+		i++
+	}
+	switch {
+	case i >= 2:
+		r.prev2, r.prev = src[i-2], src[i-1]
+	case i == 1:
+		r.prev2, r.prev = r.prev, src[0]
+	}
+	r.state, r.mail.run = state, run
+	r.n += i
+	return i
 }
 
 // Flush ends the text and appends the rest. After it, only Held and Masks may be used.
