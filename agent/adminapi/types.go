@@ -149,11 +149,11 @@ type Exchange struct {
 
 // Request is what the application asked.
 type Request struct {
-	Method string `json:"method"`
-	Target string `json:"target"`
-	Bytes  int64  `json:"bytes"`
-	SHA256 string `json:"sha256,omitempty"`
-	Body   any    `json:"body,omitempty"` // the masked body, if it was JSON
+	Method string          `json:"method"`
+	Target string          `json:"target"`
+	Bytes  int64           `json:"bytes"`
+	SHA256 string          `json:"sha256,omitempty"`
+	Body   json.RawMessage `json:"body,omitempty"` // the masked body, if it was JSON
 }
 
 // Response is what came back.
