@@ -132,4 +132,3 @@ func read(t *testing.T, body string) (out told) {
 	}
 	return out
 }
-
