@@ -4,15 +4,12 @@ package admin
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"io"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -21,99 +18,6 @@ import (
 	"github.com/sallyport-dev/sallyport/agent/adminapi"
 	"github.com/sallyport-dev/sallyport/pipeline"
 )
-
-// fakeDaemon is all parts of a daemon that the server asks.
-type fakeDaemon struct {
-	mu       sync.Mutex
-	records  []pipeline.Record
-	readonly error // what Record returns
-	removed  bool
-	applied  []Peer
-	scoped   map[uint32]bool
-	scopeErr error
-	block    chan struct{} // if set, Status waits for it
-	entered  chan struct{}
-}
-
-func (f *fakeDaemon) Status(ctx context.Context) (adminapi.Status, error) {
-	if f.block != nil {
-		f.entered <- struct{}{}
-		select {
-		case <-f.block:
-		case <-ctx.Done():
-			return adminapi.Status{}, ctx.Err()
-		}
-	}
-	return adminapi.Status{Ready: true, Version: "v1"}, nil
-}
-
-func (f *fakeDaemon) Doctor(context.Context) (adminapi.Doctor, error) {
-	return adminapi.Doctor{Checks: []adminapi.Check{{Name: "kernel", State: adminapi.CheckOK}}}, nil
-}
-
-func (f *fakeDaemon) Sessions(_ context.Context, q adminapi.Query) ([]adminapi.Session, error) {
-	s := adminapi.Session{ID: "ses_1", Started: q.Since, Count: q.Limit}
-	if q.Exchanges {
-		s.Exchanges = []adminapi.Exchange{{ExchangeID: "exc_1"}}
-	}
-	return []adminapi.Session{s}, nil
-}
-
-func (f *fakeDaemon) Session(_ context.Context, id string) (adminapi.Session, error) {
-	if id != "ses_1" {
-		return adminapi.Session{}, ErrNotFound
-	}
-	return adminapi.Session{ID: id, Exchanges: []adminapi.Exchange{{ExchangeID: "exc_1"}}}, nil
-}
-
-func (f *fakeDaemon) Decision(_ context.Context, id string) (adminapi.Decision, error) {
-	if id != "dec_1" {
-		return adminapi.Decision{}, ErrNotFound
-	}
-	return adminapi.Decision{ID: id, UID: 4242, Rule: "role/support"}, nil
-}
-
-func (f *fakeDaemon) Trust(context.Context) (adminapi.Trust, error) { return adminapi.Trust{}, nil }
-
-func (f *fakeDaemon) TrustRemove(_ context.Context, r adminapi.TrustRemoveRequest) (adminapi.TrustRemoved, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.removed = f.removed || !r.DryRun
-	return adminapi.TrustRemoved{DryRun: r.DryRun}, nil
-}
-
-func (f *fakeDaemon) TrustApply(_ context.Context, p Peer) (adminapi.TrustApplied, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.applied = append(f.applied, p)
-	return adminapi.TrustApplied{RootsFile: "/roots.pem"}, nil
-}
-
-func (f *fakeDaemon) Explain(_ context.Context, r adminapi.ExplainRequest) (adminapi.Explanation, error) {
-	return adminapi.Explanation{Policy: r.Call.Model}, nil
-}
-
-func (f *fakeDaemon) Record(_ context.Context, r pipeline.Record) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.readonly != nil {
-		return f.readonly
-	}
-	f.records = append(f.records, r)
-	return nil
-}
-
-func (f *fakeDaemon) Scoped(pid uint32) (bool, error) { return f.scoped[pid], f.scopeErr }
-
-func (f *fakeDaemon) actions() (out []string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, r := range f.records {
-		a := r.Body.(adminapi.Action)
-		out = append(out, strings.TrimSpace(r.Kind+" "+a.Action+" "+a.Target))
-	}
-	return out
-}
 
 // asUID makes every peer appear to have a uid, as the kernel would report it.
 type asUID struct {
@@ -360,74 +264,4 @@ func TestMissingParts(t *testing.T) {
 	wantStatus(t, "remove", err, 503, "not available")
 	_, err = c.Explain(ctx, adminapi.ExplainRequest{})
 	wantStatus(t, "explain", err, 503, "not available")
-}
-
-func TestBadRequests(t *testing.T) {
-	s, _ := start(t, &fakeDaemon{}, 0)
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(context.Context, string, string) (net.Conn, error) {
-		return net.Dial("unix", s.opts.Socket)
-	}}}
-	for _, c := range []struct {
-		name, method, path, contentType, body string
-		status                                int
-		code                                  string
-	}{
-		{"unknown path", "GET", "/v2/status", "", "", 404, adminapi.CodeNotFound},
-		{"root", "GET", "/", "", "", 404, adminapi.CodeNotFound},
-		{"method", "POST", "/v1/status", "application/json", "{}", 405, adminapi.CodeMethod},
-		{"head", "HEAD", "/v1/status", "", "", 405, ""},
-		{"get for post", "GET", "/v1/trust/remove", "", "", 405, adminapi.CodeMethod},
-		{"form", "POST", "/v1/trust/remove", "application/x-www-form-urlencoded", "dry_run=true", 415, adminapi.CodeMediaType},
-		{"no type", "POST", "/v1/trust/remove", "", "{}", 415, adminapi.CodeMediaType},
-		{"unknown field", "POST", "/v1/trust/remove", "application/json", `{"dryrun":true}`, 400, adminapi.CodeBadRequest},
-		{"empty", "POST", "/v1/trust/remove", "application/json", ``, 400, adminapi.CodeBadRequest},
-		{"two values", "POST", "/v1/trust/remove", "application/json", `{}{}`, 400, adminapi.CodeBadRequest},
-		{"large", "POST", "/v1/policy/explain", "application/json", `{"call":{"model":"` + strings.Repeat("a", maxBody) + `"}}`, 413, adminapi.CodeTooLarge},
-		{"bad mode", "POST", "/v1/policy/explain", "application/json", `{"mode":"maybe"}`, 400, adminapi.CodeBadRequest},
-		{"unknown parameter", "GET", "/v1/status?x=1", "", "", 400, adminapi.CodeBadRequest},
-		{"repeated parameter", "GET", "/v1/sessions?limit=1&limit=2", "", "", 400, adminapi.CodeBadRequest},
-		{"query does not parse", "GET", "/v1/sessions?limit=%zz", "", "", 400, adminapi.CodeBadRequest},
-		{"limit", "GET", "/v1/sessions?limit=1001", "", "", 400, adminapi.CodeBadRequest},
-		{"since", "GET", "/v1/sessions?since=yesterday", "", "", 400, adminapi.CodeBadRequest},
-		{"exchanges", "GET", "/v1/sessions?exchanges=perhaps", "", "", 400, adminapi.CodeBadRequest},
-		{"session ID of another kind", "GET", "/v1/sessions/dec_1", "", "", 400, adminapi.CodeBadRequest},
-		{"ID with a path in it", "GET", "/v1/sessions/ses_..%2F..%2Fetc", "", "", 400, adminapi.CodeBadRequest},
-		{"no ID", "GET", "/v1/why/dec_", "", "", 400, adminapi.CodeBadRequest},
-		{"unknown session", "GET", "/v1/sessions/ses_2", "", "", 404, adminapi.CodeNotFound},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			req, err := http.NewRequestWithContext(t.Context(), c.method, "http://x"+c.path, strings.NewReader(c.body))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if c.contentType != "" {
-				req.Header.Set("Content-Type", c.contentType)
-			}
-			resp, err := client.Do(req)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer resp.Body.Close()
-			raw, err := io.ReadAll(resp.Body)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var e adminapi.Error
-			if c.code != "" && json.Unmarshal(raw, &e) != nil {
-				t.Errorf("no JSON: %q", raw)
-			}
-			if resp.StatusCode != c.status || e.Code != c.code {
-				t.Errorf("status %d, code %q (%s), want %d, %q", resp.StatusCode, e.Code, e.Message, c.status, c.code)
-			}
-			if resp.StatusCode == 405 && resp.Header.Get("Allow") == "" {
-				t.Error("405 without Allow")
-			}
-			for name, want := range map[string]string{"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer",
-				"Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'", "Content-Type": "application/json"} {
-				if got := resp.Header.Get(name); got != want {
-					t.Errorf("%s: %q, want %q", name, got, want)
-				}
-			}
-		})
-	}
 }

@@ -162,6 +162,8 @@ func TestImportRules(t *testing.T) {
 		{name: "keys behind an interface", pkg: Package{Name: "agent/proxy", Imports: []string{"tlsca/leaf"}}, want: "behind an interface"},
 		{name: "tool and kernel", pkg: Package{Name: "cmd/sallyport", Imports: []string{"agent/kernel", "bpf", "tlsca/leaf", "agent/daemon"}}, want: "agent/kernel", wantMany: 4},
 		{name: "tool", pkg: Package{Name: "cmd/sallyport", Imports: []string{"agent/adminapi", "pipeline/mask", "pipeline/journal"}}},
+		{name: "tool's tests and the server", pkg: Package{Name: "cmd/sallyport", TestImports: []string{"agent/admin"}}},
+		{name: "tool and the server", pkg: Package{Name: "cmd/sallyport", Imports: []string{"agent/admin"}}, want: "agent/adminapi"},
 		{name: "flow and policy", pkg: Package{Name: "pipeline/flow", Imports: []string{"pipeline/policy"}}, want: "side by side"},
 		{name: "flow and llm", pkg: Package{Name: "pipeline/flow", Imports: []string{"pipeline/llm", "pipeline/stream"}}},
 		{name: "provider and model", pkg: Package{Name: "pipeline/llm/openai", Imports: []string{"pipeline/llm", "pipeline/stream"}}},

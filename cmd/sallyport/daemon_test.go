@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/sallyport-dev/sallyport/agent/admin"
+	"github.com/sallyport-dev/sallyport/agent/adminapi"
+	"github.com/sallyport-dev/sallyport/pipeline"
+)
+
+// daemonCmd starts an admin server for a script: "daemon [ready|starting|empty|sick|stuck]".
+func daemonCmd(ts *testscript.TestScript, neg bool, args []string) {
+	f := &fakeDaemon{kind: "ready", work: ts.Getenv("WORK")}
+	if len(args) > 0 {
+		f.kind = args[0]
+	}
+	s, err := admin.New(admin.Options{Socket: ts.Getenv("SALLYPORT_SOCKET"), Admins: []uint32{uint32(os.Getuid())},
+		Status: f, Doctor: f, Sessions: f, Trust: f, Policy: f, Recorder: f})
+	ts.Check(err)
+	served := make(chan error, 1)
+	go func() { served <- s.Serve() }()
+	ts.Defer(func() {
+		ts.Check(s.Shutdown(context.Background()))
+		ts.Check(<-served)
+	})
+}
+
+// fakeDaemon answers with fixed data and remembers what was done, in a file that scripts can read.
+type fakeDaemon struct {
+	kind string
+	work string
+}
+
+func (f *fakeDaemon) Status(context.Context) (adminapi.Status, error) {
+	st := adminapi.Status{Ready: f.kind != "starting", Version: "v1.2.3",
+		Kernel: adminapi.Kernel{Attached: []string{"connect4", "connect6", "sockops"}, Errors: map[string]uint64{"record_full": 2, "no_listener": 1}},
+		Scopes: []adminapi.Scope{{Name: "agents", Mode: "enforce", Fail: "closed", Untrusted: "deny"}, {Name: "pods", Mode: "observe", Fail: "open", Untrusted: "passthrough"}},
+		Flows:  adminapi.Flows{Seen: 10, Proxied: 7, Passed: 1, Denied: 1, Missed: 1}, Coverage: adminapi.Coverage{Explained: 9, Unexplained: 1},
+		Journal: adminapi.Journal{Head: "0123456789abcdef0123456789abcdef", Bytes: 5 << 20}, Elastic: adminapi.Elastic{Lag: 3, State: "ok"},
+		Warnings: []string{"the self-test has not passed yet"}}
+	if f.kind == "empty" {
+		st = adminapi.Status{Ready: true}
+	}
+	return st, nil
+}
+
+func (f *fakeDaemon) Doctor(context.Context) (adminapi.Doctor, error) {
+	d := adminapi.Doctor{Checks: []adminapi.Check{{Name: "kernel", State: adminapi.CheckOK, Detail: "6.18"},
+		{Name: "memory lock", State: adminapi.CheckWarn, Detail: "limited", Mend: "LimitMEMLOCK=infinity"}}}
+	if f.kind == "sick" {
+		d.Checks = append(d.Checks, adminapi.Check{Name: "bpffs", State: adminapi.CheckFail, Detail: "not mounted", Mend: "mount -t bpf bpf /sys/fs/bpf"})
+	}
+	return d, nil
+}
+
+func second(s int) time.Time { return time.Date(2026, 1, 31, 12, 0, s, 0, time.UTC) }
+
+// session is a conversation of two turns in which a tool call is refused; a text tries to steer the terminal.
+func session() adminapi.Session {
+	in := pipeline.Intent{
+		Scope: "agents", Mode: pipeline.ModeEnforce, Method: "POST", Target: "/v1/chat/completions",
+		Workload:  pipeline.Workload{PID: 7, Comm: "python3", Exe: "/usr/bin/python3", Cgroup: "/system.slice/support.service", Unit: "support.service", UID: 1000},
+		Principal: pipeline.Principal{SPIFFEID: "spiffe://example.org/unit/support", User: "ada"},
+		Endpoint:  pipeline.Endpoint{Name: "openai", Host: "api.openai.com", Protocol: "openai", Port: 443},
+		Call: pipeline.Call{Operation: pipeline.OpChat, Model: "gpt-4o-mini", Stream: true, Steps: []pipeline.Step{
+			{Kind: pipeline.StepToolOffer, Name: "search"}, {Kind: pipeline.StepToolOffer, Name: "bash", Index: 1},
+			{Kind: pipeline.StepPrompt, Text: "Who is [EMAIL]?\nAnd clean up.\x1b]0;owned\x07"}}},
+		Body: json.RawMessage(`{"model":"gpt-4o-mini","big":12345678901234567890}`), BodyBytes: 50,
+		Masks: []pipeline.Mask{{Carrier: "text", Type: "EMAIL", At: 7, Len: 15, With: "[EMAIL]"}},
+	}
+	tokens := func(n int64) *int64 { return &n }
+	refused := pipeline.Step{Kind: pipeline.StepToolCall, Name: "bash", ID: "call_2", Index: 1, Args: json.RawMessage(`{"cmd": "rm -rf /"}`)}
+	first := adminapi.NewExchange(adminapi.Parts{Session: "ses_1", Exchange: "exc_1", Time: second(0), Intent: &in,
+		Decisions: []adminapi.Timed[pipeline.Decision]{{Time: second(1), Body: decision(&refused)}},
+		Outcome: &pipeline.Outcome{Status: 200, Verdict: decision(nil).Verdict, Decision: "dec_1", Enforced: true, Finish: []string{"tool_calls"},
+			Text: "Let me see.", Tools: []pipeline.Step{{Kind: pipeline.StepToolCall, Name: "search", ID: "call_1", Args: json.RawMessage(`{"q":"x"}`)}, refused},
+			Usage: pipeline.Usage{InputTokens: tokens(11), OutputTokens: tokens(22)}, BytesReleased: 400, DurationMS: 250, FirstReleaseMS: 40, OverheadUS: 300}})
+	in.Call.Steps = append(in.Call.Steps, pipeline.Step{Kind: pipeline.StepToolCall, Name: "search", ID: "call_1", Args: json.RawMessage(`{"q":"x"}`)},
+		pipeline.Step{Kind: pipeline.StepToolResult, ID: "call_1", Text: "found"})
+	next := adminapi.NewExchange(adminapi.Parts{Session: "ses_1", Exchange: "exc_2", Time: second(5), Intent: &in})
+	return adminapi.NewSession([]adminapi.Exchange{first, next})
+}
+
+func decision(step *pipeline.Step) pipeline.Decision {
+	return pipeline.Decision{ID: "dec_1", Mode: pipeline.ModeEnforce, Enforced: true, Step: step, Policy: "sha256:1234", UID: 1000, Scope: "agents",
+		Model: "gpt-4o-mini", Endpoint: "openai", SPIFFEID: "spiffe://example.org/unit/support",
+		Verdict: pipeline.Verdict{Action: pipeline.Deny, Stage: pipeline.StepToolCall, Rule: "guardrail/no-shell", Reason: "Destructive shell commands are not allowed"}}
+}
+
+func (f *fakeDaemon) Sessions(_ context.Context, q adminapi.Query) ([]adminapi.Session, error) {
+	s := session()
+	if f.kind == "empty" || s.Last.Before(q.Since) {
+		return nil, nil
+	}
+	if !q.Exchanges {
+		s.Exchanges = nil
+	}
+	return []adminapi.Session{s}, nil
+}
+
+func (f *fakeDaemon) Session(_ context.Context, id string) (adminapi.Session, error) {
+	if id != "ses_1" {
+		return adminapi.Session{}, admin.ErrNotFound
+	}
+	return session(), nil
+}
+
+func (f *fakeDaemon) Decision(_ context.Context, id string) (adminapi.Decision, error) {
+	step := pipeline.Step{Kind: pipeline.StepToolCall, Name: "bash"}
+	d := decision(&step)
+	switch id {
+	case "dec_1", "exc_1":
+	case "dec_2":
+		d.ID, d.Enforced, d.Mode = id, false, pipeline.ModeObserve
+	default:
+		return adminapi.Decision{}, admin.ErrNotFound
+	}
+	return adminapi.NewDecision(second(1), "ses_1", "exc_1", d), nil
+}
+
+func (f *fakeDaemon) entries(state string) []adminapi.TrustEntry {
+	if f.kind == "empty" {
+		return nil
+	}
+	return []adminapi.TrustEntry{{Kind: "mount", Store: "system", Path: "/etc/ssl/certs/ca-certificates.crt", PID: 7, Comm: "python3", State: state, Time: second(0)},
+		{Kind: "mount", Store: "certifi", Path: "/app/venv/certifi/cacert.pem", PID: 7, Comm: "python3", State: state, Time: second(0)}}
+}
+
+func (f *fakeDaemon) Trust(context.Context) (adminapi.Trust, error) {
+	return adminapi.Trust{Roots: []adminapi.Root{{Subject: "CN=Sallyport Root 1", SHA256: "00112233445566778899aabbccddeeff", NotAfter: second(0)}}, Entries: f.entries("applied")}, nil
+}
+
+func (f *fakeDaemon) TrustRemove(_ context.Context, r adminapi.TrustRemoveRequest) (adminapi.TrustRemoved, error) {
+	if r.DryRun {
+		return adminapi.TrustRemoved{DryRun: true, Entries: f.entries("applied")}, nil
+	}
+	out := f.entries("removed")
+	if f.kind == "stuck" {
+		out[1].State = "failed: device or resource busy"
+	}
+	return adminapi.TrustRemoved{Entries: out}, f.note("removed")
+}
+
+// TrustApply looks at the process as the real one would and notes whom it was called for.
+func (f *fakeDaemon) TrustApply(_ context.Context, p admin.Peer) (adminapi.TrustApplied, error) {
+	if f.kind == "sick" {
+		return adminapi.TrustApplied{}, errors.New("the roots are not readable")
+	}
+	ns, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/mnt", p.PID))
+	if err != nil {
+		return adminapi.TrustApplied{}, err
+	}
+	out := adminapi.TrustApplied{Entries: f.entries("applied"), RootsFile: filepath.Join(f.work, "roots.pem")}
+	if f.kind == "stuck" {
+		out.Entries[1].State = "failed: device or resource busy"
+	}
+	return out, f.note(fmt.Sprintf("%d %s", p.PID, ns))
+}
+
+func (f *fakeDaemon) note(s string) error {
+	return os.WriteFile(filepath.Join(f.work, "done"), []byte(s+"\n"), 0o644)
+}
+
+func (f *fakeDaemon) Explain(_ context.Context, r adminapi.ExplainRequest) (adminapi.Explanation, error) {
+	v := pipeline.Verdict{Action: pipeline.Deny, Stage: "call", Rule: "builtin/no-role", Reason: "no role allows model " + r.Call.Model}
+	return adminapi.Explanation{Verdict: v, Policy: "sha256:1234", Trace: []string{"rolebinding/support: does not match"}}, nil
+}
+
+func (f *fakeDaemon) Record(context.Context, pipeline.Record) error { return nil }

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/sallyport-dev/sallyport/agent/adminapi"
+)
+
+func statusCommand() command {
+	return command{
+		name: "status", short: "is the daemon ready, what is attached, what it saw",
+		long: "Exit status 1 if there is no daemon or it is not ready; with -o json its state is printed in either case.",
+		flags: func(a *app, fs *flag.FlagSet) action {
+			socketFlag(a, fs)
+			formatFlag(a, fs)
+			return func(ctx context.Context, args []string) error {
+				if err := noArgs(args); err != nil {
+					return err
+				}
+				c := a.client()
+				defer c.Close()
+				st, err := c.Status(ctx)
+				if err != nil {
+					return err
+				}
+				if err := a.showStatus(&st); err != nil {
+					return err
+				}
+				if !st.Ready {
+					return errNo
+				}
+				return nil
+			}
+		},
+	}
+}
+
+func (a *app) showStatus(st *adminapi.Status) error {
+	if a.format == "json" {
+		return a.printJSON(st)
+	}
+	for _, w := range st.Warnings {
+		fmt.Fprintln(a.out, a.paint(yellow, "warning: "+clean(oneLine(w))))
+	}
+	ready := a.paint(red, "not ready")
+	if st.Ready {
+		ready = a.paint(green, "ready")
+	}
+	fmt.Fprintf(a.out, "%s, sallyportd %s\n\n", ready, clean(st.Version))
+	rows := [][]string{{"kernel", "attached: " + list(st.Kernel.Attached)}}
+	if len(st.Kernel.Errors) > 0 {
+		var errs []string
+		for name, n := range st.Kernel.Errors {
+			errs = append(errs, fmt.Sprintf("%s %d", name, n))
+		}
+		slices.Sort(errs)
+		rows = append(rows, []string{"", "refused or overflowed: " + list(errs)})
+	}
+	rows = append(rows,
+		[]string{"flows", fmt.Sprintf("seen %d, proxied %d, passed %d, denied %d, missed %d", st.Flows.Seen, st.Flows.Proxied, st.Flows.Passed, st.Flows.Denied, st.Flows.Missed)},
+		[]string{"coverage", fmt.Sprintf("explained %d, unexplained %d, bypassed %d", st.Coverage.Explained, st.Coverage.Unexplained, st.Coverage.Bypassed)},
+		[]string{"journal", fmt.Sprintf("%s, head %s", size(st.Journal.Bytes), or(short(st.Journal.Head), "none"))},
+		[]string{"elastic", fmt.Sprintf("%s, %d records behind", or(st.Elastic.State, "unknown"), st.Elastic.Lag)})
+	if err := a.table(rows); err != nil {
+		return err
+	}
+	fmt.Fprintln(a.out)
+	if len(st.Scopes) == 0 {
+		fmt.Fprintln(a.out, "no scope is configured: nothing is protected (see protect in the configuration)")
+		return nil
+	}
+	rows = [][]string{{"SCOPE", "MODE", "IF THE DAEMON IS DEAD", "IF TRUST IS NOT PROVEN"}}
+	for _, s := range st.Scopes {
+		rows = append(rows, []string{s.Name, s.Mode, "fail " + s.Fail, s.Untrusted})
+	}
+	return a.table(rows)
+}
+
+func list(s []string) string { return or(strings.Join(s, ", "), "nothing") }
+
+func or(s, instead string) string {
+	if s == "" {
+		return instead
+	}
+	return s
+}
+
+func short(hash string) string {
+	if len(hash) > 16 {
+		return hash[:16] + "…"
+	}
+	return hash
+}
+
+func size(n int64) string {
+	const unit = 1024
+	if n < unit {
+		return fmt.Sprintf("%d B", n)
+	}
+	f, i := float64(n)/unit, 0
+	for ; f >= unit && i < 4; i++ {
+		f /= unit
+	}
+	return fmt.Sprintf("%.1f %ciB", f, "KMGTP"[i])
+}

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"time"
+
+	"github.com/sallyport-dev/sallyport/agent/adminapi"
+)
+
+func whyCommand() command {
+	return command{
+		name: "why", args: "ID", short: "why one thing was refused, held or changed",
+		long: "ID is that of a decision (dec_…, as in the error that the program got) or of an exchange (exc_…).\nAnybody may ask about decisions on their own uid.",
+		flags: func(a *app, fs *flag.FlagSet) action {
+			socketFlag(a, fs)
+			formatFlag(a, fs)
+			return func(ctx context.Context, args []string) error {
+				if len(args) != 1 {
+					return wrong("takes one ID, like dec_0190…")
+				}
+				c := a.client()
+				defer c.Close()
+				d, err := c.Why(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				if a.format == "json" {
+					return a.printJSON(d)
+				}
+				return a.showDecision(&d)
+			}
+		},
+	}
+}
+
+func (a *app) showDecision(d *adminapi.Decision) error {
+	what := d.Stage
+	if d.Tool != "" {
+		what += " " + d.Tool
+	}
+	done := d.Action
+	if !d.Enforced {
+		done += " (not enforced: the scope only observes)"
+	}
+	fmt.Fprintf(a.out, "%s: %s\n\n", clean(what), a.paint(actionColour(d.Action), clean(done)))
+	rows := [][]string{
+		{"reason", d.Reason},
+		{"rule", d.Rule},
+		{"who", fmt.Sprintf("%s, uid %d", or(d.SPIFFEID, "unknown identity"), d.UID)},
+		{"scope", or(d.Scope, "none") + " (" + d.Mode + ")"},
+		{"asked for", or(d.Model, "unknown model") + " at " + or(d.Endpoint, "unknown endpoint")},
+		{"when", clock(d.Time)},
+		{"policy", d.Policy},
+		{"exchange", d.Exchange},
+		{"session", d.Session},
+		{"decision", d.ID},
+	}
+	if d.HelpURL != "" {
+		rows = append(rows, []string{"ask for access", d.HelpURL})
+	}
+	return a.table(rows)
+}
+
+// clock shows a time in the zone of whoever asks.
+func clock(t time.Time) string {
+	if t.IsZero() {
+		return "unknown"
+	}
+	return t.Local().Format("2006-01-02 15:04:05.000 MST")
+}
+
+func actionColour(action string) string {
+	switch action {
+	case "deny":
+		return red
+	case "hold", "transform", "alert":
+		return yellow
+	default:
+		return green
+	}
+}
