@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package kernel is the only one that talks to our programs in the kernel: it loads and attaches them, writes the maps
+// that steer them, and reads what they tell. Three capabilities are objects of their own, because a kernel may refuse
+// one of them: redirect (needed), track (LangChain marks), cgroup (cgroups that come and go).
+//
+// Links and maps are pinned. They outlive the daemon: with no daemon, scopes fail closed or open as they were told, and
+// the next daemon takes the pins over without a moment in between. Uninstall removes them.
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+
+	"github.com/sallyport-dev/sallyport/agent"
+	"github.com/sallyport-dev/sallyport/bpf"
+)
+
+// DefaultPinDir is where links and maps are pinned.
+const DefaultPinDir = "/sys/fs/bpf/sallyport"
+
+// ErrMiss says that a connection has no record: nobody of ours redirected it, or its socket is gone already.
+var ErrMiss = errors.New("no record of this connection")
+
+// Options says where to attach.
+type Options struct {
+	Cgroup     string // folder in a cgroup v2 hierarchy; its whole subtree is seen
+	PinDir     string // folder in a bpffs; made if missing
+	Generation uint32 // stamped on every record
+}
+
+// Kernel is our programs in the kernel and the maps between us. Its methods may be used by several goroutines.
+type Kernel struct {
+	o        Options
+	redirect *ebpf.Collection
+	track    *ebpf.Collection // nil if the kernel refused it: see Refused
+	cgroup   *ebpf.Collection // the same
+	refused  map[string]error
+
+	mu       sync.Mutex // guards cfg and attached
+	cfg      bpf.RedirectConfig
+	attached []string
+}
+
+// CgroupRoot finds the cgroup v2 mount, also on hosts that have v1 beside it.
+func CgroupRoot() (string, error) {
+	for _, p := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
+		var st unix.Statfs_t
+		if unix.Statfs(p, &st) == nil && st.Type == unix.CGROUP2_SUPER_MAGIC {
+			return p, nil
+		}
+	}
+	return "", &agent.Unsupported{Feature: "redirection by cgroup", MinKernel: "5.8",
+		Err: errors.New("no cgroup v2 mount at /sys/fs/cgroup or /sys/fs/cgroup/unified: mount one (mount -t cgroup2 none DIR)")}
+}
+
+// Load loads the programs, taking over the maps of pins that an earlier daemon left. Nothing is attached yet: set
+// everything first, then Attach.
+func Load(o Options) (_ *Kernel, err error) {
+	if o.PinDir == "" {
+		o.PinDir = DefaultPinDir
+	}
+	if err := prepare(o.PinDir); err != nil {
+		return nil, err
+	}
+	made, err := mkdir(o.PinDir)
+	if err != nil {
+		return nil, err
+	}
+	k := &Kernel{o: o, refused: map[string]error{}}
+	defer func() {
+		if err != nil {
+			k.Close()
+			if made { // nothing half-installed
+				err = errors.Join(err, os.RemoveAll(o.PinDir))
+			}
+		}
+	}()
+	if k.redirect, err = k.collection(bpf.LoadRedirect, nil); err != nil {
+		return nil, fmt.Errorf("loading the redirection programs: %w", explain("redirection", "5.18", err))
+	}
+	shared := map[string]*ebpf.Map{}
+	for _, name := range []string{bpf.RedirectMapFlags, bpf.RedirectMapErrors, bpf.RedirectMapCgroups} {
+		shared[name] = k.redirect.Maps[name]
+	}
+	if k.track, err = k.collection(bpf.LoadTrack, shared); err != nil {
+		k.refused["track"] = explain("marking LangChain programs", "5.11", err)
+	}
+	if k.track != nil {
+		shared[bpf.TrackMapEvents] = k.track.Maps[bpf.TrackMapEvents]
+	}
+	if k.cgroup, err = k.collection(bpf.LoadCgroup, shared); err != nil {
+		k.refused["cgroup"] = explain("noticing new cgroups", "5.11", err)
+	}
+	if err := k.active(&k.cfg); err != nil {
+		return nil, err
+	}
+	if k.cfg.StaleNs == 0 {
+		k.cfg.StaleNs = uint64(StaleAfter)
+	}
+	return k, nil
+}
+
+// mkdir says whether it made the folder.
+func mkdir(dir string) (bool, error) {
+	err := os.Mkdir(dir, 0o700)
+	if errors.Is(err, fs.ErrExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("making the folder for pins: %w", err)
+	}
+	return true, nil
+}
+
+// private maps belong to one object and are not pinned.
+var private = map[string]bool{".rodata": true, ".bss": true, ".data": true, "opening": true, "path": true}
+
+func (k *Kernel) collection(load func() (*ebpf.CollectionSpec, error), shared map[string]*ebpf.Map) (*ebpf.Collection, error) {
+	spec, err := load()
+	if err != nil {
+		return nil, err
+	}
+	if v := spec.Variables["generation"]; v != nil {
+		if err := v.Set(k.o.Generation); err != nil {
+			return nil, err
+		}
+	}
+	replace := map[string]*ebpf.Map{}
+	for name, m := range spec.Maps {
+		if shared[name] != nil {
+			replace[name] = shared[name]
+		} else if !private[name] && name[0] != '.' {
+			m.Pinning = ebpf.PinByName
+		}
+	}
+	return ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: replace, Maps: ebpf.MapOptions{PinPath: k.o.PinDir}})
+}
+
+// explain turns what the kernel said into what a person can do about it.
+func explain(feature, minKernel string, err error) error {
+	switch {
+	case errors.Is(err, ebpf.ErrMapIncompatible):
+		return fmt.Errorf("the pinned maps are those of another version: run 'sallyportd uninstall' first: %w", err)
+	case errors.Is(err, unix.EPERM):
+		return &agent.Unsupported{Feature: feature, Err: fmt.Errorf("the kernel refuses it: run as root with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON: %w", err)}
+	case errors.Is(err, ebpf.ErrNotSupported), errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOENT):
+		return &agent.Unsupported{Feature: feature, MinKernel: minKernel, Err: err}
+	}
+	return err
+}
+
+// hooks are the cgroup programs and where they go.
+var hooks = []struct {
+	name string
+	at   ebpf.AttachType
+}{
+	{bpf.RedirectProgSockOps, ebpf.AttachCGroupSockOps},
+	{bpf.RedirectProgGetpeername4, ebpf.AttachCgroupInet4GetPeername},
+	{bpf.RedirectProgGetpeername6, ebpf.AttachCgroupInet6GetPeername},
+	{bpf.RedirectProgConnect4, ebpf.AttachCGroupInet4Connect},
+	{bpf.RedirectProgConnect6, ebpf.AttachCGroupInet6Connect},
+}
+
+// Attach attaches and pins all programs: sockops before connect, so that no connection is redirected without a record.
+// Programs that an earlier daemon attached are replaced in place. On error, what this call newly attached is detached.
+func (k *Kernel) Attach() (err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	fresh := map[string]link.Link{}
+	defer func() {
+		for name, l := range fresh {
+			if err != nil {
+				os.Remove(k.pin(name))
+			}
+			l.Close()
+		}
+	}()
+	for _, h := range hooks {
+		prog := k.redirect.Programs[h.name]
+		old, oerr := link.LoadPinnedLink(k.pin(h.name), nil)
+		if oerr == nil {
+			err := old.Update(prog)
+			old.Close()
+			if err == nil {
+				k.attached = append(k.attached, h.name)
+				continue
+			}
+			if err := os.Remove(k.pin(h.name)); err != nil {
+				return fmt.Errorf("removing a stale pin: %w", err)
+			}
+		} else if !errors.Is(oerr, os.ErrNotExist) {
+			return fmt.Errorf("reading the pin of %s: %w", h.name, oerr)
+		}
+		l, err := link.AttachCgroup(link.CgroupOptions{Path: k.o.Cgroup, Attach: h.at, Program: prog})
+		if err != nil {
+			return fmt.Errorf("attaching %s to %s: %w", h.name, k.o.Cgroup, explain("redirection", "5.18", err))
+		}
+		if err := l.Pin(k.pin(h.name)); err != nil {
+			return fmt.Errorf("pinning %s: %w", h.name, errors.Join(err, l.Close()))
+		}
+		fresh[h.name] = l
+		k.attached = append(k.attached, h.name)
+	}
+	k.attachTracing("track", k.track)
+	k.attachTracing("cgroup", k.cgroup)
+	return nil
+}
+
+// tracepoints maps the programs that hang on a syscall to it.
+var tracepoints = map[string]string{
+	bpf.TrackProgEnterOpenat: "sys_enter_openat", bpf.TrackProgExitOpenat: "sys_exit_openat",
+	bpf.TrackProgEnterOpenat2: "sys_enter_openat2", bpf.TrackProgExitOpenat2: "sys_exit_openat2",
+	bpf.TrackProgEnterOpen: "sys_enter_open", bpf.TrackProgExitOpen: "sys_exit_open",
+}
+
+// attachTracing attaches an optional object. These links cannot be updated, so the new one is attached beside the old one
+// before that goes: both do the same, twice is harmless.
+func (k *Kernel) attachTracing(object string, c *ebpf.Collection) {
+	if c == nil {
+		return
+	}
+	for name, prog := range c.Programs {
+		var l link.Link
+		var err error
+		if tp := tracepoints[name]; tp != "" {
+			l, err = link.Tracepoint("syscalls", tp, prog, nil)
+			if errors.Is(err, os.ErrNotExist) && (name == bpf.TrackProgEnterOpen || name == bpf.TrackProgExitOpen) {
+				continue // arm64 has no open(2)
+			}
+		} else {
+			l, err = link.AttachTracing(link.TracingOptions{Program: prog})
+		}
+		if err != nil {
+			k.refused[object+"/"+name] = explain("attaching "+name, "5.11", err)
+			continue
+		}
+		if err := os.Remove(k.pin(name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			k.refused[object+"/"+name] = errors.Join(err, l.Close())
+			continue
+		}
+		if err := l.Pin(k.pin(name)); err != nil {
+			k.refused[object+"/"+name] = errors.Join(err, l.Close())
+			continue
+		}
+		l.Close()
+		k.attached = append(k.attached, name)
+	}
+}
+
+func (k *Kernel) pin(program string) string { return filepath.Join(k.o.PinDir, "link_"+program) }
+
+// Attached lists the attached programs.
+func (k *Kernel) Attached() []string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return append([]string(nil), k.attached...)
+}
+
+// Refused says which optional capabilities this kernel did not grant, and why.
+func (k *Kernel) Refused() map[string]error { return k.refused }
+
+// Close lets go of programs and maps; what is pinned stays in force.
+func (k *Kernel) Close() {
+	for _, c := range []*ebpf.Collection{k.redirect, k.track, k.cgroup} {
+		if c != nil {
+			c.Close()
+		}
+	}
+}
+
+// Uninstall removes all pins, and with them the programs. It needs no daemon; a folder that is not there is fine.
+func Uninstall(pinDir string) error {
+	if pinDir == "" {
+		pinDir = DefaultPinDir
+	}
+	entries, err := os.ReadDir(pinDir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading the pins in %s: %w", pinDir, err)
+	}
+	// connect first: no new redirection while the rest goes.
+	for _, first := range []string{"link_" + bpf.RedirectProgConnect4, "link_" + bpf.RedirectProgConnect6} {
+		if err := os.Remove(filepath.Join(pinDir, first)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("detaching: %w", err)
+		}
+	}
+	for _, e := range entries {
+		if err := os.Remove(filepath.Join(pinDir, e.Name())); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("removing pin %s: %w", e.Name(), err)
+		}
+	}
+	return os.Remove(pinDir)
+}

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* Structs that user space shares. Padded by hand: -Wpadded is an error, so that Go and C agree without packing. */
+#ifndef SALLYPORT_TYPES_H
+#define SALLYPORT_TYPES_H
+
+#define MAX_SCOPES 64
+#define SCOPE_DEFAULT 0xfffffffeu
+#define SCOPE_PENDING 0xfffffffdu
+/* Slots of per-scope maps: one per row, then the two scopes that are no rows. */
+#define SLOT_DEFAULT 64
+#define SLOT_PENDING 65
+#define SLOTS 66
+
+#define MODE_OFF 0
+
+#define FLAG_INTERPRETER 1 /* its executable runs scripts */
+#define FLAG_LANGCHAIN 2   /* it opened a LangChain file since its last exec */
+#define FLAG_DESCENDANT 4  /* forked from one that carried a mark; survives exec */
+
+/* Where an application wanted to go, and who it was. addr: network order, IPv4 in the first four bytes. */
+struct conn {
+	__u8 addr[16];
+	__u16 port; /* host order */
+	__u16 family;
+	__u32 tgid;
+	__u64 start; /* start_boottime of the thread group leader, ns */
+	__u32 uid;
+	__u32 loginuid;
+	__u64 cgroup;
+	__u64 netns;
+	__u64 cookie;
+	__u32 scope;
+	__u32 generation;
+	char comm[16];
+};
+
+/* One connection to the proxy as both its ends see it. Addresses as in conn, ports in host order. */
+struct flow_key {
+	__u64 netns;
+	__u8 client[16];
+	__u8 proxy[16];
+	__u16 client_port;
+	__u16 proxy_port;
+	__u16 family;
+	__u16 pad;
+};
+
+/* What a redirected socket remembers. */
+struct origin {
+	struct conn conn;
+	struct flow_key key;
+	__u32 published;
+	__u32 pad;
+};
+
+struct row {
+	__u8 mode;
+	__u8 closed;
+	__u8 pad[2];
+};
+
+/* Everything that decides on a connection. Masks have one bit per row. */
+struct config {
+	__u8 proxy4[4];
+	__u8 proxy6[16];
+	__u16 port4; /* host order; 0 = no listener of this family */
+	__u16 port6;
+	__u64 stale_ns; /* a heartbeat older than this is a dead agent */
+	__u64 rows;     /* rows in use */
+	__u64 need_cgroup;
+	__u64 need_uid;
+	__u64 need_exe;
+	__u64 need_mark;
+	__u8 default_mode;
+	__u8 default_closed;
+	__u8 pending_closed;
+	__u8 pad[5];
+	struct row row[MAX_SCOPES];
+};
+
+struct cgroup_state {
+	__u64 mask;
+	__u32 pending;
+	__u32 pad;
+};
+
+struct exe_key {
+	__u64 dev; /* major << 20 | minor */
+	__u64 ino;
+};
+
+/* One per slot of the scopes. */
+struct scope_counters {
+	__u64 seen;       /* connections to a captured port */
+	__u64 redirected;
+	__u64 bypassed;   /* let go by break glass */
+	__u64 refused;    /* no agent, or no memory: refused */
+	__u64 opened;     /* no agent, or no memory: let go */
+};
+
+#define EVENT_MARK 1
+#define EVENT_CGROUP_MADE 2
+#define EVENT_CGROUP_GONE 3
+
+struct event {
+	__u32 kind;
+	__u32 tgid;
+	__u64 start;
+	__u32 uid;
+	__u32 loginuid;
+	__u64 cgroup;
+	__u32 flags;
+	__u32 pad;
+	char comm[16];
+	char path[256];
+};
+
+enum error {
+	ERR_NO_CONFIG,
+	ERR_ORIGIN_FULL,   /* no memory for a socket's storage */
+	ERR_RECORD_FULL,   /* the record map is full */
+	ERR_RECORD_CLASH,  /* two sockets with one key: neither gets a record */
+	ERR_NO_LISTENER,   /* nobody listens at the proxy's address */
+	ERR_FOREIGN_LISTENER, /* somebody else does */
+	ERR_STALE_HEARTBEAT,
+	ERR_EVENT_LOST,    /* the ring buffer was full */
+	ERR_CGROUP_FULL,
+	ERR_MARK_FULL,
+	ERR_FAULT,         /* a path could not be read */
+	ERR_UNKNOWN_CGROUP, /* a cgroup that nobody told us of: treated as pending */
+	ERRORS,
+};
+
+#endif
