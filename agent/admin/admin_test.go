@@ -212,7 +212,7 @@ func TestTrustApply(t *testing.T) {
 	if err != nil || out.RootsFile != "/roots.pem" {
 		t.Fatalf("apply: %+v, %v", out, err)
 	}
-	if len(f.applied) != 1 || f.applied[0].PID != uint32(os.Getpid()) || f.applied[0].UID != 4242 {
+	if len(f.applied) != 1 || f.applied[0].PID != uint32(os.Getpid()) || f.applied[0].UID != 4242 || f.applied[0].Start == 0 {
 		t.Errorf("applied to %+v", f.applied)
 	}
 	if d := cmp.Diff([]string{"admin trust.apply"}, f.actions()); d != "" {

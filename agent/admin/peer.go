@@ -6,9 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -18,9 +20,10 @@ import (
 
 // Peer is the process at the other end of the socket, as the kernel saw it when it connected.
 type Peer struct {
-	PID  uint32 // in our pid namespace; 0 if it is not visible there
-	UID  uint32 // effective, in our user namespace
-	Comm string // for people; the process chooses it
+	PID   uint32 // in our pid namespace; 0 if it is not visible there
+	Start uint64 // when it started, nanoseconds since boot in steps of 10 ms; with PID it names one process
+	UID   uint32 // effective, in our user namespace
+	Comm  string // for people; the process chooses it
 }
 
 // The connections that others than root may hold open at once: the socket is open to all, our descriptors are few.
@@ -227,12 +230,37 @@ func readNS(pid, name string) (nsID, error) {
 	return nsID{st.Dev, st.Ino}, nil
 }
 
-func readComm(pid uint32) string {
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+// tick is the unit of start times in /proc/PID/stat: USER_HZ is 100 on every Linux that Go runs on.
+const tick = 10_000_000 // nanoseconds
+
+// readStat reads name and start time of a process.
+func readStat(pid uint32) (comm string, start uint64, err error) {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return "" // it is only shown, and the process may just have ended
+		return "", 0, fmt.Errorf("reading the start time of process %d: %w", pid, err)
 	}
-	return strings.TrimSuffix(string(raw), "\n")
+	if comm, start, err = parseStat(string(raw)); err != nil {
+		return "", 0, fmt.Errorf("reading the start time of process %d: %w", pid, err)
+	}
+	return comm, start, nil
+}
+
+// parseStat reads proc_pid_stat(5): the name stands in parentheses and may hold anything, also parentheses; the start
+// time is field 22.
+func parseStat(s string) (comm string, start uint64, err error) {
+	open, end := strings.IndexByte(s, '('), strings.LastIndexByte(s, ')')
+	if open < 0 || end < open {
+		return "", 0, errors.New("no name in its stat")
+	}
+	fields := strings.Fields(s[end+1:])
+	if len(fields) < 20 {
+		return "", 0, errors.New("its stat is too short")
+	}
+	ticks, err := strconv.ParseUint(fields[19], 10, 64)
+	if err != nil || ticks > math.MaxUint64/tick {
+		return "", 0, errors.New("its stat holds no start time")
+	}
+	return s[open+1 : end], ticks * tick, nil
 }
 
 // listen opens the socket. A socket file that nobody listens on is left from a daemon that was killed, and replaced.

@@ -214,3 +214,31 @@ func TestShutdown(t *testing.T) {
 		}
 	})
 }
+
+func TestParseStat(t *testing.T) {
+	rest := " S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4242 20 21"
+	for _, c := range []struct {
+		name, in, comm string
+		start          uint64
+	}{
+		{"plain", "7 (cat)" + rest, "cat", 4242 * tick},
+		{"hostile name", "7 (a) S 1 2 3 (b)" + rest, "a) S 1 2 3 (b", 4242 * tick},
+		{"empty name", "7 ()" + rest, "", 4242 * tick},
+		{"short", "7 (cat) S 1", "", 0},
+		{"no name", "7" + rest, "", 0},
+		{"backwards", "7 )cat(" + rest, "", 0},
+		{"no number", "7 (cat) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 x 20", "", 0},
+		{"too large", "7 (cat) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 18446744073709551615 20", "", 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			comm, start, err := parseStat(c.in)
+			if comm != c.comm || start != c.start || (err == nil) != (c.start != 0) {
+				t.Errorf("got %q, %d, %v", comm, start, err)
+			}
+		})
+	}
+	comm, start, err := readStat(uint32(os.Getpid()))
+	if err != nil || comm == "" || start == 0 {
+		t.Errorf("our own: %q, %d, %v", comm, start, err)
+	}
+}

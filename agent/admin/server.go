@@ -213,7 +213,10 @@ func (s *Server) operator(p *peerConn, c *caller) error {
 	if c.PID == 0 {
 		return forbid("refused: the caller's process is not visible from the host: run it on the host")
 	}
-	c.Comm = readComm(c.PID)
+	var err error
+	if c.Comm, c.Start, err = readStat(c.PID); err != nil {
+		return forbid("refused: %v", err)
+	}
 	foreign, err := s.home.foreign(c.PID)
 	if err != nil {
 		return forbid("refused: %v", err)
@@ -239,6 +242,10 @@ func (s *Server) operator(p *peerConn, c *caller) error {
 func (s *Server) ownMounts(p *peerConn, c *caller) error {
 	if c.PID == 0 {
 		return forbid("refused: the caller's process is not visible from the host: run it on the host")
+	}
+	var err error
+	if c.Comm, c.Start, err = readStat(c.PID); err != nil {
+		return forbid("refused: %v", err)
 	}
 	foreign, err := s.home.foreign(c.PID)
 	if err != nil {
