@@ -30,11 +30,11 @@ type Timed[T any] struct {
 func NewExchange(p Parts) Exchange {
 	in := p.Intent
 	x := Exchange{
-		SessionID: p.Session, ExchangeID: p.Exchange, Time: p.Time, Scope: in.Scope,
+		SessionID: p.Session, ExchangeID: p.Exchange, FlowID: in.Flow, Time: p.Time, Scope: in.Scope, Policy: in.Policy,
 		Principal: newPrincipal(in.Principal), Workload: newWorkload(in.Workload),
-		Endpoint: in.Endpoint.Name, Protocol: in.Endpoint.Protocol,
+		Endpoint: in.Endpoint.Name, Host: in.Endpoint.Host, Port: in.Endpoint.Port, Protocol: in.Endpoint.Protocol,
 		Operation: in.Call.Operation, Model: in.Call.Model, Stream: in.Call.Stream,
-		Request: Request{Method: in.Method, Target: in.Target, Bytes: in.BodyBytes, SHA256: in.BodySHA256, Body: valid(in.Body)},
+		Request: Request{Method: in.Method, Target: in.Target, UserAgent: in.UserAgent, Credential: in.Credential, Bytes: in.BodyBytes, SHA256: in.BodySHA256, Body: valid(in.Body)},
 		Steps:   newSteps(in.Call.Steps),
 		Masked:  append([]pipeline.Mask{}, in.Masks...),
 		Tools:   []Tool{},
@@ -144,11 +144,12 @@ func NewSession(xs []Exchange) Session {
 func (x *Exchange) Denied() bool { return x.Verdict.Action == pipeline.Deny.String() }
 
 func newPrincipal(p pipeline.Principal) Principal {
-	return Principal{SPIFFEID: p.SPIFFEID, User: p.User}
+	return Principal{SPIFFEID: p.SPIFFEID, User: p.User, Source: p.Source}
 }
 
 func newWorkload(w pipeline.Workload) Workload {
-	return Workload{PID: w.PID, Cgroup: w.Cgroup, Unit: w.Unit, Container: w.Container, Pod: w.Pod, UID: w.UID, Comm: w.Comm, Exe: w.Exe}
+	return Workload{PID: w.PID, Cgroup: w.Cgroup, Unit: w.Unit, Container: w.Container, Pod: w.Pod, UID: w.UID, LoginUID: w.LoginUID,
+		Start: w.Start, Namespace: w.Namespace, ServiceAccount: w.ServiceAccount, Comm: w.Comm, Exe: w.Exe}
 }
 
 // valid keeps valid JSON as it is and makes a string of anything else: a model may write arguments that are none.

@@ -105,29 +105,37 @@ type Session struct {
 type Principal struct {
 	SPIFFEID string `json:"spiffe_id"`
 	User     string `json:"user"`
+	Source   string `json:"source,omitempty"` // how the SPIFFE ID came about
 }
 
 // Workload is what ran.
 type Workload struct {
-	PID       uint32 `json:"pid"`
-	Cgroup    string `json:"cgroup"`
-	Unit      string `json:"unit"`
-	Container string `json:"container"`
-	Pod       string `json:"pod"`
-	UID       uint32 `json:"uid"`
-	Comm      string `json:"comm,omitempty"`
-	Exe       string `json:"exe,omitempty"`
+	PID            uint32 `json:"pid"`
+	Cgroup         string `json:"cgroup"`
+	Unit           string `json:"unit"`
+	Container      string `json:"container"`
+	Pod            string `json:"pod"`
+	UID            uint32 `json:"uid"`
+	LoginUID       uint32 `json:"login_uid"`       // 4294967295: in no login session
+	Start          uint64 `json:"start,omitempty"` // nanoseconds since boot
+	Namespace      string `json:"namespace,omitempty"`
+	ServiceAccount string `json:"service_account,omitempty"`
+	Comm           string `json:"comm,omitempty"`
+	Exe            string `json:"exe,omitempty"`
 }
 
 // Exchange is one request and its response as recorded: contents are masked.
 type Exchange struct {
 	SessionID   string          `json:"session_id"`
 	ExchangeID  string          `json:"exchange_id"`
+	FlowID      string          `json:"flow_id,omitempty"`
 	Time        time.Time       `json:"time"`
 	Scope       string          `json:"scope"`
 	Principal   Principal       `json:"principal"`
 	Workload    Workload        `json:"workload"`
 	Endpoint    string          `json:"endpoint"`
+	Host        string          `json:"host"`
+	Port        uint16          `json:"port"`
 	Protocol    string          `json:"protocol"`
 	Operation   string          `json:"operation"`
 	Model       string          `json:"model"`
@@ -144,16 +152,19 @@ type Exchange struct {
 	OverheadUS  int64           `json:"overhead_us"`
 	FirstMS     int64           `json:"first_release_ms,omitempty"`
 	Open        bool            `json:"open,omitempty"`        // no outcome yet: running, or the daemon died
+	Policy      string          `json:"policy,omitempty"`      // version of the policy that decided
 	Uninspected string          `json:"uninspected,omitempty"` // why the contents are not known
 }
 
 // Request is what the application asked.
 type Request struct {
-	Method string          `json:"method"`
-	Target string          `json:"target"`
-	Bytes  int64           `json:"bytes"`
-	SHA256 string          `json:"sha256,omitempty"`
-	Body   json.RawMessage `json:"body,omitempty"` // the masked body, if it was JSON
+	Method     string          `json:"method"`
+	Target     string          `json:"target"`
+	UserAgent  string          `json:"user_agent,omitempty"`
+	Credential string          `json:"credential,omitempty"` // keyed fingerprint
+	Bytes      int64           `json:"bytes"`
+	SHA256     string          `json:"sha256,omitempty"`
+	Body       json.RawMessage `json:"body,omitempty"` // the masked body, if it was JSON
 }
 
 // Response is what came back.

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/sallyport-dev/sallyport/pipeline"
+	"github.com/sallyport-dev/sallyport/pipeline/journal"
+)
+
+// journalCmd writes a journal of one generation for a script: "journal DIR".
+func journalCmd(ts *testscript.TestScript, _ bool, args []string) {
+	j, err := journal.Open(journal.Options{Dir: ts.MkAbs(args[0]), BootID: "boot"})
+	ts.Check(err)
+	now := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
+	for i := range 10 {
+		_, durable := j.Append(pipeline.Record{Kind: pipeline.KindFlow, Time: now.Add(time.Duration(i) * time.Second), Body: pipeline.Flow{ID: "flow"}})
+		ts.Check(<-durable)
+	}
+	ts.Check(j.Close())
+}
+
+// flipCmd changes one byte of a journal: "flip DIR TEXT" changes the first byte of TEXT in the newest segment.
+func flipCmd(ts *testscript.TestScript, _ bool, args []string) {
+	files, err := filepath.Glob(filepath.Join(ts.MkAbs(args[0]), "*"))
+	ts.Check(err)
+	for i := len(files) - 1; i >= 0; i-- {
+		raw, err := os.ReadFile(files[i])
+		ts.Check(err)
+		for at := range raw {
+			if string(raw[at:min(at+len(args[1]), len(raw))]) == args[1] {
+				raw[at] ^= 1
+				ts.Check(os.WriteFile(files[i], raw, 0o600))
+				return
+			}
+		}
+	}
+	ts.Fatalf("no %q in %s", args[1], args[0])
+}
