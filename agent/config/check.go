@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"cmp"
+	"net/netip"
+	"net/url"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+var (
+	nameShape  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
+	labelShape = regexp.MustCompile(`^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$`) // RFC 1123, and "_" which resolvers take
+	trustShape = regexp.MustCompile(`^[a-z0-9._-]{1,255}$`)                    // SPIFFE ID, section 2.1
+)
+
+// build checks a file and translates it.
+func build(p *problems, f *file) *Config {
+	c := &Config{Capture: f.Capture, Identity: f.Identity, Policy: f.Policy, CA: f.CA, Trust: f.Trust, Mask: f.Mask,
+		Elasticsearch: f.Elasticsearch, Admin: f.Admin}
+	c.Protect = scopes(p, f.Protect)
+	c.Endpoints = endpoints(p, f.Endpoints)
+	one := func(value string, want []string, at ...any) {
+		if !slices.Contains(want, value) {
+			p.add(p.line(at...), "%s %q is not known: use %s", dotted(at), value, strings.Join(want, ", "))
+		}
+	}
+	abs := func(value string, at ...any) {
+		if !clean(value) {
+			p.add(p.line(at...), "%s %q is no absolute path: give one that begins with / and has no ..", dotted(at), value)
+		}
+	}
+	absOrEmpty := func(value string, at ...any) {
+		if value != "" {
+			abs(value, at...)
+		}
+	}
+	one(c.Capture.DefaultMode, modes, "capture", "default_mode")
+	absOrEmpty(c.Capture.Cgroup, "capture", "cgroup")
+	abs(c.Capture.PinDir, "capture", "pin_dir")
+	if len(c.Capture.Ports) == 0 {
+		p.add(p.line("capture", "ports"), "capture.ports is empty, nothing would be seen: name at least one port, such as 443")
+	}
+	for i, n := range c.Capture.Ports {
+		if n == 0 {
+			p.add(p.line("capture", "ports", i), "port 0 cannot be captured: give 1 to 65535")
+		} else if slices.Contains(c.Capture.Ports[:i], n) {
+			p.add(p.line("capture", "ports", i), "port %d stands twice: keep one", n)
+		}
+	}
+	if !trustShape.MatchString(c.Identity.TrustDomain) {
+		p.add(p.line("identity", "trust_domain"), "trust_domain %q is no SPIFFE trust domain: use lower-case letters, digits, dots, dashes", c.Identity.TrustDomain)
+	}
+	if t := c.Identity.Template; t == "" || strings.HasPrefix(t, "/") || strings.HasSuffix(t, "/") {
+		p.add(p.line("identity", "template"), "template %q is no SPIFFE path: write it without / at its ends, such as unit/{unit}", t)
+	}
+	abs(c.Policy.Dir, "policy", "dir")
+	httpURL(p, c.Policy.HelpURL, "policy", "help_url")
+	one(c.CA.Mode, []string{"embedded"}, "ca", "mode")
+	abs(c.CA.Dir, "ca", "dir")
+	switch c.Trust.Host {
+	case "none":
+	case "files", "unit":
+		p.add(p.line("trust", "host"), "trust.host %s is not supported yet: use none and `sallyport run`", c.Trust.Host)
+	default:
+		one(c.Trust.Host, []string{"none"}, "trust", "host")
+	}
+	abs(c.Trust.Ledger, "trust", "ledger")
+	abs(f.Record.Dir, "record", "dir")
+	one(f.Record.WhenFull, []string{"stop"}, "record", "when_full")
+	max, ok := size(f.Record.MaxBytes)
+	if !ok {
+		p.add(p.line("record", "max_bytes"), "max_bytes %q is no size: give a whole number with a unit, such as 10GiB", f.Record.MaxBytes)
+	}
+	c.Record = Record{f.Record.Required, f.Record.Dir, max, f.Record.WhenFull}
+	abs(c.Mask.KeyFile, "mask", "key_file")
+	httpURL(p, c.Elasticsearch.URL, "elasticsearch", "url")
+	absOrEmpty(c.Elasticsearch.APIKeyFile, "elasticsearch", "api_key_file")
+	absOrEmpty(c.Elasticsearch.CAFile, "elasticsearch", "ca_file")
+	abs(c.Admin.Socket, "admin", "socket")
+	if ap, err := netip.ParseAddrPort(f.Proxy.Listen); err != nil || !ap.Addr().IsLoopback() || ap.Port() == 0 || ap.Addr().Zone() != "" {
+		p.add(p.line("proxy", "listen"), "proxy.listen %q is no loopback address with a port: use one such as 127.0.0.1:15001", f.Proxy.Listen)
+	}
+	drain, ok := duration(f.Proxy.Drain)
+	if !ok {
+		p.add(p.line("proxy", "drain"), "drain %q is no duration: give a number with a unit, such as 10s", f.Proxy.Drain)
+	}
+	c.Proxy = Proxy{f.Proxy.Listen, drain}
+	if set(f.Archive) {
+		p.add(p.line("archive"), "archive is not supported yet: remove it; the journal keeps the records")
+	}
+	if set(f.Egress) {
+		p.add(p.line("egress"), "egress is not supported yet: remove it; other traffic passes")
+	}
+	return c
+}
+
+var modes = []string{"off", "discover", "observe", "enforce"}
+
+func scopes(p *problems, in []scope) []Scope {
+	if len(in) > MaxScopes {
+		p.add(p.line("protect", MaxScopes), "%d scopes, the kernel programs hold %d: join some with globs", len(in), MaxScopes)
+	}
+	names := map[string]int{}
+	var out []Scope
+	for i, s := range in {
+		line := func(at ...any) int { return p.line(append([]any{"protect", i}, at...)...) }
+		if !nameShape.MatchString(s.Name) {
+			p.add(line("name"), "scope name %q cannot be used: give letters, digits, dots, dashes, at most 63", s.Name)
+		} else if first, twice := names[s.Name]; twice {
+			p.add(line("name"), "scope %s is already on line %d: give each its own name", s.Name, first)
+		} else {
+			names[s.Name] = line("name")
+		}
+		m := s.Match.Match
+		if len(s.Match.PodLabels) > 0 {
+			p.add(line("match", "podLabels"), "podLabels is not supported yet: match by cgroup, unit, uid or exe")
+		} else if m == (Match{}) {
+			p.add(line("match"), "scope %s matches everything: set unit, cgroup, uid, exe or langchain", s.Name)
+		}
+		for _, g := range [][2]string{{"unit", m.Unit}, {"cgroup", m.Cgroup}, {"exe", m.Exe}} {
+			if _, err := path.Match(g[1], ""); err != nil {
+				p.add(line("match", g[0]), "%s %q is no valid pattern: close its [ or end its \\", g[0], g[1])
+			}
+		}
+		if m.Exe != "" && !strings.HasPrefix(m.Exe, "/") {
+			p.add(line("match", "exe"), "exe %q is not absolute: begin with /", m.Exe)
+		}
+		if !slices.Contains(modes, s.Mode) {
+			p.add(line("mode"), "mode %q is not known: use %s", s.Mode, strings.Join(modes, ", "))
+		}
+		enforce := s.Mode == "enforce"
+		s.Fail = cmp.Or(s.Fail, pick(enforce, "closed", "open"))
+		s.Untrusted = cmp.Or(s.Untrusted, pick(enforce, "deny", "passthrough"))
+		if s.Fail != "open" && s.Fail != "closed" {
+			p.add(line("fail"), "fail %q is not known: use open or closed", s.Fail)
+		} else if enforce && s.Fail == "open" {
+			p.add(line("fail"), "an enforcing scope cannot fail open: remove fail, or use mode observe")
+		}
+		if s.Untrusted != "deny" && s.Untrusted != "passthrough" {
+			p.add(line("untrusted"), "untrusted %q is not known: use deny or passthrough", s.Untrusted)
+		}
+		out = append(out, Scope{s.Name, m, s.Mode, s.Fail, s.Untrusted})
+	}
+	return out
+}
+
+func endpoints(p *problems, in []endpoint) []Endpoint {
+	names, places := map[string]int{}, map[string]int{}
+	var out []Endpoint
+	for i, e := range in {
+		line := func(at string) int { return p.line("endpoints", i, at) }
+		port := uint16(443)
+		if e.Plain {
+			port = 80
+		}
+		if e.Port != nil {
+			port = *e.Port
+		}
+		host := strings.ToLower(e.Host)
+		if !nameShape.MatchString(e.Name) {
+			p.add(line("name"), "endpoint name %q cannot be used: give letters, digits, dots, dashes, at most 63", e.Name)
+		} else if first, twice := names[e.Name]; twice {
+			p.add(line("name"), "endpoint %s is already on line %d: give each its own name", e.Name, first)
+		} else {
+			names[e.Name] = line("name")
+		}
+		place := netip.AddrPortFrom(netip.Addr{}, port).String() + host
+		if !hostOK(host) {
+			p.add(line("host"), "host %q is no name or IP address: give it without scheme, port and globs, such as api.openai.com", e.Host)
+		} else if first, twice := places[place]; twice {
+			p.add(line("host"), "%s port %d is already on line %d: name each host and port once", host, port, first)
+		} else {
+			places[place] = line("host")
+		}
+		if port == 0 {
+			p.add(line("port"), "port 0 cannot be reached: give 1 to 65535")
+		}
+		if e.Protocol = cmp.Or(e.Protocol, "openai"); e.Protocol != "openai" {
+			p.add(line("protocol"), "protocol %q is not supported yet: use openai", e.Protocol)
+		}
+		if e.UpstreamCA != "" && !clean(e.UpstreamCA) {
+			p.add(line("upstream_ca"), "upstream_ca %q is no absolute path: give the path of a PEM file", e.UpstreamCA)
+		}
+		if e.Plain && e.UpstreamCA != "" {
+			p.add(line("upstream_ca"), "a plain endpoint has no TLS to verify: remove upstream_ca or plain")
+		}
+		out = append(out, Endpoint{e.Name, host, port, e.Protocol, e.UpstreamCA, e.Plain})
+	}
+	return out
+}
+
+// hostOK accepts an IP address or a DNS name of lower-case labels. A name that looks like a number is neither.
+func hostOK(h string) bool {
+	if a, err := netip.ParseAddr(h); err == nil {
+		return a.Zone() == "" && !a.IsUnspecified() && !a.Is4In6()
+	}
+	labels := strings.Split(h, ".")
+	if len(h) > 253 || strings.Trim(labels[len(labels)-1], "0123456789") == "" {
+		return false
+	}
+	return !slices.ContainsFunc(labels, func(l string) bool { return !labelShape.MatchString(l) })
+}
+
+func httpURL(p *problems, s string, at ...any) {
+	if s == "" {
+		return
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
+		// The value is not repeated: it may hold a password.
+		p.add(p.line(at...), "%s is no plain URL: give https://host:port, without user and password", dotted(at))
+	}
+}
+
+// clean says whether s is an absolute path that names no parent.
+func clean(s string) bool {
+	return filepath.IsAbs(s) && !slices.Contains(strings.Split(s, "/"), "..") && !strings.ContainsRune(s, 0)
+}
+
+// set says whether a value of unknown shape holds anything.
+func set(v any) bool {
+	switch v := v.(type) {
+	case nil:
+		return false
+	case string:
+		return v != ""
+	case map[string]any:
+		return len(v) > 0
+	case []any:
+		return len(v) > 0
+	}
+	return true
+}
+
+func dotted(at []any) string {
+	var s []string
+	for _, a := range at {
+		if a, ok := a.(string); ok {
+			s = append(s, a)
+		}
+	}
+	return strings.Join(s, ".")
+}
+
+func pick(c bool, yes, no string) string {
+	if c {
+		return yes
+	}
+	return no
+}
+
+func sortedByLine(in []problem) []problem {
+	out := slices.Clone(in)
+	slices.SortStableFunc(out, func(a, b problem) int { return cmp.Or(cmp.Compare(a.line, b.line), cmp.Compare(a.text, b.text)) })
+	return out
+}

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import "time"
+
+// Config is the whole configuration, defaults filled in and everything checked.
+type Config struct {
+	Protect       []Scope // in the order of the file: the first match wins
+	Capture       Capture
+	Endpoints     []Endpoint
+	Identity      Identity
+	Policy        Policy
+	CA            CA
+	Trust         Trust
+	Record        Record
+	Mask          Mask
+	Elasticsearch Elasticsearch
+	Admin         Admin
+	Proxy         Proxy
+}
+
+// MaxScopes is how many scopes the kernel programs hold.
+const MaxScopes = 64
+
+// Scope selects workloads and says what happens to them.
+type Scope struct {
+	Name      string
+	Match     Match
+	Mode      string // off | discover | observe | enforce
+	Fail      string // open | closed; always closed with enforce
+	Untrusted string // deny | passthrough
+}
+
+// Match holds criteria; all that are set must hold, and at least one is set. Unit, Cgroup and Exe may hold the globs of
+// path.Match.
+type Match struct {
+	Unit      string  `yaml:"unit"`
+	Cgroup    string  `yaml:"cgroup"` // path below the cgroup v2 root
+	UID       *uint32 `yaml:"uid"`
+	Exe       string  `yaml:"exe"` // absolute
+	LangChain bool    `yaml:"langchain"`
+}
+
+// Capture says what the kernel programs look at.
+type Capture struct {
+	DefaultMode string   `yaml:"default_mode"` // of a marked process that no scope names
+	Ports       []uint16 `yaml:"ports"`
+	Cgroup      string   `yaml:"cgroup"` // folder to attach to; "" = the cgroup v2 root
+	PinDir      string   `yaml:"pin_dir"`
+}
+
+// Endpoint is one provider host. Host is in lower case, or an IP address.
+type Endpoint struct {
+	Name, Host string
+	Port       uint16
+	Protocol   string
+	UpstreamCA string // file; "" = system roots
+	Plain      bool   // HTTP without TLS
+}
+
+// Identity says how a workload's SPIFFE ID is made.
+type Identity struct {
+	TrustDomain string `yaml:"trust_domain"`
+	Template    string `yaml:"template"`
+}
+
+// Policy is where roles, bindings and guardrails are.
+type Policy struct {
+	Dir     string `yaml:"dir"`
+	HelpURL string `yaml:"help_url"` // shown with a denial; "" = none
+}
+
+// CA is the authority that signs leaf certificates.
+type CA struct {
+	Mode string `yaml:"mode"`
+	Dir  string `yaml:"dir"`
+}
+
+// Trust says how workloads come to trust the authority.
+type Trust struct {
+	Host   string `yaml:"host"`
+	Ledger string `yaml:"ledger"`
+}
+
+// Record is the journal. Required means that no byte goes upstream before it is recorded.
+type Record struct {
+	Required bool
+	Dir      string
+	MaxBytes int64
+	WhenFull string // stop
+}
+
+// Mask holds the key of the fingerprints that stand for masked values.
+type Mask struct {
+	KeyFile string `yaml:"key_file"`
+}
+
+// Elasticsearch is where records go to be searched. An empty URL turns it off.
+type Elasticsearch struct {
+	URL        string `yaml:"url"`
+	APIKeyFile string `yaml:"api_key_file"`
+	CAFile     string `yaml:"ca_file"`
+}
+
+// Admin is the socket of the command-line tool. Root and the agent's own user are always admins.
+type Admin struct {
+	Socket string   `yaml:"socket"`
+	Admins []uint32 `yaml:"admins"` // further user IDs
+}
+
+// Proxy is the listener to which the kernel redirects.
+type Proxy struct {
+	Listen string        // loopback address and port
+	Drain  time.Duration // how long open exchanges may take to end at shutdown
+}
+
+// Default is the configuration of an empty file.
+func Default() *Config {
+	return &Config{
+		Capture:   Capture{DefaultMode: "discover", Ports: []uint16{443, 80, 11434, 8000}, PinDir: "/sys/fs/bpf/sallyport"},
+		Endpoints: []Endpoint{{Name: "openai", Host: "api.openai.com", Port: 443, Protocol: "openai"}},
+		Identity:  Identity{TrustDomain: "example.org", Template: "unit/{unit}"},
+		Policy:    Policy{Dir: "/etc/sallyport/policy.d"},
+		CA:        CA{Mode: "embedded", Dir: "/var/lib/sallyport/ca"},
+		Trust:     Trust{Host: "none", Ledger: "/var/lib/sallyport/trust.ledger"},
+		Record:    Record{Required: true, Dir: "/var/lib/sallyport/journal", MaxBytes: 10 << 30, WhenFull: "stop"},
+		Mask:      Mask{KeyFile: "/var/lib/sallyport/mask.key"},
+		Admin:     Admin{Socket: "/run/sallyport/admin.sock"},
+		Proxy:     Proxy{Listen: "127.0.0.1:15001", Drain: 10 * time.Second},
+	}
+}

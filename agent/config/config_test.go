@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestReferenceIsDefault(t *testing.T) {
+	for name, text := range map[string]string{"reference": Reference(), "empty": "", "only a comment": "# nothing\n", "null": "~"} {
+		t.Run(name, func(t *testing.T) {
+			c, err := Parse("ref", []byte(text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := Default()
+			if diff := cmp.Diff(want, c, cmp.Comparer(sameList[[]Scope]), cmp.Comparer(sameList[[]uint32])); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// sameList compares lists, an empty one like none.
+func sameList[T any](a, b T) bool {
+	x, y := reflect.ValueOf(a), reflect.ValueOf(b)
+	return x.Len() == 0 && y.Len() == 0 || reflect.DeepEqual(a, b)
+}
+
+// TestReferenceNamesEveryKey keeps a new key from being left out of the reference.
+func TestReferenceNamesEveryKey(t *testing.T) {
+	var walk func(reflect.Type)
+	walk = func(ty reflect.Type) {
+		for i := range ty.NumField() {
+			f := ty.Field(i)
+			key, opts, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+			if unready := key == "podLabels" || key == "archive" || key == "egress"; opts != "inline" && !unready && !strings.Contains(Reference(), key+":") {
+				t.Errorf("key %s is missing", key)
+			}
+			in := f.Type
+			if in.Kind() == reflect.Slice {
+				in = in.Elem()
+			}
+			if in.Kind() == reflect.Struct {
+				walk(in)
+			}
+		}
+	}
+	walk(reflect.TypeFor[file]())
+}
+
+func TestParse(t *testing.T) {
+	b, err := os.ReadFile("testdata/full.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := Parse("full.yaml", b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	uid := uint32(1001)
+	want := &Config{
+		Protect: []Scope{
+			{"agents", Match{Unit: "langchain-*.service", UID: &uid}, "enforce", "closed", "deny"},
+			{"trial", Match{Cgroup: "/lab/*", Exe: "/usr/bin/python3*"}, "observe", "closed", "passthrough"},
+			{"rest", Match{LangChain: true}, "off", "open", "passthrough"},
+		},
+		Capture: Capture{"observe", []uint16{443}, "/sys/fs/cgroup/lab", "/sys/fs/bpf/lab"},
+		Endpoints: []Endpoint{
+			{"openai", "api.openai.com", 443, "openai", "/etc/ca.pem", false},
+			{"local", "127.0.0.1", 11434, "openai", "", true},
+			{"plain", "llm.internal", 80, "openai", "", true},
+		},
+		Identity:      Identity{"corp.example", "ns/{unit}"},
+		Policy:        Policy{"/p", "https://help.example/llm"},
+		CA:            CA{"embedded", "/ca"},
+		Trust:         Trust{"none", "/ledger"},
+		Record:        Record{false, "/journal", 5_000_000, "stop"},
+		Mask:          Mask{"/mask.key"},
+		Elasticsearch: Elasticsearch{"https://es:9200", "/key", "/es.pem"},
+		Admin:         Admin{"/admin.sock", []uint32{1000}},
+		Proxy:         Proxy{"[::1]:9", 1500 * time.Millisecond},
+	}
+	if diff := cmp.Diff(want, c); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestErrors(t *testing.T) {
+	many := "protect:\n"
+	for i := range MaxScopes + 1 {
+		many += fmt.Sprintf("- {name: s%d, match: {uid: %d}, mode: off}\n", i, i)
+	}
+	scope := func(rest string) string { return "protect:\n- {name: a, " + rest + "}\n" }
+	end := func(rest string) string { return "endpoints:\n- {name: a, " + rest + "}\n" }
+	for _, c := range []struct{ name, text, want string }{
+		{"unknown key", "protekt: []", `f:1: unknown key "protekt": remove it`},
+		{"unknown key below", "capture:\n  port: [1]", `f:2: unknown key "port": remove`},
+		{"unknown match key", scope("match: {pid: 1}, mode: off"), `f:2: unknown key "pid"`},
+		{"wrong case", "Protect: []", `f:1: unknown key "Protect"`},
+		{"doubled key", "ca: {mode: embedded}\nca: {mode: embedded}", "f:2: key ca stands here a second time: keep one"},
+		{"wrong type", "capture: {ports: [https]}", `f:1: "https" does not fit here: give a number from 0 to 65535`},
+		{"port too large", "capture: {ports: [65536]}", `f:1: "65536" does not fit`},
+		{"negative uid", scope("match: {uid: -1}, mode: off"), `f:2: "-1" does not fit here: give a number`},
+		{"not bool", "record: {required: maybe}", "give true or false"},
+		{"list for keys", "ca: [1]", "f:1: "},
+		{"syntax", "a: [", "f:1: not valid YAML"},
+		{"two documents", "ca: {}\n---\nca: {}\n", "f:2: a second document"},
+		{"archive", "archive: {dir: /x}", "f:1: archive is not supported yet"},
+		{"egress", "egress: deny", "f:1: egress is not supported yet"},
+		{"pod labels", scope("match: {podLabels: {ai: x}}, mode: off"), "f:2: podLabels is not supported yet"},
+		{"empty match", scope("match: {}, mode: off"), "f:2: scope a matches everything: set unit"},
+		{"langchain false is no criterion", scope("match: {langchain: false}, mode: off"), "matches everything"},
+		{"no match", scope("mode: off"), "f:2: scope a matches everything"},
+		{"bad glob", scope("match: {unit: '['}, mode: off"), "f:2: unit \"[\" is no valid pattern"},
+		{"relative exe", scope("match: {exe: python}, mode: off"), "f:2: exe \"python\" is not absolute"},
+		{"mode missing", scope("match: {uid: 1}"), `f:2: mode "" is not known: use off`},
+		{"mode unknown", scope("match: {uid: 1}, mode: block"), `f:2: mode "block" is not known`},
+		{"enforce open", scope("match: {uid: 1}, mode: enforce, fail: open"), "f:2: an enforcing scope cannot fail open: remove fail"},
+		{"fail unknown", scope("match: {uid: 1}, mode: off, fail: soft"), `fail "soft" is not known`},
+		{"untrusted unknown", scope("match: {uid: 1}, mode: off, untrusted: x"), `untrusted "x" is not known`},
+		{"scope name", "protect: [{name: 'a b', match: {uid: 1}, mode: off}]", `scope name "a b" cannot be used`},
+		{"scope twice", scope("match: {uid: 1}, mode: off") + "- {name: a, match: {uid: 2}, mode: off}", "f:3: scope a is already on line 2"},
+		{"too many scopes", many, "f:66: 65 scopes, the kernel programs hold 64"},
+		{"endpoint twice", end("host: a.b") + "- {name: a, host: c.d}", "f:3: endpoint a is already on line 2"},
+		{"host twice", end("host: a.b") + "- {name: b, host: A.B}", "f:3: a.b port 443 is already on line 2"},
+		{"port 0", end("host: a.b, port: 0"), "f:2: port 0 cannot be reached"},
+		{"capture port 0", "capture: {ports: [0]}", "f:1: port 0 cannot be captured"},
+		{"capture port twice", "capture: {ports: [1, 1]}", "port 1 stands twice"},
+		{"no ports", "capture: {ports: []}", "capture.ports is empty"},
+		{"host url", end("host: 'https://a.b'"), "f:2: host \"https://a.b\" is no name"},
+		{"host port", end("host: 'a.b:443'"), "is no name or IP"},
+		{"host glob", end("host: '*.b'"), "is no name or IP"},
+		{"host dot", end("host: a.b."), "is no name or IP"},
+		{"host number", end("host: '1.2.3'"), "is no name or IP"},
+		{"host empty", end("port: 1"), "is no name or IP"},
+		{"protocol", end("host: a.b, protocol: bedrock"), `protocol "bedrock" is not supported yet: use openai`},
+		{"relative upstream ca", end("host: a.b, upstream_ca: ca.pem"), "upstream_ca \"ca.pem\" is no absolute path"},
+		{"plain with ca", end("host: a.b, plain: true, upstream_ca: /ca.pem"), "a plain endpoint has no TLS"},
+		{"trust files", "trust: {host: files}", "f:1: trust.host files is not supported yet: use none and `sallyport run`"},
+		{"trust unit", "trust: {host: unit}", "trust.host unit is not supported yet"},
+		{"trust unknown", "trust: {host: magic}", "trust.host \"magic\" is not known: use none"},
+		{"ca mode", "ca: {mode: step}", "ca.mode \"step\" is not known: use embedded"},
+		{"relative dir", "ca: {dir: ca}", "ca.dir \"ca\" is no absolute path"},
+		{"parent in path", "policy: {dir: /a/../b}", "policy.dir \"/a/../b\" is no absolute path"},
+		{"empty policy dir", "policy: {dir: ''}", "policy.dir \"\" is no absolute path"},
+		{"help url", "policy: {help_url: 'javascript:1'}", "policy.help_url is no plain URL"},
+		{"url with password", "elasticsearch: {url: 'https://u:hunter2@es'}", "elasticsearch.url is no plain URL"},
+		{"trust domain", "identity: {trust_domain: 'Example.org/x'}", "is no SPIFFE trust domain"},
+		{"template", "identity: {template: /x}", "is no SPIFFE path"},
+		{"size", "record: {max_bytes: 10 gig}", "f:1: max_bytes \"10 gig\" is no size"},
+		{"size overflow", "record: {max_bytes: 9999999TiB}", "is no size"},
+		{"size zero", "record: {max_bytes: 0}", "is no size"},
+		{"when full", "record: {when_full: drop}", "record.when_full \"drop\" is not known: use stop"},
+		{"listen everywhere", "proxy: {listen: '0.0.0.0:15001'}", "is no loopback address"},
+		{"listen name", "proxy: {listen: 'localhost:15001'}", "is no loopback address"},
+		{"listen without port", "proxy: {listen: 127.0.0.1}", "is no loopback address"},
+		{"listen port 0", "proxy: {listen: '127.0.0.1:0'}", "is no loopback address"},
+		{"drain", "proxy: {drain: 10}", "drain \"10\" is no duration"},
+		{"default mode", "capture: {default_mode: on}", "capture.default_mode \"on\" is not known"},
+		{"too large", strings.Repeat("#", maxFile+1), "larger than 1 MiB"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := Parse("f", []byte(c.text))
+			if err == nil || got != nil {
+				t.Fatalf("was accepted, want %q", c.want)
+			}
+			if lines := strings.Split(err.Error(), "\n"); len(lines) > maxErrors || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %q, want %q", err, c.want)
+			}
+			if strings.Contains(err.Error(), "hunter2") {
+				t.Error("a password is shown")
+			}
+		})
+	}
+}
+
+func TestManyErrorsAreBounded(t *testing.T) {
+	_, err := Parse("f", []byte("endpoints:\n"+strings.Repeat("- {name: '', host: ''}\n", 20)))
+	if err == nil {
+		t.Fatal("was accepted")
+	}
+	lines := strings.Split(err.Error(), "\n")
+	if len(lines) != maxErrors || !strings.HasPrefix(lines[0], "f:2: ") || lines[9] != "f: 31 more problems: mend these first" {
+		t.Errorf("got %q", lines)
+	}
+}
+
+func TestLoad(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "config.yaml")
+	if err := os.WriteFile(name, []byte("policy: {dir: /from/file}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	env := map[string]string{"SALLYPORT_ADMIN_SOCKET": "/env/sock", "SALLYPORT_RECORD_DIR": "/env/rec"}
+	c, err := Load(name, func(k string) string { return env[k] })
+	if err != nil || c.Admin.Socket != "/env/sock" || c.Record.Dir != "/env/rec" || c.Policy.Dir != "/from/file" {
+		t.Errorf("got %+v, %v", c, err)
+	}
+	env["SALLYPORT_POLICY_DIR"] = "relative"
+	if _, err := Load(name, func(k string) string { return env[k] }); err == nil || !strings.HasPrefix(err.Error(), "SALLYPORT_POLICY_DIR: ") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := Load(name+"x", nil); err == nil {
+		t.Error("a missing file was accepted")
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(Reference()))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c, err := Parse("f", b)
+		if (c == nil) != (err != nil) {
+			t.Fatal("want a configuration or an error")
+		}
+		if err != nil {
+			for _, l := range strings.Split(err.Error(), "\n") {
+				if !strings.HasPrefix(l, "f:") {
+					t.Errorf("error without a place: %q", l)
+				}
+			}
+		}
+	})
+}

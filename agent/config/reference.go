@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+// Reference is the documented configuration file with every key at its default. Its parse equals Default.
+func Reference() string { return reference }
+
+const reference = `# Configuration of the agent. Every key may be left out; what stands here are the defaults.
+# SALLYPORT_ADMIN_SOCKET, SALLYPORT_POLICY_DIR and SALLYPORT_RECORD_DIR override the keys of the same meaning.
+
+# Which workloads, in order; the first match wins; at most 64. All criteria of one match must hold.
+#   - name: agents
+#     match:
+#       unit: "langchain-*.service"  # systemd unit; globs
+#       cgroup: "/agents.slice/*"    # below the cgroup v2 root, with all that is under it; globs
+#       uid: 1001                    # effective user
+#       exe: "/opt/*/bin/python3"    # absolute path; globs
+#       langchain: true              # recognised as a LangChain program
+#     mode: enforce                  # off | discover | observe | enforce
+#     fail: closed                   # open | closed while the agent is down; enforce is always closed, else open
+#     untrusted: deny                # deny | passthrough where our root is not trusted; deny with enforce
+protect: []
+
+capture:
+  default_mode: discover             # mode of a recognised program that no scope names
+  ports: [443, 80, 11434, 8000]      # TCP ports that are looked at
+  cgroup: ""                         # folder to attach to; empty = the cgroup v2 root
+  pin_dir: /sys/fs/bpf/sallyport     # where the kernel objects outlive the agent
+
+endpoints:                           # providers; any other host passes untouched
+  - name: openai                     # the name that policy uses
+    host: api.openai.com             # name or IP address, without port
+    port: 443                        # 443 if left out, 80 if plain
+    protocol: openai                 # openai
+    upstream_ca: ""                  # PEM file of the roots to verify against; empty = system roots
+    plain: false                     # true: HTTP without TLS
+
+identity:
+  trust_domain: example.org          # of SPIFFE IDs
+  template: "unit/{unit}"            # their path
+
+policy:
+  dir: /etc/sallyport/policy.d       # roles, bindings, guardrails; an empty folder denies everything
+  help_url: ""                       # shown with a denial
+
+ca:
+  mode: embedded                     # embedded
+  dir: /var/lib/sallyport/ca
+
+trust:
+  host: none                         # none: programs get our root from "sallyport run"
+  ledger: /var/lib/sallyport/trust.ledger
+
+record:
+  required: true                     # nothing goes upstream before it is recorded
+  dir: /var/lib/sallyport/journal
+  max_bytes: 10GiB                   # B, KiB, MiB, GiB, TiB, KB, MB, GB, TB
+  when_full: stop                    # stop: recorded exchanges are refused until there is room
+
+mask:
+  key_file: /var/lib/sallyport/mask.key
+
+elasticsearch:
+  url: ""                            # empty = off
+  api_key_file: ""
+  ca_file: ""                        # empty = system roots
+
+admin:
+  socket: /run/sallyport/admin.sock
+  admins: []                         # user IDs, besides root, that may see everything
+
+proxy:
+  listen: 127.0.0.1:15001            # loopback only
+  drain: 10s                         # how long open exchanges may take to end at shutdown
+`

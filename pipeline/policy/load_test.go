@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"testing/fstest"
+)
+
+const okRole = "apiVersion: sallyport.dev/v1alpha1\nkind: Role\nmetadata: {name: r}\nspec: {rules: []}\n"
+
+func TestLoadErrors(t *testing.T) {
+	doc := func(kind, name, spec string) string {
+		return "apiVersion: sallyport.dev/v1alpha1\nkind: " + kind + "\nmetadata: {name: " + name + "}\nspec:\n  " + spec + "\n"
+	}
+	bind := func(spec string) string { return okRole + "---\n" + doc("RoleBinding", "b", spec) } // its spec is on line 10
+	guard := func(spec string) string { return doc("Guardrail", "g", spec) }
+	for _, c := range []struct{ name, text, want string }{
+		{"unknown field", doc("Role", "r", "rule: []"), `p.yaml:5: unknown field "rule": remove it`},
+		{"unknown field at the top", okRole + "status: {}\n", `p.yaml:5: unknown field "status"`},
+		{"unknown field in metadata", strings.Replace(okRole, "name: r", "name: r, labels: {}", 1), `p.yaml:3: unknown field "labels"`},
+		{"unknown field of a rule", doc("Role", "r", "rules: [{limits: []}]"), `p.yaml:5: unknown field "limits"`},
+		{"unknown field of a subject", bind("{role: r, subjects: [{unti: a}]}"), `p.yaml:10: unknown field "unti"`},
+		{"doubled field", okRole + "kind: Role\n", "p.yaml:5: field kind stands here a second time"},
+		{"unknown kind", "apiVersion: sallyport.dev/v1alpha1\nkind: Roll\n", `p.yaml:1: kind "Roll" is not known: use Role`},
+		{"no kind", "a: 1", `p.yaml:1: kind "" is not known`},
+		{"scalar document", "hello", `p.yaml:1: kind "" is not known`},
+		{"api version", strings.Replace(okRole, "v1alpha1", "v2", 1), `p.yaml:1: apiVersion "sallyport.dev/v2" is not known: use sallyport.dev/v1alpha1`},
+		{"no name", strings.Replace(okRole, "name: r", "", 1), `p.yaml:1: metadata.name "" cannot be used`},
+		{"same name", okRole + "---\n" + okRole, "p.yaml:8: Role r is already at p.yaml:1"},
+		{"syntax", "a: [", "p.yaml:1: not valid YAML"},
+		{"syntax in the second document", okRole + "---\na: [\n", "not valid YAML"},
+		{"text for a list", doc("Role", "r", "rules: [{models: gpt}]"), `p.yaml:5: "gpt" does not fit here: give a list`},
+		{"list for text", bind("{role: [r], subjects: [{unit: a}]}"), "p.yaml:10: a list or map does not fit here: give text"},
+		{"no value", bind("{role: r, subjects: [{unit: , uid: 5}]}"), "p.yaml:10: a key or list entry has no value"},
+		{"missing role", bind("{role: nobody, subjects: [{unit: a}]}"), `p.yaml:10: RoleBinding b names role "nobody", which there is not: add`},
+		{"no subjects", bind("{role: r}"), "p.yaml:6: RoleBinding b has no subjects"},
+		{"empty subject", bind("{role: r, subjects: [{}]}"), "RoleBinding b has a subject that names nobody"},
+		{"empty labels", bind("{role: r, subjects: [{podLabels: {}}]}"), "has a subject that names nobody"},
+		{"empty value", bind("{role: r, subjects: [{unit: '', uid: 1}]}"), "p.yaml:10: unit of a subject is empty"},
+		{"empty user", bind("{role: r, subjects: [{user: ''}]}"), "p.yaml:10: user of a subject is empty"},
+		{"bad uid", bind("{role: r, subjects: [{uid: -1}]}"), `p.yaml:10: "-1" does not fit here: give a number`},
+		{"service account alone", bind("{role: r, subjects: [{serviceAccount: a}]}"), "p.yaml:10: a service account is named within its namespace"},
+		{"bad glob", doc("Role", "r", "rules: [{models: ['gpt-[34]']}]"), `p.yaml:5: pattern "gpt-[34]": only * is a wildcard`},
+		{"empty glob", doc("Role", "r", "rules: [{models: ['']}]"), "p.yaml:5: an empty pattern"},
+		{"bad glob of a guardrail", guard("{on: [toolCall], match: {tools: ['a?']}, action: deny}"), `p.yaml:5: pattern "a?"`},
+		{"bad regex", guard("{on: [prompt], match: {regex: '('}, action: deny}"), "p.yaml:5: Guardrail g has a bad regex (missing closing ): `(`): mend it"},
+		{"empty regex", guard("{on: [prompt], match: {regex: ''}, action: deny}"), "p.yaml:5: Guardrail g has an empty regex"},
+		{"empty tools", guard("{on: [toolCall], match: {tools: []}, action: deny}"), "Guardrail g has an empty list of tools"},
+		{"tools of a prompt", guard("{on: [prompt], match: {tools: [a]}, action: deny}"), "Guardrail g: a prompt has no tool"},
+		{"no on", guard("{action: deny}"), "Guardrail g has no on"},
+		{"unknown on", guard("{on: [toolcall], action: deny}"), `p.yaml:5: Guardrail g is on "toolcall", which is no step`},
+		{"response", guard("{on: [response], action: deny}"), "p.yaml:5: Guardrail g: on response is not supported yet"},
+		{"hold", guard("{on: [prompt], action: hold}"), "p.yaml:5: Guardrail g: action hold is not supported yet: use deny or alert"},
+		{"mask", guard("{on: [prompt], action: mask}"), "action mask is not supported yet"},
+		{"unknown action", guard("{on: [prompt], action: drop}"), `action "drop" is not known`},
+		{"no action", guard("{on: [prompt]}"), `action "" is not known`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s, err := LoadFS(fstest.MapFS{"ok.yml": {Data: []byte("# nothing\n")}, "p.yaml": {Data: []byte(c.text)}})
+			if err == nil || s != nil {
+				t.Fatalf("was accepted, want %q", c.want)
+			}
+			if !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %q, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestLoadFiles(t *testing.T) {
+	fsys := fstest.MapFS{"a.yaml": {Data: []byte(okRole)}, "b.yml": {Data: []byte(strings.Replace(okRole, "name: r", "name: s", 1))},
+		"README.md": {Data: []byte("no: [policy")}, ".hidden.yaml": {Data: []byte("no: [policy")}, "sub/c.yaml": {Data: []byte("no: [policy")}}
+	s, err := LoadFS(fsys)
+	if err != nil || len(s.roles) != 2 || !strings.HasPrefix(s.Version(), "sha256:") || len(s.Version()) != 71 {
+		t.Fatalf("got %+v, %v", s, err)
+	}
+	again, err := LoadFS(fsys)
+	if err != nil || again.Version() != s.Version() {
+		t.Errorf("the version changed by itself: %v", err)
+	}
+	fsys["b.yml"].Data = append(fsys["b.yml"].Data, '\n')
+	if again, err = LoadFS(fsys); err != nil || again.Version() == s.Version() {
+		t.Errorf("the version did not change: %v", err)
+	}
+	fsys["c.yaml"] = &fstest.MapFile{Data: []byte(okRole)}
+	if _, err = LoadFS(fsys); err == nil || !strings.Contains(err.Error(), "c.yaml:3: Role r is already at a.yaml:1") {
+		t.Errorf("got %v", err)
+	}
+	fsys["c.yaml"] = &fstest.MapFile{Data: make([]byte, maxFile+1)}
+	if _, err = LoadFS(fsys); err == nil || !strings.Contains(err.Error(), "larger than 4 MiB") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestManyErrorsAreBounded(t *testing.T) {
+	_, err := LoadFS(fstest.MapFS{"p.yaml": {Data: []byte(strings.Repeat("kind: Roll\n---\n", 30))}})
+	if err == nil {
+		t.Fatal("was accepted")
+	}
+	if lines := strings.Split(err.Error(), "\n"); len(lines) != maxErrors || lines[9] != "policy: 21 more problems: mend these first" {
+		t.Errorf("got %q", lines)
+	}
+}
+
+func FuzzLoad(f *testing.F) {
+	for _, name := range []string{"testdata/roles/policy.yaml", "testdata/guardrails/policy.yaml", "../../deploy/policies/starter.yaml"} {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s, err := LoadFS(fstest.MapFS{"p.yaml": {Data: b}})
+		if (s == nil) != (err != nil) {
+			t.Fatal("want a policy or an error")
+		}
+		if err != nil {
+			for _, l := range strings.Split(err.Error(), "\n") {
+				if !strings.HasPrefix(l, "p.yaml:") && !strings.HasPrefix(l, "policy: ") {
+					t.Errorf("error without a place: %q", l)
+				}
+			}
+		}
+	})
+}
