@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/sallyport-dev/sallyport/pipeline"
+)
+
+// wake asks the committer for a sync. It never blocks.
+func (j *Journal) wake() {
+	select {
+	case j.kick <- struct{}{}:
+	default:
+	}
+}
+
+// commit is the committer: while one sync runs, the next group gathers.
+func (j *Journal) commit() {
+	defer close(j.stopped)
+	var group []chan error
+	for {
+		select {
+		case <-j.kick:
+			group = j.syncOnce(group)
+		case <-j.stop:
+			j.syncOnce(group)
+			return
+		}
+	}
+}
+
+// syncOnce brings what is written to disk and answers everybody who waits for it. It returns an emptied slice for the
+// next group.
+func (j *Journal) syncOnce(group []chan error) []chan error {
+	j.mu.Lock()
+	group, j.waiters = j.waiters, group[:0]
+	retired := j.retired
+	j.retired = nil
+	f, seq, err := j.active, j.seq, j.err
+	end := pipeline.Position{Segment: j.info.number, Offset: uint64(j.off)}
+	if j.lazy {
+		j.lazy = false
+		j.timer.Stop()
+	}
+	dirty := seq != j.synced
+	j.mu.Unlock()
+
+	if err == nil && dirty {
+		err = datasync(f) // segments before the active one were synced when they were left
+	}
+	for _, old := range retired {
+		if cerr := old.Close(); cerr != nil && err == nil {
+			err = cerr
+		}
+	}
+
+	j.mu.Lock()
+	switch {
+	case j.err != nil:
+		// Also if our own sync went well: the kernel tells an error of the disk only once, perhaps to a rotation.
+		err = j.err
+	case err != nil:
+		err = j.fail(fmt.Errorf("syncing the journal: %w", err))
+	case seq > j.synced:
+		j.synced, j.durable = seq, end
+	}
+	moved := j.moved
+	j.moved = nil
+	j.prepare()
+	j.mu.Unlock()
+
+	for i, w := range group {
+		w <- err
+		group[i] = nil
+	}
+	if moved != nil {
+		close(moved)
+	}
+	return group
+}
+
+// room makes sure that a frame of n bytes fits into the active segment and into the quota.
+func (j *Journal) room(n int64, essential bool) error {
+	if limit := j.o.MaxBytes - 2*checkpointRoom; j.o.MaxBytes > 0 {
+		if !essential {
+			limit -= j.o.reserve()
+		}
+		if j.closed+j.off+n+tailGuard > limit {
+			return ErrFull
+		}
+	}
+	if j.off+n+tailGuard+checkpointRoom <= j.size {
+		return nil
+	}
+	if j.o.MaxBytes > 0 && j.closed+j.off+checkpointRoom+segmentHeader+n+2*checkpointRoom > j.o.MaxBytes {
+		return ErrFull
+	}
+	return j.rotate(n)
+}
+
+// checkpointRoom is enough for the checkpoint at the end of a segment.
+const checkpointRoom = 1024
+
+// rotate completes the active segment and begins the next one, with room for n bytes. The old one is on disk and cut to
+// its records before the new one appears.
+func (j *Journal) rotate(n int64) error {
+	if err := j.own(pipeline.KindCheckpoint, j.checkpoint(CheckRotate)); err != nil {
+		return err
+	}
+	if err := j.active.Truncate(j.off); err != nil {
+		return j.fail(fmt.Errorf("closing a journal segment: %w", err))
+	}
+	if err := datasync(j.active); err != nil {
+		return j.fail(fmt.Errorf("syncing a journal segment: %w", err))
+	}
+	j.synced, j.durable = j.seq, pipeline.Position{Segment: j.info.number, Offset: uint64(j.off)}
+	old, end := j.active, j.off
+	if err := j.begin(j.info.number+1, n, false); err != nil {
+		return j.fail(err)
+	}
+	j.closed += end
+	j.retired = append(j.retired, old)
+	return nil
+}
+
+// begin makes a segment with room for n bytes the active one.
+func (j *Journal) begin(number uint64, n int64, fill bool) error {
+	size := j.o.SegmentBytes
+	if j.o.MaxBytes > 0 {
+		used := j.closed
+		if j.active != nil {
+			used += j.off
+		}
+		size = max(min(size, j.o.MaxBytes-used), minSegment)
+	}
+	size = max(size, n+segmentHeader+tailGuard+2*checkpointRoom)
+	f := j.spare
+	j.spare = nil
+	if f != nil && size != j.o.SegmentBytes { // too small for this record, or too large for what the quota leaves
+		if err := errors.Join(f.Close(), os.Remove(f.Name())); err != nil {
+			return fmt.Errorf("dropping a prepared journal segment: %w", err)
+		}
+		f = nil
+	}
+	if f == nil {
+		var err error
+		if f, err = newSegmentFile(j.o.Dir, size, fill); err != nil {
+			return fmt.Errorf("making a journal segment: %w", err)
+		}
+	}
+	info := segmentInfo{number: number, generation: j.gen, first: j.seq + 1, prev: j.head, created: j.o.Now()}
+	if err := activate(f, j.o.Dir, &info); err != nil {
+		_ = f.Close() // the first error says what matters
+		return fmt.Errorf("beginning journal segment %d: %w", number, err)
+	}
+	j.active, j.info, j.size, j.off = f, info, size, segmentHeader
+	return nil
+}
+
+// prepare has the next segment made ready once the active one is half full; j.mu is held.
+func (j *Journal) prepare() {
+	if j.err != nil || j.shut || j.making || j.spare != nil || 2*j.off < j.size ||
+		j.o.MaxBytes > 0 && j.closed+j.size+j.o.SegmentBytes > j.o.MaxBytes {
+		return
+	}
+	j.making = true
+	j.tasks.Go(func() {
+		f, err := newSegmentFile(j.o.Dir, j.o.SegmentBytes, true)
+		if err != nil {
+			f = nil // the rotation tries for itself, and says why it cannot
+		}
+		j.mu.Lock()
+		j.spare, j.making = f, false
+		j.mu.Unlock()
+	})
+}

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package journal is the append-only log of everything that was asked, decided and released. It is the only truth:
+// listings, the search store and Elasticsearch are derived from it.
+//
+// # Where to start
+//
+// Journal.Append writes a record (journal.go), commit.go brings records to disk, repair.go decides at Open what a crash
+// left behind. Reader reads a folder, also one that is being written; Cursor follows a Journal and shows only what is on
+// disk. Verify checks a folder. Folder, Index and Exchange turn records into exchanges. The bytes are described in
+// docs/journal-format.md and in frame.go.
+//
+// # What a caller may rely on
+//
+//   - When Append returns, the record is in the file: it survives the death of the process. When the channel yields nil,
+//     it is on disk: it survives the death of the machine.
+//   - Records are on disk in the order of their sequence numbers; an acknowledged record is never followed by a hole.
+//   - After the first error of writing or syncing nothing is acknowledged any more, until a restart has looked at what is
+//     really on disk. A second fsync that succeeds proves nothing about the pages that the first one lost.
+//   - One writer at a time, by an advisory lock that dies with the process.
+//
+// The package keeps to one folder and needs no other package of ours than the vocabulary.
+package journal

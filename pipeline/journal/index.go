@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package journal
+
+import (
+	"cmp"
+	"errors"
+	"io"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/sallyport-dev/sallyport/pipeline"
+)
+
+// Summary is what the index knows about a session without reading the journal.
+type Summary struct {
+	Session   string
+	Started   time.Time
+	Last      time.Time
+	Workload  pipeline.Workload // of the newest exchange, without labels
+	Principal pipeline.Principal
+	Models    []string // at most maxModels
+	Exchanges int
+	Denied    int // exchanges in which something was, or in observe would have been, denied
+	Masked    int // masked spans
+	Open      int // exchanges without an outcome
+}
+
+const maxModels = 16
+
+// ErrNotFound is what Index returns for an ID that it does not have.
+var ErrNotFound = errors.New("not in the index")
+
+// Index knows the newest sessions, exchanges and decisions: where their records are, and what a listing shows. It holds
+// no content. It is safe for concurrent use; Append feeds it.
+type Index struct {
+	mu        sync.Mutex
+	dir       string
+	max       int
+	sessions  map[string]*sessionEntry
+	exchanges map[string]*exchangeEntry
+	decisions map[string]string // exchange
+	queue     []*exchangeEntry  // in the order of their intents
+}
+
+type sessionEntry struct {
+	Summary
+	list []*exchangeEntry
+}
+
+type exchangeEntry struct {
+	Refs
+	session   *sessionEntry
+	decisions []string
+	kept      []pipeline.Position // Refs.Decisions, owned
+}
+
+// NewIndex makes an index of the newest exchanges; 0 means 20,000, which take some 20 MB.
+func NewIndex(exchanges int) *Index {
+	if exchanges <= 0 {
+		exchanges = 20_000
+	}
+	return &Index{max: exchanges, sessions: map[string]*sessionEntry{}, exchanges: map[string]*exchangeEntry{},
+		decisions: map[string]string{}}
+}
+
+// load reads the newest segments, as many as fit into the limit but at least one.
+func (x *Index) load(dir string, segments []uint64, limit int64) error {
+	x.mu.Lock()
+	x.dir = dir
+	x.mu.Unlock()
+	if len(segments) == 0 {
+		return nil
+	}
+	from, size := segments[len(segments)-1], int64(0)
+	for _, n := range slices.Backward(segments) {
+		_, bytes, err := statSegment(dir, n)
+		if err != nil {
+			return err
+		}
+		if size += bytes; size > limit {
+			break
+		}
+		from = n
+	}
+	r, err := OpenReader(dir, pipeline.Position{Segment: from})
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	for {
+		e, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		rec := pipeline.Record{Kind: e.Kind, Time: e.Time, Session: e.Session, Exchange: e.Exchange}
+		switch e.Kind {
+		case pipeline.KindIntent:
+			rec.Body = new(pipeline.Intent)
+		case pipeline.KindOutcome:
+			rec.Body = new(pipeline.Outcome)
+		case pipeline.KindDecision:
+			rec.Body = new(pipeline.Decision)
+		default:
+			continue
+		}
+		if err := e.Decode(rec.Body); err != nil {
+			return err
+		}
+		x.observe(&rec, e.Position)
+	}
+}
+
+// observe takes a record that was written.
+func (x *Index) observe(r *pipeline.Record, at pipeline.Position) {
+	switch r.Kind {
+	case pipeline.KindIntent:
+		switch v := r.Body.(type) {
+		case *pipeline.Intent:
+			x.intent(r, v, at)
+		case pipeline.Intent:
+			x.intent(r, &v, at)
+		}
+	case pipeline.KindDecision:
+		switch v := r.Body.(type) {
+		case *pipeline.Decision:
+			x.decision(r, v, at)
+		case pipeline.Decision:
+			x.decision(r, &v, at)
+		}
+	case pipeline.KindOutcome:
+		switch v := r.Body.(type) {
+		case *pipeline.Outcome:
+			x.outcome(r, v, at)
+		case pipeline.Outcome:
+			x.outcome(r, &v, at)
+		}
+	}
+}
+
+func (x *Index) intent(r *pipeline.Record, in *pipeline.Intent, at pipeline.Position) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.exchanges[r.Exchange] != nil {
+		return
+	}
+	s := x.sessions[r.Session]
+	if s == nil {
+		s = &sessionEntry{Summary: Summary{Session: r.Session, Started: r.Time}}
+		x.sessions[r.Session] = s
+	}
+	e := &exchangeEntry{Refs: Refs{Session: r.Session, Exchange: r.Exchange, Intent: at}, session: s}
+	s.list = append(s.list, e)
+	s.Exchanges++
+	s.Open++
+	s.Last = later(s.Last, r.Time)
+	s.Workload, s.Principal = in.Workload, in.Principal
+	s.Workload.Labels = nil
+	s.Masked += len(in.Masks)
+	if m := in.Call.Model; m != "" && len(s.Models) < maxModels && !slices.Contains(s.Models, m) {
+		s.Models = append(s.Models, m)
+	}
+	x.exchanges[r.Exchange] = e
+	x.queue = append(x.queue, e)
+	for len(x.queue) > x.max {
+		x.drop(x.queue[0])
+		x.queue[0] = nil
+		x.queue = x.queue[1:]
+	}
+}
+
+// drop forgets an exchange, and its session with the last one. The counts of a session keep what was dropped.
+func (x *Index) drop(e *exchangeEntry) {
+	delete(x.exchanges, e.Exchange)
+	for _, id := range e.decisions {
+		delete(x.decisions, id)
+	}
+	s := e.session
+	s.list[0] = nil // the oldest of all is the oldest of its session
+	s.list = s.list[1:]
+	if len(s.list) == 0 {
+		delete(x.sessions, s.Session)
+	}
+}
+
+func (x *Index) decision(r *pipeline.Record, d *pipeline.Decision, at pipeline.Position) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	e := x.exchanges[r.Exchange]
+	if e == nil {
+		return
+	}
+	e.kept = append(e.kept, at)
+	if d.ID != "" {
+		e.decisions = append(e.decisions, d.ID)
+		x.decisions[d.ID] = r.Exchange
+	}
+}
+
+func (x *Index) outcome(r *pipeline.Record, o *pipeline.Outcome, at pipeline.Position) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	e := x.exchanges[r.Exchange]
+	if e == nil || e.Outcome != (pipeline.Position{}) {
+		return
+	}
+	e.Outcome = at
+	s := e.session
+	s.Open--
+	s.Last = later(s.Last, r.Time)
+	s.Masked += len(o.Masks)
+	if o.Verdict.Action == pipeline.Deny {
+		s.Denied++
+	}
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// Sessions lists up to limit sessions that match, newest first; a nil match takes all, limit 0 means no limit.
+func (x *Index) Sessions(limit int, match func(*Summary) bool) []Summary {
+	x.mu.Lock()
+	out := make([]Summary, 0, len(x.sessions))
+	for _, s := range x.sessions {
+		c := s.Summary
+		c.Models = slices.Clone(c.Models)
+		if match == nil || match(&c) {
+			out = append(out, c)
+		}
+	}
+	x.mu.Unlock()
+	slices.SortFunc(out, func(a, b Summary) int {
+		return cmp.Or(b.Last.Compare(a.Last), cmp.Compare(b.Session, a.Session))
+	})
+	if limit > 0 && len(out) > limit {
+		out = out[:limit]
+	}
+	return out
+}
+
+// Session reads a session's exchanges from the journal, oldest first.
+func (x *Index) Session(id string) (Summary, []*Parts, error) {
+	x.mu.Lock()
+	s := x.sessions[id]
+	if s == nil {
+		x.mu.Unlock()
+		return Summary{}, nil, ErrNotFound
+	}
+	sum := s.Summary
+	sum.Models = slices.Clone(sum.Models)
+	refs := make([]Refs, len(s.list))
+	for i, e := range s.list {
+		refs[i] = e.refs()
+	}
+	dir := x.dir
+	x.mu.Unlock()
+	l := NewLoader(dir)
+	defer l.Close()
+	out := make([]*Parts, len(refs))
+	for i := range refs {
+		var err error
+		if out[i], err = l.Load(&refs[i]); err != nil {
+			return sum, nil, err
+		}
+	}
+	return sum, out, nil
+}
+
+// Exchange reads one exchange from the journal.
+func (x *Index) Exchange(id string) (*Parts, error) {
+	x.mu.Lock()
+	e := x.exchanges[id]
+	if e == nil {
+		x.mu.Unlock()
+		return nil, ErrNotFound
+	}
+	refs, dir := e.refs(), x.dir
+	x.mu.Unlock()
+	l := NewLoader(dir)
+	defer l.Close()
+	return l.Load(&refs)
+}
+
+// Decision reads one decision and the exchange that it belongs to.
+func (x *Index) Decision(id string) (TimedDecision, *Parts, error) {
+	x.mu.Lock()
+	exchange, ok := x.decisions[id]
+	x.mu.Unlock()
+	if !ok {
+		return TimedDecision{}, nil, ErrNotFound
+	}
+	p, err := x.Exchange(exchange)
+	if err != nil {
+		return TimedDecision{}, nil, err
+	}
+	for _, t := range p.Decisions {
+		if t.ID == id {
+			return t, p, nil
+		}
+	}
+	return TimedDecision{}, nil, ErrNotFound
+}
+
+func (e *exchangeEntry) refs() Refs {
+	r := e.Refs
+	r.Decisions = slices.Clone(e.kept)
+	return r
+}

@@ -1,0 +1,363 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package journal
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sallyport-dev/sallyport/pipeline"
+)
+
+// Journal is the writer of a folder. It is safe for concurrent use.
+type Journal struct {
+	o    Options
+	lock *os.File
+
+	mu      sync.Mutex // guards everything below
+	err     error      // why nothing is taken any more; set once
+	shut    bool       // Close was called
+	active  *os.File
+	info    segmentInfo // of the active segment
+	size    int64       // of the active segment's file
+	off     int64       // where the next frame goes
+	closed  int64       // bytes of all other segments
+	gen     uint64
+	seq     uint64 // of the last record written
+	head    Hash
+	synced  uint64            // sequence up to which the generation is on disk
+	durable pipeline.Position // end of what is on disk
+	waiters []chan error
+	moved   chan struct{} // closed at the next commit; nil if nobody waits
+	retired []*os.File    // older segments, complete and synced, for the committer to close
+	spare   *os.File      // a prepared segment
+	making  bool          // a spare is being prepared
+	written uint64        // records since Open
+	lazy    bool          // the timer for events runs
+
+	timer   *time.Timer
+	kick    chan struct{} // capacity 1: there is something to sync
+	stop    chan struct{}
+	stopped chan struct{} // the committer is done
+	tasks   sync.WaitGroup
+	buffers sync.Pool
+	old     predecessor // what was there before Open
+}
+
+// predecessor is the journal as Open found it.
+type predecessor struct {
+	segments []uint64
+	last     segmentInfo // zero if there was none
+	seq      uint64
+	head     Hash
+	bytes    int64
+	dropped  int64
+}
+
+// Open takes the folder over: it locks it, checks the newest segment, cuts off what a crash left behind, and begins a
+// generation of its own in a new segment. A damaged journal is refused and left as it is.
+func Open(o Options) (*Journal, error) {
+	if err := o.complete(); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making the journal folder: %w", err)
+	}
+	if err := os.Chmod(o.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("closing the journal folder to others: %w", err)
+	}
+	lock, err := takeLock(o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	j := &Journal{o: o, lock: lock, kick: make(chan struct{}, 1), stop: make(chan struct{}), stopped: make(chan struct{})}
+	j.buffers.New = func() any { return new(bytes.Buffer) }
+	if err := j.start(); err != nil {
+		if j.active != nil {
+			err = errors.Join(err, j.active.Close())
+		}
+		return nil, errors.Join(advise(err, o.Dir), lock.Close())
+	}
+	j.timer = time.AfterFunc(time.Hour, j.wake)
+	j.timer.Stop()
+	go j.commit()
+	return j, nil
+}
+
+// advise adds what to do to an error that a person has to act on.
+func advise(err error, dir string) error {
+	var d *Damage
+	if errors.As(err, &d) {
+		return fmt.Errorf("%w; run `sallyport journal verify %s`, then move the folder away as evidence to start a new journal", err, dir)
+	}
+	return err
+}
+
+func takeLock(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("opening the journal's lock: %w", err)
+	}
+	err = withFD(f, func(fd int) error { return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) })
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		err = fmt.Errorf("%w: stop the other sallyportd, or give this one a record.dir of its own (%s)", ErrLocked, dir)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+func (j *Journal) start() error {
+	if err := removeTemporary(j.o.Dir); err != nil {
+		return fmt.Errorf("clearing the journal folder: %w", err)
+	}
+	if err := j.inspect(); err != nil {
+		return err
+	}
+	if j.o.Index != nil {
+		if err := j.o.Index.load(j.o.Dir, j.old.segments, j.o.IndexBytes); err != nil {
+			return err
+		}
+	}
+	j.gen = j.old.last.generation + 1
+	j.closed = j.old.bytes
+	if err := j.begin(j.old.last.number+1, 0, true); err != nil {
+		return err
+	}
+	opening := &Opening{Generation: j.gen, Boot: j.boot()}
+	if j.old.last.number > 0 {
+		opening.Predecessor = &Predecessor{Generation: j.old.last.generation, Sequence: j.old.seq, Head: j.old.head}
+	}
+	if err := j.own(KindOpen, opening); err != nil {
+		return err
+	}
+	if j.old.dropped > 0 {
+		gap := pipeline.Gap{Reason: "the last write of the previous run was torn and never acknowledged", Bytes: j.old.dropped}
+		if err := j.own(pipeline.KindGap, &gap); err != nil {
+			return err
+		}
+	}
+	if err := datasync(j.active); err != nil {
+		return fmt.Errorf("syncing the journal: %w", err)
+	}
+	j.synced, j.durable = j.seq, pipeline.Position{Segment: j.info.number, Offset: uint64(j.off)}
+	return nil
+}
+
+// boot names the boot, so that times since boot in records can be told apart.
+func (j *Journal) boot() string {
+	if j.o.BootID != "" {
+		return j.o.BootID
+	}
+	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return "" // absent in odd sandboxes; nothing depends on it
+	}
+	return strings.TrimSpace(string(b))
+}
+
+// Append implements flow.Log. The record is in the file when it returns; the channel then yields, once, nil when it is on
+// disk or why it never will be. Exchange and session IDs have at most 255 bytes.
+func (j *Journal) Append(r pipeline.Record) (pipeline.Position, <-chan error) {
+	done := make(chan error, 1)
+	pos, err := j.append(r, done)
+	if err != nil {
+		done <- err
+		return pos, done
+	}
+	if j.o.Index != nil {
+		j.o.Index.observe(&r, pos)
+	}
+	return pos, done
+}
+
+func (j *Journal) append(r pipeline.Record, done chan error) (pipeline.Position, error) {
+	buf, h, err := j.frame(&r)
+	if err != nil {
+		return pipeline.Position{}, err
+	}
+	defer j.release(buf)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.err != nil {
+		return pipeline.Position{}, j.err
+	}
+	if j.shut {
+		return pipeline.Position{}, ErrClosed
+	}
+	if err := j.room(int64(buf.Len()), essential(r.Kind)); err != nil {
+		return pipeline.Position{}, err
+	}
+	pos, err := j.write(buf.Bytes(), h)
+	if err != nil {
+		return pos, err
+	}
+	j.waiters = append(j.waiters, done)
+	if r.Kind != pipeline.KindEvent {
+		j.wake()
+	} else if !j.lazy {
+		j.lazy = true
+		j.timer.Reset(j.o.EventDelay)
+	}
+	return pos, nil
+}
+
+// frame encodes a record, all but what is known only under the lock.
+func (j *Journal) frame(r *pipeline.Record) (*bytes.Buffer, *header, error) {
+	number, ok := kindNumber(r.Kind)
+	if !ok {
+		return nil, nil, fmt.Errorf("journal: unknown record kind %q", r.Kind)
+	}
+	if len(r.Session) > 255 || len(r.Exchange) > 255 {
+		return nil, nil, fmt.Errorf("journal: a %s record with an ID of more than 255 bytes", r.Kind)
+	}
+	at := r.Time
+	if at.IsZero() {
+		at = j.o.Now()
+	}
+	h := &header{kind: number, time: at.UnixNano(), session: r.Session, exchange: r.Exchange}
+	buf := j.buffers.Get().(*bytes.Buffer)
+	buf.Reset()
+	var blank [frameHeader]byte
+	buf.Write(blank[:])
+	buf.WriteString(r.Session)
+	buf.WriteString(r.Exchange)
+	start := buf.Len()
+	var err error
+	if h.flags, err = appendContent(buf, r.Body); err != nil {
+		j.release(buf)
+		return nil, nil, fmt.Errorf("encoding a %s record: %w", r.Kind, err)
+	}
+	if buf.Len() > maxFrame {
+		j.release(buf)
+		return nil, nil, fmt.Errorf("journal: a %s record of more than %d bytes", r.Kind, maxFrame)
+	}
+	h.digest = sha256.Sum256(buf.Bytes()[start:])
+	return buf, h, nil
+}
+
+func (j *Journal) release(buf *bytes.Buffer) {
+	if buf.Cap() <= 1<<20 {
+		j.buffers.Put(buf)
+	}
+}
+
+// write puts a frame behind the last one. There is room for it.
+func (j *Journal) write(frame []byte, h *header) (pipeline.Position, error) {
+	h.generation, h.sequence, h.synced, h.prev = j.gen, j.seq+1, j.synced, j.head
+	hash := seal(frame, h)
+	pos := pipeline.Position{Segment: j.info.number, Offset: uint64(j.off)}
+	if _, err := j.active.WriteAt(frame, j.off); err != nil {
+		return pos, j.fail(fmt.Errorf("writing to the journal: %w", err))
+	}
+	j.off += int64(len(frame))
+	j.seq, j.head = h.sequence, hash
+	j.written++
+	return pos, nil
+}
+
+// own writes a record of the journal itself; j.mu is held, or nobody else knows j yet. It ignores the quota: there are
+// few of them, and without them nothing could be opened or closed.
+func (j *Journal) own(kind string, body any) error {
+	buf, h, err := j.frame(&pipeline.Record{Kind: kind, Body: body})
+	if err != nil {
+		return err
+	}
+	defer j.release(buf)
+	if j.off+int64(buf.Len())+tailGuard > j.size {
+		// Only in the last bytes of a segment of minimal size: let the file grow.
+		j.size = j.off + int64(buf.Len()) + tailGuard
+		if err := j.active.Truncate(j.size); err != nil {
+			return j.fail(fmt.Errorf("growing a journal segment: %w", err))
+		}
+	}
+	_, err = j.write(buf.Bytes(), h)
+	return err
+}
+
+// fail makes the journal refuse everything from now on. The first cause stays.
+func (j *Journal) fail(err error) error {
+	if j.err == nil {
+		if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+			err = fmt.Errorf("%w: free disk space, then restart sallyportd", err)
+		} else {
+			err = fmt.Errorf("%w: check the disk, then restart sallyportd", err)
+		}
+		j.err = err
+	}
+	return j.err
+}
+
+// Close writes a last checkpoint, brings everything to disk and gives the folder free. Waiting appends are answered
+// before it returns; later ones get ErrClosed.
+func (j *Journal) Close() error {
+	j.mu.Lock()
+	if j.shut {
+		j.mu.Unlock()
+		<-j.stopped
+		return nil
+	}
+	j.shut = true
+	var errs []error
+	if j.err == nil {
+		errs = append(errs, j.own(pipeline.KindCheckpoint, j.checkpoint(CheckClose)))
+	}
+	j.timer.Stop()
+	j.mu.Unlock()
+	close(j.stop)
+	<-j.stopped
+	j.tasks.Wait()
+
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	errs = append(errs, j.err)
+	if j.err == nil && j.synced == j.seq { // cut to the records: what is missing later was taken away, not torn
+		errs = append(errs, j.active.Truncate(j.off), datasync(j.active))
+	}
+	for _, f := range append(j.retired, j.active) {
+		errs = append(errs, f.Close())
+	}
+	if j.spare != nil {
+		errs = append(errs, j.spare.Close(), os.Remove(j.spare.Name()))
+	}
+	j.retired, j.spare = nil, nil
+	return errors.Join(append(errs, j.lock.Close())...)
+}
+
+func (j *Journal) checkpoint(reason string) *Checkpoint {
+	return &Checkpoint{Reason: reason, Boot: j.boot(), Generation: j.gen, Sequence: j.seq, Head: j.head}
+}
+
+// State is the journal as status reports it.
+type State struct {
+	Head       Hash
+	Generation uint64
+	Sequence   uint64
+	Bytes      int64 // on disk, preallocated space included
+	Records    uint64
+	Durable    pipeline.Position
+	Full       bool  // only records that close exchanges are taken
+	Err        error // why nothing is taken any more; nil while all is well
+}
+
+// State is cheap enough to be asked every second.
+func (j *Journal) State() State {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	s := State{Head: j.head, Generation: j.gen, Sequence: j.seq, Bytes: j.closed + j.size, Records: j.written, Durable: j.durable, Err: j.err}
+	s.Full = j.o.MaxBytes > 0 && j.closed+j.off+minSegment/16 > j.o.MaxBytes-j.o.reserve()
+	return s
+}
+
+// Dir is the folder.
+func (j *Journal) Dir() string { return j.o.Dir }

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/sallyport-dev/sallyport/pipeline"
+)
+
+// Options configures Open. Zero values are the defaults.
+type Options struct {
+	Dir          string        // absolute; made with mode 0700 if it is missing
+	MaxBytes     int64         // disk quota of the folder; 0 = none
+	SegmentBytes int64         // 32 MiB, or less under a small quota
+	EventDelay   time.Duration // how long an event may wait for a sync; 20 ms. Other records are synced at once
+	Index        *Index        // is filled from the newest segments at Open, then by Append; nil = none
+	IndexBytes   int64         // how much of the journal Open reads into the index; 64 MiB
+	BootID       string        // noted in the chain; "" = what the kernel says
+	Now          func() time.Time
+}
+
+const (
+	defaultSegment = 32 << 20
+	minSegment     = 64 << 10
+	// MinQuota is the smallest MaxBytes that Open accepts.
+	MinQuota = 16 * minSegment
+)
+
+func (o *Options) complete() error {
+	if !filepath.IsAbs(o.Dir) {
+		return fmt.Errorf("record.dir %q: want an absolute path", o.Dir)
+	}
+	if o.MaxBytes < 0 || o.MaxBytes > 0 && o.MaxBytes < MinQuota {
+		return fmt.Errorf("record.max_bytes %d: want at least %d, or 0 for no limit", o.MaxBytes, MinQuota)
+	}
+	if o.SegmentBytes == 0 {
+		o.SegmentBytes = defaultSegment
+		if o.MaxBytes > 0 {
+			o.SegmentBytes = min(o.SegmentBytes, o.MaxBytes/8)
+		}
+	}
+	o.SegmentBytes = max(o.SegmentBytes, minSegment)
+	if o.EventDelay == 0 {
+		o.EventDelay = 20 * time.Millisecond
+	}
+	if o.IndexBytes == 0 {
+		o.IndexBytes = 64 << 20
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return nil
+}
+
+// reserve is the part of the quota that is kept for records which say what happened to exchanges that were begun.
+func (o *Options) reserve() int64 { return min(4<<20, o.MaxBytes/16) }
+
+// essential kinds may use the reserve.
+func essential(kind string) bool {
+	switch kind {
+	case KindOpen, pipeline.KindCheckpoint, pipeline.KindGap, pipeline.KindOutcome, pipeline.KindDecision, pipeline.KindAdmin:
+		return true
+	}
+	return false
+}
+
+// Errors that Append passes on by its channel.
+var (
+	// ErrFull says that the quota is used up. Records that close exchanges are still taken for a while.
+	ErrFull = errors.New("the journal is full: raise record.max_bytes, or move old segments away and restart")
+	// ErrClosed says that the journal was closed.
+	ErrClosed = errors.New("the journal is closed")
+	// ErrLocked says that another process writes to the folder.
+	ErrLocked = errors.New("another process writes to this journal")
+)
+
+// Opening is the body of the record that opens a generation.
+type Opening struct {
+	Generation  uint64       `json:"generation"`
+	Boot        string       `json:"boot,omitempty"`
+	Predecessor *Predecessor `json:"predecessor,omitempty"`
+}
+
+// Predecessor is the chain before a generation, as its writer found it.
+type Predecessor struct {
+	Generation uint64 `json:"generation"`
+	Sequence   uint64 `json:"sequence"`
+	Head       Hash   `json:"head"`
+}
+
+// The reasons of a Checkpoint.
+const (
+	CheckRotate  = "rotate"  // the segment ends with it
+	CheckClose   = "close"   // the generation ends with it
+	CheckSettled = "settled" // every exchange of an earlier generation has an outcome now
+)
+
+// Checkpoint states the head of the chain: that of the record before it. It is not signed yet, so it says no more than
+// the chain itself does.
+type Checkpoint struct {
+	Reason     string `json:"reason"`
+	Boot       string `json:"boot,omitempty"`
+	Generation uint64 `json:"generation"`
+	Sequence   uint64 `json:"sequence"`
+	Head       Hash   `json:"head"`
+}
