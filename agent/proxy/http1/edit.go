@@ -9,13 +9,29 @@ import (
 	"github.com/sallyport-dev/sallyport/pipeline"
 )
 
-// Visible copies the fields that are not hidden. text is the head's bytes as a string: names and values are parts of it.
-func (h *Head) Visible(text string) []pipeline.Field {
-	out := make([]pipeline.Field, 0, len(h.Fields))
+// Visible copies the fields that are not hidden. Nothing of a hidden field is kept in memory by the copies.
+func (h *Head) Visible(raw []byte) []pipeline.Field {
+	size, n := 0, 0
 	for i := range h.Fields {
 		if f := &h.Fields[i]; !f.Hidden {
-			out = append(out, pipeline.Field{Name: text[f.Name.Start:f.Name.End], Value: text[f.Value.Start:f.Value.End]})
+			size += f.Name.End - f.Name.Start + f.Value.End - f.Value.Start
+			n++
 		}
+	}
+	var text strings.Builder
+	text.Grow(size)
+	out := make([]pipeline.Field, 0, n)
+	for i := range h.Fields {
+		f := &h.Fields[i]
+		if f.Hidden {
+			continue
+		}
+		at := text.Len()
+		text.Write(f.Name.Of(raw))
+		mid := text.Len()
+		text.Write(f.Value.Of(raw))
+		all := text.String()
+		out = append(out, pipeline.Field{Name: all[at:mid], Value: all[mid:]})
 	}
 	return out
 }

@@ -92,7 +92,7 @@ func TestRequest(t *testing.T) {
 	if h.Length != 3 || !h.Close || !h.Continue || h.Chunked || h.Host != 0 || h.Size != len(raw) {
 		t.Errorf("%+v", h)
 	}
-	if got := fmt.Sprint(h.Visible(raw)); got != "[{host a.test} {X-Odd two words} {Content-Length 3} {Expect 100-Continue} {connection Keep-Alive , CLOSE}]" {
+	if got := fmt.Sprint(h.Visible([]byte(raw))); got != "[{host a.test} {X-Odd two words} {Content-Length 3} {Expect 100-Continue} {connection Keep-Alive , CLOSE}]" {
 		t.Error(got)
 	}
 	for _, ok := range []string{"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", "GET https://a:443/x HTTP/1.1\r\nHost: a\r\n\r\n", "GET / HTTP/1.0\r\n\r\n"} {
@@ -169,7 +169,7 @@ func TestEdit(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.Fields[1].Hidden, h.Fields[3].Hidden = true, true
-	same := h.Visible(raw)
+	same := h.Visible([]byte(raw))
 	head := func() pipeline.Head { return pipeline.Head{Method: "POST", Target: "/a", Fields: same}.Clone() }
 	for _, tc := range []struct {
 		name string

@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/sallyport-dev/sallyport/agent"
+	"github.com/sallyport-dev/sallyport/agent/proxy/hello"
+	"github.com/sallyport-dev/sallyport/pipeline"
+)
+
+// conn is one connection of an application. Its goroutine owns everything but what mu guards.
+type conn struct {
+	s      *Server
+	tcp    *net.TCPConn
+	netns  uint64
+	ctx    context.Context // ends with the connection
+	cancel context.CancelFunc
+	helper sync.WaitGroup // goroutines of this connection
+
+	id        string
+	rec       agent.Conn
+	workload  pipeline.Workload
+	principal pipeline.Principal
+	sni       string
+	hello     error // why the ClientHello cannot be read
+	route     Route
+
+	mu    sync.Mutex
+	idle  bool // waiting for a request; may be closed at any time
+	ended bool // drain closed it while it was idle
+}
+
+// newFlowID makes the name of a connection.
+func newFlowID() string {
+	id, err := uuid.NewV7()
+	if err != nil { // no randomness: nothing could be trusted any more
+		panic(err)
+	}
+	return "flw_" + id.String()
+}
+
+// run takes the connection from accept to its end.
+func (c *conn) run() {
+	client, local := addrPort(c.tcp.RemoteAddr()), addrPort(c.tcp.LocalAddr())
+	rec, err := c.s.o.Origins.Take(c.netns, client, local)
+	if err != nil {
+		c.s.missed.Add(1)
+		c.s.misses.add(c.netns)
+		if !errors.Is(err, ErrNoRecord) {
+			c.s.o.Notice("origin", err)
+		}
+		return
+	}
+	c.rec, c.id = rec, newFlowID()
+	c.identify()
+
+	buf := c.s.bufs.get(peekSize)
+	n, tls, ok := c.peek(buf)
+	pre := buf[:n]
+	if ok {
+		c.route = c.s.o.Router.Route(c.rec, &c.workload, c.sni, tls)
+		switch r := &c.route; {
+		case c.unreadable():
+			c.refuse(c.hello.Error())
+		case r.Disposition == Pass:
+			c.pass(pre, nil)
+		case r.Disposition == Terminate && r.Plain == tls:
+			c.refuse("the endpoint is configured with the opposite of what the application speaks: TLS or plain HTTP")
+		case r.Disposition == Terminate:
+			c.terminate(pre)
+			return // it took the buffer
+		default:
+			c.refuse(r.Reason)
+		}
+	}
+	c.s.bufs.put(buf)
+}
+
+// unreadable tells whether a ClientHello that we cannot read ends the connection. Another reader may find a name in it
+// that we do not: only scopes that enforce nothing let it pass.
+func (c *conn) unreadable() bool {
+	return c.hello != nil && (c.route.Disposition != Pass || c.route.Mode == pipeline.ModeEnforce)
+}
+
+func addrPort(a net.Addr) netip.AddrPort {
+	t, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	ap := t.AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}
+
+// identifyTimeout bounds the reading of /proc and the like.
+const identifyTimeout = 5 * time.Second
+
+// identify finds out who calls. Who cannot be found is nobody: the workload keeps what the kernel knew for certain, the
+// principal stays empty and matches no binding.
+func (c *conn) identify() {
+	ctx, cancel := context.WithTimeout(c.ctx, identifyTimeout)
+	defer cancel()
+	w, p, err := c.s.o.Identifier.Identify(ctx, c.rec.Proc)
+	if err != nil {
+		c.s.o.Notice("identify", err)
+		k := &c.rec.Proc
+		w = pipeline.Workload{PID: k.TGID, Start: k.Start, Comm: k.Comm, UID: k.UID, LoginUID: k.LoginUID}
+		p = pipeline.Principal{}
+	}
+	c.workload, c.principal = w, p
+}
+
+// peekSize holds any ClientHello.
+const peekSize = 32 << 10
+
+// peek reads the client's first bytes: a whole ClientHello, or enough to know that there is none. If the client waits for
+// the server to speak, the server speaks, if the router lets it. ok is false if the connection is over.
+func (c *conn) peek(buf []byte) (n int, tls, ok bool) {
+	var early *speaker
+	defer func() {
+		if early != nil && !ok {
+			early.stop()
+		}
+	}()
+	start := time.Now()
+	_ = c.tcp.SetReadDeadline(start.Add(c.s.o.Silence))
+	for silent := true; ; {
+		k, err := c.tcp.Read(buf[n:])
+		n += k
+		if n == 0 && silent && errors.Is(err, os.ErrDeadlineExceeded) {
+			silent = false
+			deadline := start.Add(c.s.o.HandshakeTimeout)
+			if r := c.s.o.Router.Route(c.rec, &c.workload, "", false); r.Disposition == Pass {
+				if early = c.speak(r); early == nil {
+					return 0, false, false
+				}
+				deadline = time.Time{} // the server may speak for as long as it likes
+			}
+			_ = c.tcp.SetReadDeadline(deadline)
+			continue
+		}
+		if n == 0 && err != nil {
+			return c.silent(early)
+		}
+		info, herr := hello.Parse(buf[:n])
+		if errors.Is(herr, hello.ErrMore) && err == nil && n < len(buf) {
+			if silent || early != nil {
+				silent = false
+				_ = c.tcp.SetReadDeadline(time.Now().Add(c.s.o.HandshakeTimeout))
+			}
+			continue
+		}
+		_ = c.tcp.SetReadDeadline(time.Time{})
+		tls = !errors.Is(herr, hello.ErrNotTLS)
+		if tls {
+			c.hello = herr
+		}
+		c.sni = info.ServerName
+		if early != nil {
+			return n, tls, c.spoken(early, buf[:n], tls)
+		}
+		return n, tls, true
+	}
+}
+
+// silent ends a connection whose client never said anything: a port scan, an unused connection, or one that only listened.
+func (c *conn) silent(early *speaker) (int, bool, bool) {
+	if early != nil {
+		c.route = early.route
+		c.finishEarly(early)
+		return 0, false, false
+	}
+	c.record("unused", "closed before the application said anything", 0, 0)
+	return 0, false, false
+}
+
+// refuse closes the connection and records why.
+func (c *conn) refuse(reason string) {
+	c.s.denied.Add(1)
+	kind := "refused"
+	if c.route.Untrusted {
+		kind = "untrusted"
+	}
+	c.record(kind, reason, 0, 0)
+	_ = c.tcp.SetLinger(0)
+}
+
+// record writes a connection without recorded exchanges down.
+func (c *conn) record(disposition, reason string, up, down int64) {
+	c.s.o.Ledger.Flow(pipeline.Record{Kind: pipeline.KindFlow, Time: time.Now(), Body: pipeline.Flow{
+		ID: c.id, Disposition: disposition, Reason: reason, Scope: c.route.Scope, Mode: c.route.Mode, Workload: c.workload, Principal: c.principal,
+		SNI: c.sni, Dest: c.rec.Orig.String(), BytesUp: up, BytesDown: down,
+	}})
+}
+
+// cut ends the connection at once, from any goroutine.
+func (c *conn) cut() {
+	c.cancel()
+	_ = c.tcp.SetLinger(0)
+	_ = c.tcp.Close()
+}
+
+// end closes what is left open and waits for the helpers.
+func (c *conn) end() {
+	c.cancel()
+	_ = c.tcp.Close()
+	c.helper.Wait()
+}
+
+// drain closes the connection if it waits for a request; otherwise it ends after its exchange.
+func (c *conn) drain() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.idle {
+		c.ended = true
+		_ = c.tcp.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// wait marks the connection idle, or not; it is false if the connection is to end instead.
+func (c *conn) wait(idle bool) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if idle && c.s.draining.Load() || c.ended || c.ctx.Err() != nil {
+		return false
+	}
+	if idle {
+		_ = c.tcp.SetReadDeadline(time.Now().Add(c.s.o.IdleTimeout))
+	}
+	c.idle = idle
+	return true
+}

@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sallyport-dev/sallyport/agent/proxy/http1"
+	"github.com/sallyport-dev/sallyport/pipeline"
+)
+
+// session is what the exchanges of one terminated connection share.
+type session struct {
+	c    *conn
+	in   *input
+	out  *output
+	link link
+	head http1.Head // of the request
+	n    int        // exchanges so far
+}
+
+// exchanges serves one request after the other.
+func (c *conn) exchanges(in *input) {
+	x := &session{c: c, in: in, out: &output{nc: in.nc, bufs: &c.s.bufs}}
+	x.link.c = c
+	defer func() {
+		_ = c.tcp.Close() // ends a watch and a late flush, if there is one
+		in.watch.take()
+		x.out.end()
+		x.link.end()
+		in.free()
+	}()
+	x.link.begin() // dialling and the upstream's TLS overlap the decision
+	for x.next() {
+	}
+	if x.n == 0 && c.ctx.Err() == nil {
+		c.record("unused", "the application closed it before a request", 0, 0)
+	}
+}
+
+// next serves one request. It is false after the last one.
+func (x *session) next() bool {
+	size, err := x.readHead()
+	if err != nil {
+		return x.headFailed(err)
+	}
+	x.n++
+	raw := x.in.buf[:size]
+	if err := x.head.Request(raw); err != nil {
+		status := http.StatusBadRequest
+		if errors.Is(err, http1.ErrExpectation) {
+			status = http.StatusExpectationFailed
+		}
+		return x.reject(status, err.Error())
+	}
+	if x.head.Upgrade {
+		return x.reject(http.StatusForbidden, "a change of protocol is not inspected, and refused")
+	}
+	if why := x.misdirected(raw); why != "" {
+		return x.reject(http.StatusMisdirectedRequest, why)
+	}
+	return x.serve(raw)
+}
+
+// readHead waits for a request and returns the size of its head, which lies at the front of the buffer.
+func (x *session) readHead() (int, error) {
+	if !x.c.wait(true) {
+		return 0, io.EOF
+	}
+	if x.in.w == 0 {
+		if err := x.in.fill(0); err != nil {
+			return 0, err
+		}
+	}
+	if !x.c.wait(false) {
+		return 0, io.EOF
+	}
+	for seen, timed := 0, false; ; {
+		size, err := http1.End(x.in.buf[:x.in.w], seen)
+		if err == nil && size == 0 && x.in.w > x.c.s.o.MaxHead || size > x.c.s.o.MaxHead {
+			err = http1.ErrTooLarge
+		}
+		if err != nil {
+			return 0, err
+		}
+		if size > 0 {
+			return size, x.c.tcp.SetReadDeadline(time.Time{})
+		}
+		if !timed {
+			timed = true
+			_ = x.c.tcp.SetReadDeadline(time.Now().Add(x.c.s.o.HeadTimeout))
+		}
+		seen = x.in.w
+		if err := x.in.fill(0); err != nil {
+			return 0, fmt.Errorf("%w in a request head", err)
+		}
+	}
+}
+
+// headFailed ends a connection without a further request.
+func (x *session) headFailed(err error) bool {
+	var syntax http1.Error
+	if errors.As(err, &syntax) {
+		x.n++
+		status := http.StatusBadRequest
+		if errors.Is(err, http1.ErrTooLarge) {
+			status = http.StatusRequestHeaderFieldsTooLarge
+		}
+		return x.reject(status, err.Error())
+	}
+	if x.in.w == 0 {
+		_ = x.in.nc.Close() // with a close_notify: no reply is missing
+	}
+	return false
+}
+
+// misdirected says why a request is not for this connection's endpoint (RFC 9110 section 7.4).
+func (x *session) misdirected(raw []byte) string {
+	h := &x.head
+	scheme := "https"
+	if x.c.route.Plain {
+		scheme = "http"
+	}
+	target := h.Target.Of(raw)
+	if authority, ok := http1.Authority(target); ok && target[0] != '/' {
+		got, _, _ := strings.Cut(string(target), ":")
+		if !strings.EqualFold(got, scheme) || !x.ours(authority) {
+			return "the target names another host than the TLS connection"
+		}
+	}
+	if h.Host < 0 { // HTTP/1.0
+		return "the request names no host"
+	}
+	if !x.ours(string(h.Fields[h.Host].Value.Of(raw))) {
+		return "Host names another host than the TLS connection"
+	}
+	return ""
+}
+
+// ours tells whether an authority is this connection's endpoint.
+func (x *session) ours(authority string) bool {
+	name, want := authority, x.c.host()
+	if i := strings.LastIndexByte(authority, ':'); i >= 0 && !strings.HasSuffix(authority, "]") {
+		port, err := strconv.ParseUint(authority[i+1:], 10, 16)
+		if err != nil || uint16(port) != x.c.rec.Orig.Port() && uint16(port) != x.c.route.Endpoint.Port {
+			return false
+		}
+		name = authority[:i]
+	}
+	return strings.EqualFold(name, want)
+}
+
+// reject answers a request that no handler sees, and closes the connection. In observe mode nothing is rejected: the
+// connection is relayed unread from here on.
+func (x *session) reject(status int, reason string) bool {
+	c := x.c
+	if c.route.Mode == pipeline.ModeObserve {
+		x.relayUnread(reason)
+		return false
+	}
+	c.s.denied.Add(1)
+	c.record("refused", reason, 0, 0)
+	body := "[sallyport] " + reason + "\n"
+	text := fmt.Sprintf("HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nConnection: close\r\nx-should-retry: false\r\n\r\n%s",
+		status, http.StatusText(status), len(body), body)
+	if x.out.write([]byte(text), false) == nil {
+		x.linger()
+	}
+	return false
+}
+
+// lingerFor is how long what a client still sends is read after the last reply, so that no reset overtakes it.
+const lingerFor = time.Second
+
+func (x *session) linger() {
+	if closeWrite(x.in.nc) != nil || x.in.nc != net.Conn(x.c.tcp) && x.c.tcp.CloseWrite() != nil {
+		return
+	}
+	_ = x.c.tcp.SetReadDeadline(time.Now().Add(lingerFor))
+	x.in.watch.take()
+	_, _ = io.CopyN(io.Discard, x.c.tcp, 1<<20)
+}
+
+// relayUnread connects the application with the upstream server from here on. The bytes of the request go first.
+func (x *session) relayUnread(reason string) {
+	c := x.c
+	up, err := x.link.open(c.ctx)
+	if err != nil {
+		c.s.o.Notice("relay", err)
+		return
+	}
+	_ = c.tcp.SetReadDeadline(time.Time{})
+	x.link.give() // relay closes it
+	sent, received := c.relay(x.in.nc, up.nc, x.in.buf[:x.in.w])
+	c.record("passed", "not inspected: "+reason, sent, received)
+}
+
+// serve hands one request to the handler.
+func (x *session) serve(raw []byte) bool {
+	c := x.c
+	e := &exchange{x: x, size: len(raw)}
+	e.begin(raw)
+	m := &pipeline.Meta{
+		Flow: c.id, Scope: c.route.Scope, Mode: c.route.Mode, Workload: c.workload, Principal: c.principal, Endpoint: c.route.Endpoint,
+		Start: time.Now(),
+	}
+	e.meta = m
+	err := c.s.o.Handler.Serve(c.ctx, m, e, e)
+	x.in.watch.disarm()
+	defer func() {
+		if e.kept != nil {
+			c.s.bufs.put(e.kept)
+		}
+	}()
+	if e.reply != nil {
+		_ = e.reply.Close()
+	}
+	if err == nil {
+		err = e.finish()
+	}
+	if err != nil {
+		e.fail(err)
+		return false
+	}
+	switch {
+	case e.framing == http1.UntilClose, e.closing, x.head.Close, !e.whole, c.s.draining.Load():
+		x.close(!e.whole)
+		return false
+	}
+	x.in.drop(e.after)
+	return c.ctx.Err() == nil
+}
+
+// close ends the connection after a complete reply.
+func (x *session) close(unread bool) {
+	if unread {
+		x.linger()
+		return
+	}
+	_ = x.in.nc.Close()
+}

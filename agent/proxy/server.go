@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package proxy
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sallyport-dev/sallyport/agent"
+	"github.com/sallyport-dev/sallyport/pipeline"
+)
+
+// Options are what a Server needs. The interfaces may not be nil, but for Credentials; the rest has defaults.
+type Options struct {
+	Origins     Origins
+	Identifier  Identifier
+	Router      Router
+	Certs       Certs
+	Credentials Credentials
+	Handler     Handler
+	Ledger      Ledger
+
+	// Roots are the certificates that may vouch for an upstream server: the system's, less our own. Asked for each new
+	// upstream connection; a new pool ends the use of sessions made under the old one.
+	Roots func() (*x509.CertPool, error)
+	// Dial opens the connection to the original destination, from the client's network namespace. Nil: from ours.
+	Dial func(context.Context, agent.Conn) (net.Conn, error)
+	// FingerprintKey keys the fingerprints of credentials. Nil: random, so that they cannot be compared between starts.
+	FingerprintKey []byte
+	// Accepting is called by the accept loop at least each half second while it runs: the agent's heartbeat.
+	Accepting func()
+	// Notice is told of failures that nobody else sees. Errors hold no content. May be nil.
+	Notice func(stage string, err error)
+
+	MaxHead          int           // bytes; 64 KiB
+	HeadTimeout      time.Duration // from the first byte of a head to its last; 15 s
+	HandshakeTimeout time.Duration // from accept to the end of the TLS handshake; 15 s
+	IdleTimeout      time.Duration // between requests; 10 min
+	DialTimeout      time.Duration // TCP and TLS upstream; 30 s
+	Silence          time.Duration // after which a client is taken to wait for the server; 200 ms
+}
+
+// Stats are counters since the start, in connections. Seen = Proxied + Passed + Denied + Missed + those undecided or
+// closed before they were decided.
+type Stats struct {
+	Seen    int64 // accepted
+	Proxied int64 // terminated, handshake complete
+	Passed  int64 // relayed unread
+	Denied  int64 // refused
+	Missed  int64 // closed for want of a record
+	Active  int64 // open now
+}
+
+// Server is the proxy. Make it with New, run it with Serve, end it with Shutdown.
+type Server struct {
+	o      Options
+	tls    *tls.Config // toward applications
+	fp     fingerprinter
+	up     upstreams
+	bufs   buffers
+	misses misses
+
+	seen, proxied, passed, denied, missed, active atomic.Int64
+
+	ready    chan struct{}
+	readied  sync.Once
+	draining atomic.Bool
+	serving  sync.WaitGroup // calls of Serve
+
+	mu        sync.Mutex
+	listeners map[*net.TCPListener]struct{}
+	conns     map[*conn]struct{}
+}
+
+// New checks the options.
+func New(o Options) (*Server, error) {
+	if o.Origins == nil || o.Identifier == nil || o.Router == nil || o.Certs == nil || o.Handler == nil || o.Ledger == nil || o.Roots == nil {
+		return nil, errors.New("proxy: origins, identifier, router, certs, handler, ledger and roots are all needed")
+	}
+	if o.Dial == nil {
+		o.Dial = dialOriginal
+	}
+	if o.Accepting == nil {
+		o.Accepting = func() {}
+	}
+	if o.Notice == nil {
+		o.Notice = func(string, error) {}
+	}
+	if len(o.FingerprintKey) == 0 {
+		o.FingerprintKey = make([]byte, 32)
+		if _, err := rand.Read(o.FingerprintKey); err != nil {
+			return nil, fmt.Errorf("proxy: make a fingerprint key: %w", err)
+		}
+	}
+	if o.MaxHead <= 0 {
+		o.MaxHead = 64 << 10
+	}
+	for _, d := range []struct {
+		at   *time.Duration
+		used time.Duration
+	}{
+		{&o.HeadTimeout, 15 * time.Second}, {&o.HandshakeTimeout, 15 * time.Second}, {&o.IdleTimeout, 10 * time.Minute},
+		{&o.DialTimeout, 30 * time.Second}, {&o.Silence, 200 * time.Millisecond},
+	} {
+		if *d.at <= 0 {
+			*d.at = d.used
+		}
+	}
+	s := &Server{o: o, ready: make(chan struct{}), listeners: map[*net.TCPListener]struct{}{}, conns: map[*conn]struct{}{}}
+	s.fp.key = o.FingerprintKey
+	s.tls = &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		NextProtos:     []string{"http/1.1"},
+		GetCertificate: certificate,
+		// The application is on this host: nothing that a quantum computer could record leaves it, and the hybrid
+		// exchange costs half a millisecond for each connection.
+		CurvePreferences:            []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384},
+		DynamicRecordSizingDisabled: true,
+	}
+	return s, nil
+}
+
+// Serve accepts connections until Shutdown, or until ctx ends, which cuts everything at once. It returns when its accept
+// loops and all connections have ended. It owns the listeners from now on. It may run several times at once, each with
+// listeners of its own.
+func (s *Server) Serve(ctx context.Context, listeners ...*net.TCPListener) error {
+	nets := make([]uint64, len(listeners))
+	for i, l := range listeners {
+		var err error
+		if nets[i], err = NetNS(l); err != nil {
+			return fmt.Errorf("proxy: network namespace of %s: %w", l.Addr(), err)
+		}
+	}
+	s.mu.Lock()
+	if s.draining.Load() {
+		s.mu.Unlock()
+		return net.ErrClosed
+	}
+	s.serving.Add(1)
+	for _, l := range listeners {
+		s.listeners[l] = struct{}{}
+	}
+	s.mu.Unlock()
+	defer s.serving.Done()
+
+	stop := context.AfterFunc(ctx, func() {
+		s.stopAccepting()
+		s.cut()
+	})
+	defer stop()
+	done := make(chan struct{})
+	var reporter sync.WaitGroup
+	reporter.Go(func() { s.reportMisses(done) })
+
+	var loops, conns sync.WaitGroup
+	failed := make([]error, len(listeners))
+	for i, l := range listeners {
+		loops.Go(func() { failed[i] = s.accept(ctx, l, nets[i], &conns) })
+	}
+	loops.Wait()
+	conns.Wait()
+	close(done)
+	reporter.Wait()
+	return errors.Join(failed...)
+}
+
+// Ready is closed once an accept loop runs.
+func (s *Server) Ready() <-chan struct{} { return s.ready }
+
+// Stats returns the counters.
+func (s *Server) Stats() Stats {
+	return Stats{Seen: s.seen.Load(), Proxied: s.proxied.Load(), Passed: s.passed.Load(), Denied: s.denied.Load(), Missed: s.missed.Load(), Active: s.active.Load()}
+}
+
+// Shutdown stops accepting, closes idle connections, and waits until running exchanges and relays have ended; when ctx
+// ends it cuts what is left, and still waits. It returns ctx's error if something was cut.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.stopAccepting()
+	s.mu.Lock()
+	for c := range s.conns {
+		c.drain()
+	}
+	s.mu.Unlock()
+	ended := make(chan struct{})
+	go func() {
+		s.serving.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+		return nil
+	case <-ctx.Done():
+	}
+	s.cut()
+	<-ended
+	return ctx.Err()
+}
+
+func (s *Server) stopAccepting() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.draining.Store(true)
+	for l := range s.listeners {
+		_ = l.Close()
+		delete(s.listeners, l)
+	}
+}
+
+// cut ends all connections at once.
+func (s *Server) cut() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		c.cut()
+	}
+}
+
+// tick is how often an idle accept loop wakes up to beat.
+const tick = 250 * time.Millisecond
+
+func (s *Server) accept(ctx context.Context, l *net.TCPListener, netns uint64, conns *sync.WaitGroup) error {
+	var beat time.Time
+	for {
+		if now := time.Now(); now.Sub(beat) >= tick {
+			beat = now
+			s.o.Accepting()
+			if err := l.SetDeadline(now.Add(tick)); err != nil && s.draining.Load() {
+				return nil
+			}
+			s.readied.Do(func() { close(s.ready) })
+		}
+		tcp, err := l.AcceptTCP()
+		switch {
+		case err == nil:
+			s.start(ctx, tcp, netns, conns)
+		case s.draining.Load():
+			return nil
+		case errors.Is(err, os.ErrDeadlineExceeded):
+		case errors.Is(err, net.ErrClosed):
+			return fmt.Errorf("proxy: listener %s was closed by somebody else", l.Addr())
+		default: // out of descriptors or memory, or the client gave up: it may pass
+			s.o.Notice("accept", err)
+			time.Sleep(5 * time.Millisecond)
+		}
+	}
+}
+
+// start gives a connection its goroutine.
+func (s *Server) start(ctx context.Context, tcp *net.TCPConn, netns uint64, conns *sync.WaitGroup) {
+	c := &conn{s: s, tcp: tcp, netns: netns}
+	c.ctx, c.cancel = context.WithCancel(ctx)
+	s.seen.Add(1)
+	s.active.Add(1)
+	s.mu.Lock()
+	if s.draining.Load() {
+		s.mu.Unlock()
+		s.active.Add(-1)
+		c.cut()
+		return
+	}
+	s.conns[c] = struct{}{}
+	s.mu.Unlock()
+	conns.Go(func() {
+		defer s.active.Add(-1)
+		defer func() {
+			s.mu.Lock()
+			delete(s.conns, c)
+			s.mu.Unlock()
+		}()
+		defer c.end()
+		defer func() {
+			if p := recover(); p != nil {
+				s.o.Notice("connection", fmt.Errorf("panic of type %T at %.2048s", p, debug.Stack()))
+			}
+		}()
+		c.run()
+	})
+}
+
+// misses counts connections without a record, for each network namespace.
+type misses struct {
+	mu sync.Mutex
+	n  map[uint64]int64
+}
+
+func (m *misses) add(netns uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.n == nil {
+		m.n = map[uint64]int64{}
+	}
+	m.n[netns]++
+}
+
+func (m *misses) take() map[uint64]int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := m.n
+	m.n = nil
+	return n
+}
+
+// reportMisses records misses each minute, and at the end.
+func (s *Server) reportMisses(done <-chan struct{}) {
+	t := time.NewTicker(time.Minute)
+	defer t.Stop()
+	for ended := false; !ended; {
+		select {
+		case <-t.C:
+		case <-done:
+			ended = true
+		}
+		for netns, n := range s.misses.take() {
+			s.o.Ledger.Flow(pipeline.Record{Kind: pipeline.KindFlow, Time: time.Now(), Body: pipeline.Flow{
+				ID: newFlowID(), Disposition: "missed", Count: n, Reason: fmt.Sprintf("no program of ours redirected it (network namespace %d)", netns)}})
+		}
+	}
+}

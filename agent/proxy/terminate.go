@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package proxy
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"time"
+)
+
+// prefixed is a connection whose first bytes were read already.
+type prefixed struct {
+	*net.TCPConn
+	pre []byte
+	c   *conn
+}
+
+func (p *prefixed) Read(b []byte) (int, error) {
+	if len(p.pre) > 0 {
+		n := copy(b, p.pre)
+		p.pre = p.pre[n:]
+		return n, nil
+	}
+	return p.TCPConn.Read(b)
+}
+
+// certificate picks the leaf for a connection of ours. What crypto/tls read from the ClientHello must be what the router
+// decided on.
+func certificate(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	p, ok := h.Conn.(*prefixed)
+	if !ok {
+		return nil, errors.New("proxy: unknown connection")
+	}
+	if !strings.EqualFold(h.ServerName, p.c.sni) {
+		return nil, errTwoNames
+	}
+	return p.c.s.o.Certs.Leaf(p.c.ctx, p.c.host())
+}
+
+var errTwoNames = errors.New("proxy: two readings of the server name")
+
+// host is the name of the endpoint on this connection.
+func (c *conn) host() string {
+	if c.sni != "" {
+		return c.sni
+	}
+	return strings.ToLower(c.route.Endpoint.Host)
+}
+
+// Distrust tells whether a failed handshake means that the application does not trust our root. What a Go server sees
+// differs by client: OpenSSL 3 from Python encrypts its alert under keys that the server does not have yet ("bad record
+// MAC"), Node closes without a word, Go and the rest send an alert about the certificate.
+func Distrust(err error) bool {
+	if err == nil {
+		return false
+	}
+	var op *net.OpError
+	if errors.As(err, &op) && op.Err != nil {
+		switch alert := op.Err.Error(); op.Op {
+		case "local error":
+			return alert == "tls: bad record MAC"
+		case "remote error":
+			switch alert {
+			case "tls: bad certificate", "tls: unknown certificate authority", "tls: unknown certificate", "tls: unsupported certificate",
+				"tls: expired certificate", "tls: revoked certificate":
+				return true
+			}
+			return false
+		}
+	}
+	return errors.Is(err, io.EOF)
+}
+
+// terminate opens the TLS, unless the endpoint is plain, and serves exchanges. It owns pre.
+func (c *conn) terminate(pre []byte) {
+	in := &input{bufs: &c.s.bufs}
+	if c.route.Plain {
+		in.nc, in.buf, in.w = c.tcp, pre[:cap(pre)], len(pre)
+		c.s.proxied.Add(1)
+		c.exchanges(in)
+		return
+	}
+	first := &prefixed{TCPConn: c.tcp, pre: pre, c: c}
+	tc := tls.Server(first, c.s.tls)
+	_ = c.tcp.SetDeadline(time.Now().Add(c.s.o.HandshakeTimeout))
+	err := tc.Handshake()
+	first.pre = nil // crypto/tls has read all of it, or never will
+	c.s.bufs.put(pre)
+	if err == nil && !strings.EqualFold(tc.ConnectionState().ServerName, c.sni) {
+		err = errTwoNames
+	}
+	if c.ctx.Err() == nil { // a handshake that we cut ourselves says nothing about trust
+		c.s.o.Router.Handshake(c.rec, err)
+	}
+	if err != nil {
+		c.s.denied.Add(1)
+		kind := "refused"
+		if Distrust(err) {
+			kind = "untrusted"
+		}
+		c.record(kind, fmt.Sprintf("TLS handshake with the application: %v", err), 0, 0)
+		return
+	}
+	_ = c.tcp.SetDeadline(time.Time{})
+	c.s.proxied.Add(1)
+	in.nc = tc
+	c.exchanges(in)
+}
