@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build root
+
+package kernel
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// childEnv makes this test binary act as a process under test.
+const childEnv = "SALLYPORT_KTEST_CHILD"
+
+// reply is what a child answers to one order.
+type reply struct {
+	Said  string // first line that the peer sent
+	Peer  string // getpeername
+	Error string // errno name
+	Pid   int
+	Count map[string]int
+}
+
+// child obeys orders from standard input, one JSON list a line.
+func child(order string) int {
+	if order != "serve" { // one order, and out
+		fmt.Println(string(obey([]string{"open", order})))
+		return 0
+	}
+	in := bufio.NewScanner(os.Stdin)
+	for in.Scan() {
+		var o []string
+		if err := json.Unmarshal(in.Bytes(), &o); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		fmt.Println(string(obey(o)))
+	}
+	return 0
+}
+
+func obey(o []string) []byte {
+	var r reply
+	switch o[0] {
+	case "connect":
+		r = connect(o[1], netip.MustParseAddrPort(o[2]))
+	case "open":
+		fd, err := unix.Open(o[1], unix.O_RDONLY, 0)
+		if err != nil {
+			r.Error = errno(err)
+		} else {
+			unix.Close(fd)
+		}
+	case "many":
+		n, _ := strconv.Atoi(o[2])
+		r.Count = map[string]int{}
+		for range n {
+			c := connect("v4", netip.MustParseAddrPort(o[1]))
+			r.Count[c.Said+c.Error]++
+		}
+	case "churn": // leaves at once, with RST
+		n, _ := strconv.Atoi(o[2])
+		for range n {
+			fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+			if err != nil {
+				break
+			}
+			unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+			a := netip.MustParseAddrPort(o[1])
+			unix.Connect(fd, &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()})
+			unix.Close(fd)
+		}
+	case "fork": // a grandchild connects
+		cmd := exec.Command("/proc/self/exe")
+		cmd.Env = []string{childEnv + "=serve"}
+		b, _ := json.Marshal(o[1:])
+		in, _ := cmd.StdinPipe()
+		go func() { in.Write(append(b, '\n')); in.Close() }()
+		out, err := cmd.Output()
+		if err != nil {
+			r.Error = err.Error()
+		} else {
+			return out[:len(out)-1]
+		}
+	}
+	r.Pid = os.Getpid()
+	b, err := json.Marshal(r)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+func errno(err error) string {
+	var e unix.Errno
+	if errors.As(err, &e) {
+		return unix.ErrnoName(e)
+	}
+	return err.Error()
+}
+
+// connect makes one connection of the named kind and reads what the other end says.
+func connect(kind string, a netip.AddrPort) (r reply) {
+	family, sa := unix.AF_INET, unix.Sockaddr(nil)
+	if a.Addr().Is4() && kind != "mapped" {
+		sa = &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}
+	} else {
+		family, sa = unix.AF_INET6, &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}
+	}
+	proto := 0
+	if kind == "mptcp" {
+		proto = 262
+	}
+	fd, err := unix.Socket(family, unix.SOCK_STREAM, proto)
+	if err != nil {
+		return reply{Error: errno(err)}
+	}
+	switch kind {
+	case "nonblocking":
+		unix.SetNonblock(fd, true)
+	case "bound": // from another loopback address
+		if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 3}}); err != nil {
+			return reply{Error: errno(err)}
+		}
+	case "again": // a second try on the same socket, after one that is refused
+		unix.Connect(fd, &unix.SockaddrInet4{Port: 1, Addr: [4]byte{127, 0, 0, 1}})
+	}
+	if kind == "fastopen" {
+		err = unix.Sendto(fd, []byte("hello"), unix.MSG_FASTOPEN, sa)
+	} else {
+		err = unix.Connect(fd, sa)
+	}
+	if err != nil && !(kind == "nonblocking" && errors.Is(err, unix.EINPROGRESS)) {
+		unix.Close(fd)
+		return reply{Error: errno(err)}
+	}
+	if kind == "nonblocking" {
+		unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, 5000)
+		if e, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR); err != nil || e != 0 {
+			unix.Close(fd)
+			return reply{Error: unix.ErrnoName(unix.Errno(e))}
+		}
+		unix.SetNonblock(fd, false)
+	}
+	if peer, err := unix.Getpeername(fd); err == nil {
+		switch p := peer.(type) {
+		case *unix.SockaddrInet4:
+			r.Peer = netip.AddrPortFrom(netip.AddrFrom4(p.Addr), uint16(p.Port)).String()
+		case *unix.SockaddrInet6:
+			r.Peer = netip.AddrPortFrom(netip.AddrFrom16(p.Addr), uint16(p.Port)).String()
+		}
+	}
+	f := os.NewFile(uintptr(fd), "socket")
+	defer f.Close()
+	c, err := net.FileConn(f)
+	if err != nil {
+		r.Error = err.Error()
+		return r
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(5 * time.Second))
+	line, err := bufio.NewReader(c).ReadString('\n')
+	if err != nil && err != io.EOF {
+		r.Error = errno(err)
+	}
+	if len(line) > 0 {
+		r.Said = line[:len(line)-1]
+	}
+	return r
+}
