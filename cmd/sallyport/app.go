@@ -48,7 +48,7 @@ type command struct {
 func commands() []command {
 	return []command{
 		statusCommand(), doctorCommand(), whyCommand(), sessionsListCommand(), sessionsShowCommand(),
-		maskCommand(), journalVerifyCommand(),
+		policyCheckCommand(), policyExplainCommand(), maskCommand(), journalVerifyCommand(),
 		trustStatusCommand(), trustRemoveCommand(), runCommand(), versionCommand(), completionCommand(), helpCommand(),
 	}
 }

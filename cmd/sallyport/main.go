@@ -57,6 +57,11 @@ func (a *app) run(ctx context.Context, args []string) int {
 	}
 }
 
+// complain writes an error, joined ones on a line each.
 func (a *app) complain(err error) {
-	fmt.Fprintf(a.err, "sallyport: %s\n", clean(strings.Join(strings.Fields(err.Error()), " ")))
+	for line := range strings.Lines(err.Error()) {
+		if line = oneLine(line); line != "" {
+			fmt.Fprintf(a.err, "sallyport: %s\n", clean(line))
+		}
+	}
 }
