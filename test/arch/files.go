@@ -62,7 +62,7 @@ func CheckFiles(files []File) []Violation {
 				add(f.Path, "is a Go file at the top", "the top level holds folders, not code")
 			}
 			goFile(f, pkgs, add)
-		case ".c", ".h", ".sh", ".py", ".yaml", ".yml":
+		case ".c", ".h", ".sh", ".py":
 			head, _, _ := bytes.Cut(f.Data, []byte("\n\n"))
 			if !bytes.Contains(head, []byte("SPDX-License-Identifier: ")) {
 				add(f.Path, "names no license", "write SPDX-License-Identifier into its first lines")
