@@ -164,7 +164,7 @@ func (f *fakeDaemon) TrustApply(_ context.Context, p admin.Peer) (adminapi.Trust
 	if f.kind == "stuck" {
 		out.Entries[1].State = "failed: device or resource busy"
 	}
-	return out, f.note(fmt.Sprintf("%d %s", p.PID, ns))
+	return out, f.note(fmt.Sprintf("%d %s %s", p.PID, p.Comm, ns))
 }
 
 func (f *fakeDaemon) note(s string) error {

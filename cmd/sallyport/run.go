@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"os/user"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
@@ -77,6 +78,9 @@ func (a *app) become(ctx context.Context, args []string, userName string) error 
 			return err
 		}
 	}
+	// The daemon notes for whom it changes what: say whom this process is about to be. It is only shown, so without it
+	// things go on.
+	_ = os.WriteFile("/proc/self/comm", []byte(filepath.Base(path)), 0)
 	c := a.client()
 	defer c.Close()
 	applied, err := c.TrustApply(ctx)
