@@ -9,8 +9,6 @@ import (
 	"net"
 	"strings"
 	"testing"
-
-	"github.com/sallyport-dev/sallyport/pipeline"
 )
 
 const chat = "POST /v1/chat/completions HTTP/1.1\r\nhost: api.test\r\nAccept:*/*\r\nX-Odd-Case:   two  words\t\r\nauthorization: Bearer sk-1\r\nAccept: text/event-stream\r\nContent-Length: 13\r\n\r\n{\"stream\":1}\n"
@@ -108,5 +106,3 @@ func TestChunkedRequest(t *testing.T) {
 		t.Errorf("%q", g)
 	}
 }
-
-var _ = pipeline.ModeEnforce

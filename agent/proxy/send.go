@@ -67,7 +67,7 @@ func (e *exchange) Send(ctx context.Context, h pipeline.Head, body []byte, crede
 			_, err = up.nc.Write(b)
 		}
 	}
-	if err == nil && !e.whole {
+	if err == nil && e.over && !e.whole {
 		err = e.relayBody(up)
 	}
 	r := &reply{e: e, up: up, method: h.Method}
@@ -187,7 +187,7 @@ func (e *exchange) rechunk(head, body []byte) []byte {
 		}
 	}
 	out = http1.AppendChunk(out, body)
-	if e.whole {
+	if e.whole || !e.over {
 		out = append(out, http1.LastChunk...)
 	}
 	return out
