@@ -30,7 +30,7 @@ const maxPlaces = 64 // folders of packages looked at per process
 
 // evidence is what tells where a process loads its packages from.
 type evidence struct {
-	hints []string          // files that it opened
+	hints []string          // files that it opened, or programs that it is going to run
 	env   map[string]string //
 	exe   string            // executable
 	argv0 string            // as it was called: a venv's python is a link to the system's
@@ -80,6 +80,12 @@ func certifiStores(e evidence) []candidate {
 		}
 	}
 	for _, h := range e.hints {
+		if !path.IsAbs(h) {
+			h = path.Join(e.cwd, h)
+		}
+		if dir := path.Dir(h); path.Base(dir) == "bin" { // a program that is about to be started
+			prefixes.add(path.Dir(dir))
+		}
 		file(h)
 	}
 	for line := range strings.Lines(e.maps) {

@@ -223,7 +223,8 @@ func (t *Trust) current(tag string) bool {
 }
 
 // Apply puts our roots into every store that the process may read, if its mount namespace is its own. It is idempotent:
-// a store that holds them is left alone. hints are files that the process opened, as it named them; start is its start
+// a store that holds them is left alone. hints are files that the process opened, as it named them, or
+// programs that it is going to run; start is its start
 // time in nanoseconds since boot. An error means that nothing was changed, unless it is ctx's: then the work goes on,
 // and the ledger knows.
 func (t *Trust) Apply(ctx context.Context, pid int, start uint64, hints []string) (Result, error) {
@@ -262,10 +263,17 @@ func (t *Trust) run(ctx context.Context, do func() error) error {
 	}
 }
 
-// Close waits for work under way. What was mounted stays: trust outlives the agent.
-func (t *Trust) Close() error {
-	t.wg.Wait()
-	return nil
+// Close waits for work under way, as long as ctx lets it: a file system that never answers cannot be waited for. What
+// was mounted stays: trust outlives the agent. Nothing else may be called any more.
+func (t *Trust) Close(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() { t.wg.Wait(); close(done) }()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for trust stores under way: %w", ctx.Err())
+	}
 }
 
 // hold makes the caller the only one that changes a namespace, until the returned function is called.

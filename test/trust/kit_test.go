@@ -302,7 +302,7 @@ func newTrust(t *testing.T, c *ca, ledger string) *trust.Trust {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { tr.Close() })
+	t.Cleanup(func() { tr.Close(context.Background()) })
 	return tr
 }
 
