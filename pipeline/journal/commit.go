@@ -50,7 +50,7 @@ func (j *Journal) syncOnce(group []chan error) []chan error {
 	j.mu.Unlock()
 
 	if err == nil && dirty {
-		err = datasync(f) // segments before the active one were synced when they were left
+		err = j.sync(f) // segments before the active one were synced when they were left
 	}
 	for _, old := range retired {
 		if cerr := old.Close(); cerr != nil && err == nil {
@@ -114,7 +114,7 @@ func (j *Journal) rotate(n int64) error {
 	if err := j.active.Truncate(j.off); err != nil {
 		return j.fail(fmt.Errorf("closing a journal segment: %w", err))
 	}
-	if err := datasync(j.active); err != nil {
+	if err := j.sync(j.active); err != nil {
 		return j.fail(fmt.Errorf("syncing a journal segment: %w", err))
 	}
 	j.synced, j.durable = j.seq, pipeline.Position{Segment: j.info.number, Offset: uint64(j.off)}

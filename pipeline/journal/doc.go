@@ -19,5 +19,6 @@
 //     really on disk. A second fsync that succeeds proves nothing about the pages that the first one lost.
 //   - One writer at a time, by an advisory lock that dies with the process.
 //
-// The package keeps to one folder and needs no other package of ours than the vocabulary.
+// Size: package: the writer, the reader that judges what the writer left behind, and the
+// fold from records to exchanges share one format, and splitting them would publish it.
 package journal

@@ -139,6 +139,7 @@ func appendContent(dst *bytes.Buffer, body any) (flags byte, err error) {
 	}
 	start := dst.Len()
 	if attached {
+		dst.Grow(len(attachment) + 1024)
 		dst.Write([]byte{0, 0, 0, 0})
 	}
 	enc := json.NewEncoder(dst)

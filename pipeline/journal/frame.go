@@ -93,10 +93,8 @@ func (h *Hash) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// header is the fixed part of a frame and its two names.
+// header is what seal writes into a frame.
 type header struct {
-	length     uint32
-	crc        uint32
 	kind       byte
 	flags      byte
 	generation uint64

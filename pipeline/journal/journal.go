@@ -45,7 +45,8 @@ type Journal struct {
 	lazy    bool          // the timer for events runs
 
 	timer   *time.Timer
-	kick    chan struct{} // capacity 1: there is something to sync
+	sync    func(*os.File) error // datasync, but for tests of failing disks
+	kick    chan struct{}        // capacity 1: there is something to sync
 	stop    chan struct{}
 	stopped chan struct{} // the committer is done
 	tasks   sync.WaitGroup
@@ -79,7 +80,7 @@ func Open(o Options) (*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	j := &Journal{o: o, lock: lock, kick: make(chan struct{}, 1), stop: make(chan struct{}), stopped: make(chan struct{})}
+	j := &Journal{o: o, lock: lock, sync: datasync, kick: make(chan struct{}, 1), stop: make(chan struct{}), stopped: make(chan struct{})}
 	j.buffers.New = func() any { return new(bytes.Buffer) }
 	if err := j.start(); err != nil {
 		if j.active != nil {
@@ -169,6 +170,9 @@ func (j *Journal) boot() string {
 // Append implements flow.Log. The record is in the file when it returns; the channel then yields, once, nil when it is on
 // disk or why it never will be. Exchange and session IDs have at most 255 bytes.
 func (j *Journal) Append(r pipeline.Record) (pipeline.Position, <-chan error) {
+	if r.Time.IsZero() {
+		r.Time = j.o.Now()
+	}
 	done := make(chan error, 1)
 	pos, err := j.append(r, done)
 	if err != nil {
@@ -221,11 +225,7 @@ func (j *Journal) frame(r *pipeline.Record) (*bytes.Buffer, *header, error) {
 	if len(r.Session) > 255 || len(r.Exchange) > 255 {
 		return nil, nil, fmt.Errorf("journal: a %s record with an ID of more than 255 bytes", r.Kind)
 	}
-	at := r.Time
-	if at.IsZero() {
-		at = j.o.Now()
-	}
-	h := &header{kind: number, time: at.UnixNano(), session: r.Session, exchange: r.Exchange}
+	h := &header{kind: number, time: r.Time.UnixNano(), session: r.Session, exchange: r.Exchange}
 	buf := j.buffers.Get().(*bytes.Buffer)
 	buf.Reset()
 	var blank [frameHeader]byte
@@ -247,7 +247,7 @@ func (j *Journal) frame(r *pipeline.Record) (*bytes.Buffer, *header, error) {
 }
 
 func (j *Journal) release(buf *bytes.Buffer) {
-	if buf.Cap() <= 1<<20 {
+	if buf.Cap() <= 4<<20 {
 		j.buffers.Put(buf)
 	}
 }
@@ -269,7 +269,7 @@ func (j *Journal) write(frame []byte, h *header) (pipeline.Position, error) {
 // own writes a record of the journal itself; j.mu is held, or nobody else knows j yet. It ignores the quota: there are
 // few of them, and without them nothing could be opened or closed.
 func (j *Journal) own(kind string, body any) error {
-	buf, h, err := j.frame(&pipeline.Record{Kind: kind, Body: body})
+	buf, h, err := j.frame(&pipeline.Record{Kind: kind, Time: j.o.Now(), Body: body})
 	if err != nil {
 		return err
 	}
@@ -322,7 +322,7 @@ func (j *Journal) Close() error {
 	defer j.mu.Unlock()
 	errs = append(errs, j.err)
 	if j.err == nil && j.synced == j.seq { // cut to the records: what is missing later was taken away, not torn
-		errs = append(errs, j.active.Truncate(j.off), datasync(j.active))
+		errs = append(errs, j.active.Truncate(j.off), j.sync(j.active))
 	}
 	for _, f := range append(j.retired, j.active) {
 		errs = append(errs, f.Close())

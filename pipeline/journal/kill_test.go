@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package journal
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/sallyport-dev/sallyport/pipeline"
+)
+
+// TestMain lets the test binary be the process that is killed.
+func TestMain(m *testing.M) {
+	if dir := os.Getenv("JOURNAL_TEST_VICTIM"); dir != "" {
+		victim(dir)
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+// victim appends as fast as it can and says on standard output what was written and what was acknowledged.
+func victim(dir string) {
+	j, err := Open(Options{Dir: dir, SegmentBytes: 4 * minSegment})
+	if err != nil {
+		fmt.Println("error", err)
+		return
+	}
+	out := make(chan string, 1024)
+	go func() {
+		for i := 0; ; i++ {
+			j.Append(event("exc_1", i, strings.Repeat("x", i%3000)))
+			out <- "written " + strconv.Itoa(i)
+			if i%7 == 0 {
+				_, done := j.Append(outcome("exc_" + strconv.Itoa(i)))
+				if err := <-done; err != nil {
+					out <- "error " + err.Error()
+				}
+				out <- "acknowledged " + strconv.Itoa(i)
+			}
+		}
+	}()
+	for line := range out {
+		if _, err := os.Stdout.WriteString(line + "\n"); err != nil {
+			return
+		}
+	}
+}
+
+func TestKilledWriterLosesNothing(t *testing.T) {
+	dir := t.TempDir()
+	for round := range 4 {
+		cmd := exec.Command(os.Args[0], "-test.run=^$")
+		cmd.Env = []string{"JOURNAL_TEST_VICTIM=" + dir}
+		pipe, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		written, acked := -1, -1
+		lines := bufio.NewScanner(pipe)
+		for lines.Scan() {
+			word, number, _ := strings.Cut(lines.Text(), " ")
+			n, err := strconv.Atoi(number)
+			if err != nil {
+				t.Errorf("victim: %s", lines.Text())
+				break
+			}
+			switch word {
+			case "written":
+				written = n
+			case "acknowledged":
+				acked = n
+			}
+			if written == 1000+137*round {
+				if err := cmd.Process.Kill(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		_ = cmd.Wait() // killed
+
+		rep := verified(t, dir)
+		if rep.Torn != 0 {
+			t.Logf("round %d: killed within a write, %d bytes", round, rep.Torn)
+		}
+		lastEvent, lastOutcome := -1, -1
+		for _, e := range entries(t, dir) {
+			if e.Generation != uint64(round+1) {
+				continue
+			}
+			switch e.Kind {
+			case pipeline.KindEvent:
+				var ev pipeline.Event
+				if err := e.Decode(&ev); err != nil || ev.Seq != lastEvent+1 {
+					t.Fatalf("event %d after %d (%v)", ev.Seq, lastEvent, err)
+				}
+				lastEvent = ev.Seq
+			case pipeline.KindOutcome:
+				lastOutcome = must(strconv.Atoi(strings.TrimPrefix(e.Exchange, "exc_")))
+			}
+		}
+		if written < 1000 || lastEvent < written || lastOutcome < acked {
+			t.Errorf("round %d: written up to %d, there up to %d; acknowledged up to %d, there up to %d", round, written, lastEvent, acked, lastOutcome)
+		}
+	}
+}
