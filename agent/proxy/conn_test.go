@@ -79,7 +79,6 @@ func TestMissed(t *testing.T) {
 	}
 }
 
-
 func hello(name string) func(*rig) string {
 	return func(*rig) string {
 		a, b := net.Pipe()

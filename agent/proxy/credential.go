@@ -7,7 +7,6 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
-	"hash"
 	"net/url"
 	"slices"
 	"strings"
@@ -15,26 +14,17 @@ import (
 	"github.com/sallyport-dev/sallyport/agent/proxy/http1"
 )
 
-// credentialField tells whether a field carries a credential, and whether it is one of the kind that changes by itself.
-func credentialField(name []byte) (is, cookie bool) {
-	switch len(name) {
-	case 6:
-		cookie = bytes.EqualFold(name, []byte("cookie"))
-		return cookie, cookie
-	case 7:
-		return bytes.EqualFold(name, []byte("api-key")), false
-	case 9:
-		return bytes.EqualFold(name, []byte("x-api-key")), false
-	case 13:
-		return bytes.EqualFold(name, []byte("authorization")), false
-	case 14:
-		return bytes.EqualFold(name, []byte("x-goog-api-key")), false
-	case 19:
-		return bytes.EqualFold(name, []byte("proxy-authorization")), false
-	case 20:
-		return bytes.EqualFold(name, []byte("x-amz-security-token")), false
+// credentialFields carry credentials.
+var credentialFields = [...]string{"authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie", "proxy-authorization", "x-amz-security-token"}
+
+// credentialField returns the name of a field that carries a credential in lower case, "" for others.
+func credentialField(name []byte) string {
+	for _, f := range credentialFields {
+		if len(f) == len(name) && strings.EqualFold(f, string(name)) {
+			return f
+		}
 	}
-	return false, false
+	return ""
 }
 
 // credentialKey tells the same of a query parameter, by its name as it stands in the query.
@@ -51,8 +41,41 @@ func credentialKey(name string) bool {
 	return false
 }
 
-// fingerprinter makes keyed fingerprints.
-type fingerprinter struct{ key []byte }
+// fingerprinter makes the keyed fingerprints of one connection. It keeps the last credential, which its application is
+// likely to send again.
+type fingerprinter struct {
+	key   []byte
+	last  []byte
+	print string
+	next  []byte // scratch
+}
+
+// end forgets the credential.
+func (f *fingerprinter) end() {
+	clear(f.last[:cap(f.last)])
+	clear(f.next[:cap(f.next)])
+}
+
+func (f *fingerprinter) add(name string, value []byte) {
+	f.next = append(f.next, name...)
+	f.next = append(f.next, 0)
+	f.next = append(f.next, stable(value)...)
+	f.next = append(f.next, 0)
+}
+
+// sum is the fingerprint of what was added; "" of nothing.
+func (f *fingerprinter) sum() string {
+	if len(f.next) == 0 {
+		return ""
+	}
+	if !bytes.Equal(f.next, f.last) {
+		mac := hmac.New(sha256.New, f.key)
+		mac.Write(f.next)
+		f.print = hex.EncodeToString(mac.Sum(nil)[:16])
+		f.last, f.next = f.next, f.last
+	}
+	return f.print
+}
 
 // secrets is what was cut from one head. Fields stay in the connection's buffer and are not copied.
 type secrets struct {
@@ -63,45 +86,35 @@ type secrets struct {
 // cut hides the credential fields of a head and takes the credentials out of its target, whose parameters keep their
 // names.
 func (f *fingerprinter) cut(h *http1.Head, raw []byte) (target string, s secrets) {
-	var mac hash.Hash
-	add := func(name string, value []byte) {
-		if mac == nil {
-			mac = hmac.New(sha256.New, f.key)
-		}
-		mac.Write([]byte(strings.ToLower(name) + "\x00"))
-		mac.Write(stable(value))
-		mac.Write([]byte{0})
-	}
+	f.next = f.next[:0]
 	cookies := false
 	for i := range h.Fields {
-		is, cookie := credentialField(h.Fields[i].Name.Of(raw))
-		if !is {
+		name := credentialField(h.Fields[i].Name.Of(raw))
+		if name == "" {
 			continue
 		}
 		h.Fields[i].Hidden = true
-		if cookie {
+		if name == "cookie" {
 			cookies = true
 			continue
 		}
-		add(string(h.Fields[i].Name.Of(raw)), h.Fields[i].Value.Of(raw))
+		f.add(name, h.Fields[i].Value.Of(raw))
 	}
 	target = string(h.Target.Of(raw))
 	if strings.IndexByte(target, '?') >= 0 {
 		target, s.target = blank(target)
 		for _, v := range s.target {
-			add("?", []byte(v))
+			f.add("?", []byte(v))
 		}
 	}
-	if mac == nil && cookies { // a cookie counts only if there is nothing else: providers change theirs at will
+	if len(f.next) == 0 && cookies { // a cookie counts only if there is nothing else: providers change theirs at will
 		for i := range h.Fields {
 			if h.Fields[i].Hidden {
-				add("cookie", h.Fields[i].Value.Of(raw))
+				f.add("cookie", h.Fields[i].Value.Of(raw))
 			}
 		}
 	}
-	if mac != nil {
-		s.print = hex.EncodeToString(mac.Sum(nil)[:16])
-	}
+	s.print = f.sum()
 	return target, s
 }
 

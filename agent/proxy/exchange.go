@@ -42,7 +42,7 @@ type exchange struct {
 // begin cuts the credentials out of the head.
 func (e *exchange) begin(raw []byte) {
 	h := &e.x.head
-	target, s := e.x.c.s.fp.cut(h, raw)
+	target, s := e.x.prints.cut(h, raw)
 	e.secrets = s
 	e.head = pipeline.Head{Method: method(h.Method.Of(raw)), Target: target, Fields: h.Visible(raw), Credential: s.print}
 	if f, _ := h.RequestBody(); f == http1.NoBody {
@@ -98,7 +98,7 @@ func (e *exchange) Body(ctx context.Context, limit int64) ([]byte, error) {
 // watch begins to look out for the application's end.
 func (e *exchange) watch() {
 	if e.whole && e.x.in.err == nil {
-		e.x.in.watch.arm(e.x.in.nc, func(error) { e.x.c.cancel() })
+		e.x.in.watch.arm(e.x.in.nc, e.x.c.cancel)
 	}
 }
 
@@ -201,12 +201,12 @@ func (e *exchange) Respond(h pipeline.Head) error {
 	var raw []byte
 	head := &e.heads[0]
 	if r := e.reply; r != nil && r.same(&h) {
-		raw, head = r.raw, &r.h
+		raw, head = r.raw, r.h
 	} else {
 		old, oldRaw := &http1.Head{}, []byte(nil)
 		reason := h.Reason
 		if r != nil {
-			old, oldRaw = &r.h, r.raw
+			old, oldRaw = r.h, r.raw
 		}
 		if reason == "" && (r == nil || h.Status != r.h.Status) {
 			reason = http.StatusText(h.Status)

@@ -18,23 +18,27 @@ import (
 
 // session is what the exchanges of one terminated connection share.
 type session struct {
-	c    *conn
-	in   *input
-	out  *output
-	link link
-	head http1.Head // of the request
-	n    int        // exchanges so far
+	c      *conn
+	in     *input
+	out    *output
+	link   link
+	head   http1.Head // of the request
+	from   http1.Head // of the reply
+	prints fingerprinter
+	n      int // exchanges so far
 }
 
 // exchanges serves one request after the other.
 func (c *conn) exchanges(in *input) {
 	x := &session{c: c, in: in, out: &output{nc: in.nc, bufs: &c.s.bufs}}
 	x.link.c = c
+	x.prints.key = c.s.o.FingerprintKey
 	defer func() {
 		_ = c.tcp.Close() // ends a watch and a late flush, if there is one
 		in.watch.take()
 		x.out.end()
 		x.link.end()
+		x.prints.end()
 		in.free()
 	}()
 	x.link.begin() // dialling and the upstream's TLS overlap the decision

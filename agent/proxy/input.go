@@ -91,7 +91,7 @@ type watched struct {
 }
 
 // arm begins to watch nc after a while. gone is called, from another goroutine, if the application goes away.
-func (w *watcher) arm(nc io.Reader, gone func(error)) {
+func (w *watcher) arm(nc io.Reader, gone func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.armed || w.running {
@@ -106,7 +106,7 @@ func (w *watcher) arm(nc io.Reader, gone func(error)) {
 	w.timer.Reset(watchAfter)
 }
 
-func (w *watcher) run(nc io.Reader, gone func(error)) {
+func (w *watcher) run(nc io.Reader, gone func()) {
 	w.mu.Lock()
 	if !w.armed {
 		w.mu.Unlock()
@@ -117,7 +117,7 @@ func (w *watcher) run(nc io.Reader, gone func(error)) {
 	var r watched
 	r.n, r.err = nc.Read(r.b[:])
 	if r.err != nil {
-		gone(r.err)
+		gone()
 	}
 	w.result <- r
 }

@@ -60,11 +60,10 @@ func quiet(c net.Conn) bool {
 		return false
 	}
 	idle := false
-	err = rc.Read(func(fd uintptr) bool {
-		var b [1]byte
-		_, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		idle = err == unix.EAGAIN
-		return true
+	err = rc.Control(func(fd uintptr) {
+		p := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN | unix.POLLRDHUP}}
+		n, err := unix.Poll(p[:], 0)
+		idle = err == nil && n == 0
 	})
 	return err == nil && idle
 }

@@ -19,7 +19,7 @@ type output struct {
 	mu    sync.Mutex
 	nc    net.Conn
 	bufs  *buffers
-	buf   []byte // held bytes, nil if none
+	buf   []byte // its first n bytes are held
 	n     int
 	timer *time.Timer
 	timed bool
@@ -64,6 +64,9 @@ func (o *output) room(n int) []byte {
 	return at
 }
 
+// firstOutput is what a connection keeps for replies.
+const firstOutput = 4 << 10
+
 // maxHeld is more than is worth to be held: it fills TLS records by itself.
 const maxHeld = 32 << 10
 
@@ -106,7 +109,7 @@ func (o *output) flushLocked() error {
 		_, o.err = o.nc.Write(o.buf[:o.n])
 	}
 	o.n = 0
-	if o.buf != nil {
+	if len(o.buf) > firstOutput {
 		o.bufs.put(o.buf)
 		o.buf = nil
 	}
@@ -121,4 +124,8 @@ func (o *output) end() {
 		o.err = net.ErrClosed
 	}
 	_ = o.flushLocked()
+	if o.buf != nil {
+		o.bufs.put(o.buf)
+		o.buf = nil
+	}
 }

@@ -21,7 +21,7 @@ type reply struct {
 	up     *upstream // nil once it was let go
 	method string    // of the request
 
-	h       http1.Head
+	h       *http1.Head
 	raw     []byte
 	head    pipeline.Head
 	framing http1.Framing
@@ -254,7 +254,7 @@ func (r *reply) Close() error {
 		return nil
 	}
 	u.idle = time.Now()
-	if u.w == u.r {
+	if u.r, u.w = 0, 0; len(u.buf) > firstReply {
 		u.free(&r.e.x.c.s.bufs)
 	}
 	return nil

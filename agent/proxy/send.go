@@ -70,7 +70,7 @@ func (e *exchange) Send(ctx context.Context, h pipeline.Head, body []byte, crede
 	if err == nil && e.over && !e.whole {
 		err = e.relayBody(up)
 	}
-	r := &reply{e: e, up: up, method: h.Method}
+	r := &reply{e: e, up: up, method: h.Method, h: &e.x.from}
 	if err != nil {
 		// The server may have answered before it had read everything, and closed.
 		_ = up.tcp.SetReadDeadline(time.Now().Add(time.Second))
@@ -256,12 +256,10 @@ func interruptUpstream(ctx context.Context, c *conn, up *upstream) func() bool {
 	return context.AfterFunc(ctx, func() { _ = up.tcp.Close() })
 }
 
-// interrupt makes the end of ctx end a read from the application.
+// interrupt makes the end of ctx end a read from the application. The end of the connection's own context does so
+// anyway.
 func (c *conn) interrupt(ctx context.Context) func() bool {
-	if ctx.Done() == c.ctx.Done() {
-		ctx = c.ctx
-	}
-	if ctx.Done() == nil {
+	if ctx.Done() == nil || ctx.Done() == c.ctx.Done() {
 		return func() bool { return true }
 	}
 	return context.AfterFunc(ctx, func() { _ = c.tcp.Close() })

@@ -65,7 +65,6 @@ type Stats struct {
 type Server struct {
 	o      Options
 	tls    *tls.Config // toward applications
-	fp     fingerprinter
 	up     upstreams
 	bufs   buffers
 	misses misses
@@ -117,7 +116,6 @@ func New(o Options) (*Server, error) {
 		}
 	}
 	s := &Server{o: o, ready: make(chan struct{}), listeners: map[*net.TCPListener]struct{}{}, conns: map[*conn]struct{}{}}
-	s.fp.key = o.FingerprintKey
 	s.tls = &tls.Config{
 		MinVersion:     tls.VersionTLS12,
 		NextProtos:     []string{"http/1.1"},

@@ -65,7 +65,12 @@ func End(b []byte, from int) (int, error) {
 	}
 }
 
-func (h *Head) reset() { *h = Head{Fields: h.Fields[:0], Host: -1, Length: -1} }
+func (h *Head) reset() {
+	if h.Fields == nil {
+		h.Fields = make([]Field, 0, 24)
+	}
+	*h = Head{Fields: h.Fields[:0], Host: -1, Length: -1}
+}
 
 // line finds the end of the line that starts at at.
 func line(raw []byte, at int) (end, next int, err error) {
