@@ -16,8 +16,11 @@ import (
 	"github.com/sallyport-dev/sallyport/agent"
 )
 
-// maxLayers bounds what is mounted for one process at once.
-const maxLayers = 64
+// maxLayers and maxLaid bound what is mounted for one process at once: its copies take our memory.
+const (
+	maxLayers = 64
+	maxLaid   = 32 << 20
+)
 
 // work is one Apply under way.
 type work struct {
@@ -28,6 +31,7 @@ type work struct {
 	seen    map[key]bool
 	layers  []*layer
 	folders []*layer // those of layers that are folders
+	size    int      // bytes that layers take
 	result  Result
 }
 
@@ -170,6 +174,9 @@ func (w *work) plan(all []candidate) error {
 		if err == nil && node != nil && len(w.layers) == maxLayers {
 			err = fmt.Errorf("more than %d stores", maxLayers)
 		}
+		if err == nil && node != nil && w.size+node.size() > maxLaid {
+			err = fmt.Errorf("the stores of this process take more than %d bytes", maxLaid)
+		}
 		if err != nil {
 			w.skip(f.kind, f.o.path, err)
 		}
@@ -179,6 +186,7 @@ func (w *work) plan(all []candidate) error {
 		l := &layer{entry: entry{Store: f.kind, Path: f.o.path}, target: f.o, node: node}
 		list[i].o = nil // the layer closes it
 		w.layers = append(w.layers, l)
+		w.size += node.size()
 		if f.folder {
 			w.folders = append(w.folders, l)
 		}
@@ -281,7 +289,7 @@ func (w *work) mount(nsFD int, start uint64) error {
 		switch {
 		case err != nil:
 		case l.err != nil:
-			w.skip(l.entry.Store, l.entry.Path, fmt.Errorf("mounting: %w", l.err))
+			w.skip(l.entry.Store, l.entry.Path, l.err)
 		default:
 			w.result.Stores = append(w.result.Stores, Store{Kind: l.entry.Store, Path: l.entry.Path, New: true})
 		}

@@ -51,7 +51,9 @@ func lay(nsFD int, tag string, layers []*layer) error {
 		trees, err := build(tag, layers)
 		defer func() {
 			for _, fd := range trees {
-				unix.Close(fd)
+				if fd >= 0 {
+					unix.Close(fd)
+				}
 			}
 		}()
 		if err != nil {
@@ -61,7 +63,12 @@ func lay(nsFD int, tag string, layers []*layer) error {
 			return fmt.Errorf("entering the mount namespace: %w", err)
 		}
 		for i, l := range layers {
-			l.err = unix.MoveMount(trees[i], "", l.target.fd, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
+			if l.err != nil {
+				continue
+			}
+			if err := unix.MoveMount(trees[i], "", l.target.fd, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH); err != nil {
+				l.err = fmt.Errorf("mounting over it: %w", err)
+			}
 		}
 		return nil
 	})
@@ -111,7 +118,7 @@ func build(tag string, layers []*layer) (trees []int, err error) {
 	for i, l := range layers {
 		l.node.name = strconv.Itoa(i)
 		if err := l.node.write(fs); err != nil {
-			return nil, step("copying "+l.target.path, err)
+			l.err = fmt.Errorf("copying it: %w", err)
 		}
 	}
 	pick, err := unix.Fspick(fs, "", unix.FSPICK_CLOEXEC|unix.FSPICK_EMPTY_PATH)
@@ -126,6 +133,10 @@ func build(tag string, layers []*layer) (trees []int, err error) {
 		return nil, step("closing a tmpfs", err)
 	}
 	for _, l := range layers {
+		if l.err != nil {
+			trees = append(trees, -1)
+			continue
+		}
 		fd, err := unix.OpenTree(fs, l.node.name, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 		if err != nil {
 			return trees, step("cloning a tmpfs", err)

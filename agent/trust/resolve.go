@@ -17,7 +17,7 @@ import (
 
 const (
 	maxStore  = 8 << 20  // bytes of one file
-	maxFolder = 32 << 20 // bytes of one folder
+	maxFolder = 16 << 20 // bytes of one folder
 	maxNames  = 4096     // names in one folder, with those below it
 	maxDepth  = 3
 
@@ -147,7 +147,7 @@ func (n *node) kind() uint32 { return n.stat.Mode & unix.S_IFMT }
 // budget bounds what is read for one folder.
 type budget struct{ bytes, names int }
 
-// snapshot reads a folder. bundles are files in it that get our roots; hashes are file names to add, by what they hold.
+// snapshot reads a folder. bundles are the files in it that get our roots.
 func snapshot(o *object, bundles map[key]bool, roots [][]byte, b *budget, depth int) (*node, error) {
 	if depth > maxDepth {
 		return nil, fmt.Errorf("it is deeper than %d folders", maxDepth)

@@ -226,3 +226,32 @@ func count(t *testing.T, dir string) int {
 	}
 	return len(list)
 }
+
+// TestCannotKeepOwner: without the right to give files away, a store that only its owner may read is left alone, and the
+// others are changed all the same.
+func TestCannotKeepOwner(t *testing.T) {
+	dir := t.TempDir()
+	c := newCA(t, filepath.Join(dir, "ca"), host)
+	named := filepath.Join(dir, "named.pem")
+	copyBundle(t, named)
+	for _, err := range []error{os.Chown(named, 1234, 5678), os.Chmod(named, 0o600)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := namespaced(t, "CURL_CA_BUNDLE="+named)
+	ledger := filepath.Join(dir, "ledger")
+	a := start(t, []string{role + "=agent"}, "setpriv", "--bounding-set=-chown", "--inh-caps=-all", os.Args[0])
+	wantOK(t, "agent", a.ask(ledger, filepath.Join(c.dir, "gen-0001/root.crt"), itoa(p.pid())))
+	wantOK(t, "system", p.ask("system", c.addr, host))
+	wantNo(t, "named", p.ask("file", named, c.addr, host), untrusted)
+	list, err := newTrust(t, nil, ledger).Remove(t.Context())
+	for _, ch := range list {
+		if ch.Path == named || ch.State != "removed" {
+			t.Errorf("%+v", ch)
+		}
+	}
+	if err != nil || len(list) == 0 {
+		t.Errorf("%v, %v", list, err)
+	}
+}
