@@ -230,7 +230,7 @@ func (s *Server) operator(p *peerConn, c *caller) error {
 	}
 	switch {
 	case c.UID != 0 && !slices.Contains(s.opts.Admins, c.UID):
-		return forbid("uid %d may not do this: run it as root, or add the uid to admin.uids", c.UID)
+		return forbid("uid %d may not do this: run it as root, or add the uid to admin.admins", c.UID)
 	case len(foreign) > 0:
 		return forbid("refused from inside another %s namespace: run it on the host", foreign[0])
 	case scoped:

@@ -209,7 +209,7 @@ func (c *Client) explain(ctx context.Context, err error) error {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("%w: nobody listens on %s: start sallyportd", ErrNotRunning, c.socket)
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("%w to open %s: run it as root or as one of admin.uids", ErrPermission, c.socket)
+		return fmt.Errorf("%w to open %s: run it as root or as one of admin.admins", ErrPermission, c.socket)
 	case errors.Is(err, syscall.ENOTSOCK), errors.Is(err, syscall.EPROTOTYPE):
 		return fmt.Errorf("%s is no stream socket: name the daemon's socket with --socket", c.socket)
 	}

@@ -31,7 +31,7 @@ func NewExchange(p Parts) Exchange {
 	in := p.Intent
 	x := Exchange{
 		SessionID: p.Session, ExchangeID: p.Exchange, FlowID: in.Flow, Time: p.Time, Scope: in.Scope, Policy: in.Policy,
-		Principal: newPrincipal(in.Principal), Workload: newWorkload(in.Workload),
+		Principal: NewPrincipal(in.Principal), Workload: NewWorkload(in.Workload),
 		Endpoint: in.Endpoint.Name, Host: in.Endpoint.Host, Port: in.Endpoint.Port, Protocol: in.Endpoint.Protocol,
 		Operation: in.Call.Operation, Model: in.Call.Model, Stream: in.Call.Stream,
 		Request: Request{Method: in.Method, Target: in.Target, UserAgent: in.UserAgent, Credential: in.Credential, Bytes: in.BodyBytes, SHA256: in.BodySHA256, Body: valid(in.Body)},
@@ -143,11 +143,13 @@ func NewSession(xs []Exchange) Session {
 // Denied says whether something of the exchange was refused or, where nothing is enforced, would have been.
 func (x *Exchange) Denied() bool { return x.Verdict.Action == pipeline.Deny.String() }
 
-func newPrincipal(p pipeline.Principal) Principal {
+// NewPrincipal puts a principal into the shape of the API.
+func NewPrincipal(p pipeline.Principal) Principal {
 	return Principal{SPIFFEID: p.SPIFFEID, User: p.User, Source: p.Source}
 }
 
-func newWorkload(w pipeline.Workload) Workload {
+// NewWorkload puts a workload into the shape of the API.
+func NewWorkload(w pipeline.Workload) Workload {
 	return Workload{PID: w.PID, Cgroup: w.Cgroup, Unit: w.Unit, Container: w.Container, Pod: w.Pod, UID: w.UID, LoginUID: w.LoginUID,
 		Start: w.Start, Namespace: w.Namespace, ServiceAccount: w.ServiceAccount, Comm: w.Comm, Exe: w.Exe}
 }

@@ -255,11 +255,16 @@ func (k *Kernel) Heartbeat(ctx context.Context, alive func() bool) error {
 		}
 		select {
 		case <-ctx.Done():
-			if err := k.redirect.Maps[bpf.RedirectMapHeartbeat].Put(uint32(0), uint64(0)); err != nil {
-				return fmt.Errorf("ending the heartbeat: %w", err)
-			}
-			return nil
+			return k.StopHeart()
 		case <-t.C:
 		}
 	}
+}
+
+// StopHeart lets the heartbeat go stale at once: the programs then do what their scopes say for a dead agent.
+func (k *Kernel) StopHeart() error {
+	if err := k.redirect.Maps[bpf.RedirectMapHeartbeat].Put(uint32(0), uint64(0)); err != nil {
+		return fmt.Errorf("ending the heartbeat: %w", err)
+	}
+	return nil
 }

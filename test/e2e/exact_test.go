@@ -172,7 +172,7 @@ func TestBytesAreTheSame(t *testing.T) {
 
 	dir := t.TempDir()
 	args := []string{fmt.Sprintf("%s:443", w.lab.Fake), "api.openai.com", filepath.Join(dir, "roots.pem")}
-	ours, err := os.ReadFile(filepath.Join(w.lab.State(), "ca", "roots.pem"))
+	ours, err := os.ReadFile(filepath.Join(filepath.Dir(w.d.Socket), "roots.pem"))
 	must(t, err)
 	must(t, os.WriteFile(args[2], append(append([]byte{}, caPEM...), ours...), 0o644))
 	for i, r := range requests {

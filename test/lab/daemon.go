@@ -57,10 +57,11 @@ func (l *Lab) BaseConfig() string {
 	return fmt.Sprintf(`capture: {cgroup: %q, pin_dir: %q, ports: [443, 80]}
 ca: {mode: embedded, dir: %q}
 trust: {host: none, ledger: %q}
+mask: {key_file: %q}
 record: {required: true, dir: %q, max_bytes: 1GiB, when_full: stop}
 admin: {socket: %q}
 `, l.Cgroup, l.PinDir(), filepath.Join(l.State(), "ca"), filepath.Join(l.State(), "trust.ledger"),
-		filepath.Join(l.State(), "journal"), filepath.Join(l.opts.Dir, "admin.sock"))
+		filepath.Join(l.State(), "mask.key"), filepath.Join(l.State(), "journal"), filepath.Join(l.opts.Dir, "admin.sock"))
 }
 
 // StartDaemon writes the configuration and starts sallyportd with it; it returns once the daemon says that it is ready.

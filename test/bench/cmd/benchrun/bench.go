@@ -229,7 +229,7 @@ proxy: {listen: "127.0.0.1:%d"}
 		return fmt.Errorf("pinning the daemon: %w: %s", err, out)
 	}
 	cas := filepath.Join(dir, "cas.pem")
-	if err := joinFiles(cas, filepath.Join(b.certs, "ca.pem"), filepath.Join(l.State(), "ca", "roots.pem")); err != nil {
+	if err := joinFiles(cas, filepath.Join(b.certs, "ca.pem"), filepath.Join(dir, "roots.pem")); err != nil {
 		return err
 	}
 	run := func(ctx context.Context, args []string) ([]byte, error) {

@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package daemon
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"sync/atomic"
+
+	"github.com/sallyport-dev/sallyport/agent"
+	"github.com/sallyport-dev/sallyport/agent/admin"
+	"github.com/sallyport-dev/sallyport/agent/adminapi"
+	"github.com/sallyport-dev/sallyport/agent/kernel"
+	"github.com/sallyport-dev/sallyport/agent/trust"
+	"github.com/sallyport-dev/sallyport/pipeline"
+	"github.com/sallyport-dev/sallyport/pipeline/journal"
+)
+
+// atomicReason is why something is not so; "" = it is.
+type atomicReason struct{ p atomic.Pointer[string] }
+
+func (a *atomicReason) set(s string) { a.p.Store(&s) }
+func (a *atomicReason) get() string  { return *a.p.Load() }
+
+func (d *daemon) openAdmin(context.Context) (err error) {
+	c := console{d}
+	d.admin, err = admin.New(admin.Options{Socket: d.cfg.Admin.Socket, Admins: d.cfg.Admin.Admins, Status: c, Doctor: c, Sessions: c, Trust: c,
+		Policy: c, Recorder: c, Scopes: c, Log: d.Log})
+	return err
+}
+
+// console answers the admin API out of the running parts.
+type console struct{ d *daemon }
+
+// Record implements admin.Recorder.
+func (c console) Record(ctx context.Context, r pipeline.Record) error { return c.d.append(ctx, r) }
+
+// Status implements admin.StatusSource.
+func (c console) Status(context.Context) (adminapi.Status, error) {
+	d := c.d
+	s := adminapi.Status{Version: d.Version, Ready: d.ready.get() == ""}
+	if why := d.ready.get(); why != "" {
+		s.Warnings = append(s.Warnings, "not ready: "+why)
+		if why == "starting" { // the kernel part may not be there yet
+			return s, nil
+		}
+	}
+	var err error
+	s.Kernel.Attached = d.kernel.Attached()
+	if s.Kernel.Errors, err = d.kernel.Errors(); err != nil {
+		return s, err
+	}
+	total, err := d.counters()
+	if err != nil {
+		return s, err
+	}
+	s.Coverage.Bypassed = total.Bypassed
+	for i, sc := range d.cfg.Protect {
+		n, err := d.kernel.Scope(uint32(i))
+		if err != nil {
+			return s, err
+		}
+		s.Scopes = append(s.Scopes, adminapi.Scope{Name: sc.Name, Mode: sc.Mode, Fail: sc.Fail, Untrusted: sc.Untrusted})
+		left, err := d.kernel.BypassUntil(uint32(i))
+		if err != nil {
+			return s, err
+		}
+		if left > 0 {
+			s.Warnings = append(s.Warnings, "scope "+sc.Name+" is bypassed for another "+left.Round(1e9).String())
+		}
+		if n.Opened > 0 {
+			s.Warnings = append(s.Warnings, "scope "+sc.Name+" went direct while no agent was there: its connections then are not recorded")
+		}
+	}
+	p := d.proxy.Stats()
+	s.Flows = adminapi.Flows{Seen: uint64(p.Seen), Proxied: uint64(p.Proxied), Passed: uint64(p.Passed), Denied: uint64(p.Denied), Missed: uint64(p.Missed)}
+	s.Coverage.Explained = uint64(p.Seen)
+	if redirected := total.Redirected - d.redirectedBefore; redirected > uint64(p.Seen) {
+		s.Coverage.Unexplained = redirected - uint64(p.Seen)
+	}
+	j := d.journal.State()
+	s.Journal = adminapi.Journal{Head: j.Head.String(), Bytes: j.Bytes}
+	if j.Err != nil {
+		s.Warnings = append(s.Warnings, "the journal takes nothing any more: "+j.Err.Error())
+	} else if j.Full {
+		s.Warnings = append(s.Warnings, journal.ErrFull.Error())
+	}
+	s.Elastic = d.elasticStatus()
+	for name, err := range d.kernel.Refused() {
+		s.Warnings = append(s.Warnings, "the kernel refused "+name+": "+err.Error())
+	}
+	return s, nil
+}
+
+// counters adds up the kernel's counters over all scopes. They outlive a daemon.
+func (d *daemon) counters() (sum kernel.Counters, err error) {
+	all := []uint32{agent.ScopeDefault, agent.ScopePending}
+	for i := range agent.MaxScopes {
+		all = append(all, uint32(i))
+	}
+	for _, scope := range all {
+		n, err := d.kernel.Scope(scope)
+		if err != nil {
+			return sum, err
+		}
+		sum.Seen += n.Seen
+		sum.Redirected += n.Redirected
+		sum.Bypassed += n.Bypassed
+		sum.Refused += n.Refused
+		sum.Opened += n.Opened
+	}
+	return sum, nil
+}
+
+// Doctor implements admin.Doctor.
+func (c console) Doctor(context.Context) (adminapi.Doctor, error) {
+	return Doctor(c.d.cfg.Capture.PinDir), nil
+}
+
+// Doctor examines the host without a daemon.
+func Doctor(pinDir string) adminapi.Doctor {
+	var out adminapi.Doctor
+	for _, k := range kernel.Doctor(pinDir) {
+		state := adminapi.CheckOK
+		if !k.OK {
+			state = adminapi.CheckFail
+		}
+		out.Checks = append(out.Checks, adminapi.Check{Name: k.Name, State: state, Detail: k.Detail, Mend: k.Mend})
+	}
+	return out
+}
+
+// Sessions implements admin.Sessions.
+func (c console) Sessions(_ context.Context, q adminapi.Query) ([]adminapi.Session, error) {
+	out := []adminapi.Session{}
+	for _, s := range c.d.index.Sessions(q.Limit, func(s *journal.Summary) bool { return !s.Last.Before(q.Since) }) {
+		if q.Exchanges {
+			full, err := c.session(s.Session)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, full)
+			continue
+		}
+		models := s.Models
+		if models == nil {
+			models = []string{}
+		}
+		out = append(out, adminapi.Session{ID: s.Session, Started: s.Started, Last: s.Last, Models: models, Count: s.Exchanges, Denied: s.Denied, Masked: s.Masked,
+			Principal: adminapi.NewPrincipal(s.Principal), Workload: adminapi.NewWorkload(s.Workload)})
+	}
+	return out, nil
+}
+
+// Session implements admin.Sessions.
+func (c console) Session(_ context.Context, id string) (adminapi.Session, error) {
+	return c.session(id)
+}
+
+func (c console) session(id string) (adminapi.Session, error) {
+	_, parts, err := c.d.index.Session(id)
+	if err != nil {
+		return adminapi.Session{}, notFound(err)
+	}
+	var xs []adminapi.Exchange
+	for _, p := range parts {
+		xs = append(xs, adminapi.NewExchange(adminParts(p)))
+	}
+	return adminapi.NewSession(xs), nil
+}
+
+// Decision implements admin.Sessions.
+func (c console) Decision(_ context.Context, id string) (adminapi.Decision, error) {
+	dec, parts, err := c.d.index.Decision(id)
+	if err == nil {
+		out := adminapi.NewDecision(dec.Time, parts.Session, parts.Exchange, dec.Decision)
+		out.HelpURL = c.d.cfg.Policy.HelpURL
+		return out, nil
+	}
+	if p, xerr := c.d.index.Exchange(id); xerr == nil {
+		if out, ok := adminapi.Decisive(adminParts(p)); ok {
+			out.HelpURL = c.d.cfg.Policy.HelpURL
+			return out, nil
+		}
+	}
+	return adminapi.Decision{}, notFound(err)
+}
+
+func adminParts(p *journal.Parts) adminapi.Parts {
+	out := adminapi.Parts{Session: p.Session, Exchange: p.Exchange, Time: p.Time, Intent: p.Intent, Outcome: p.Outcome}
+	for _, d := range p.Decisions {
+		out.Decisions = append(out.Decisions, adminapi.Timed[pipeline.Decision]{Time: d.Time, Body: d.Decision})
+	}
+	return out
+}
+
+func notFound(err error) error {
+	if errors.Is(err, journal.ErrNotFound) {
+		return admin.ErrNotFound
+	}
+	return err
+}
+
+// Trust implements admin.Trust.
+func (c console) Trust(context.Context) (adminapi.Trust, error) {
+	changes, err := c.d.trust.Status()
+	if err != nil {
+		return adminapi.Trust{}, err
+	}
+	out := adminapi.Trust{Roots: []adminapi.Root{}, Entries: TrustEntries(changes)}
+	for _, r := range c.d.ca.Roots() {
+		sum := sha256.Sum256(r.Raw)
+		out.Roots = append(out.Roots, adminapi.Root{Subject: r.Subject.String(), SHA256: hex.EncodeToString(sum[:]), NotAfter: r.NotAfter})
+	}
+	return out, nil
+}
+
+// TrustEntries puts changes into the shape of the API.
+func TrustEntries(changes []trust.Change) []adminapi.TrustEntry {
+	out := []adminapi.TrustEntry{}
+	for _, t := range changes {
+		out = append(out, adminapi.TrustEntry{Kind: "mount", Store: t.Store, Path: t.Path, PID: uint32(t.PID), Comm: t.Comm, State: t.State, Time: t.Time})
+	}
+	return out
+}
+
+// TrustRemove implements admin.Trust.
+func (c console) TrustRemove(ctx context.Context, r adminapi.TrustRemoveRequest) (adminapi.TrustRemoved, error) {
+	act := c.d.trust.Remove
+	if r.DryRun {
+		act = func(context.Context) ([]trust.Change, error) { return c.d.trust.Status() }
+	}
+	changes, err := act(ctx)
+	return adminapi.TrustRemoved{DryRun: r.DryRun, Entries: TrustEntries(changes)}, err
+}
+
+// TrustApply implements admin.Trust.
+func (c console) TrustApply(ctx context.Context, p admin.Peer) (adminapi.TrustApplied, error) {
+	r, err := c.d.trust.Apply(ctx, int(p.PID), p.Start, nil)
+	if err != nil {
+		return adminapi.TrustApplied{}, err
+	}
+	if r.Outcome != trust.Covered && r.Outcome != trust.Partly {
+		return adminapi.TrustApplied{}, errors.New(string(r.Outcome) + ": " + r.Reason)
+	}
+	out := adminapi.TrustApplied{Entries: []adminapi.TrustEntry{}, RootsFile: c.d.trust.RootsFile()}
+	for _, s := range r.Stores {
+		out.Entries = append(out.Entries, adminapi.TrustEntry{Kind: "mount", Store: s.Kind, Path: s.Path, PID: p.PID, Comm: p.Comm, State: "applied"})
+	}
+	return out, nil
+}
+
+// Explain implements admin.Explainer.
+func (c console) Explain(_ context.Context, r adminapi.ExplainRequest) (adminapi.Explanation, error) {
+	m := pipeline.Meta{Mode: r.Mode, Workload: r.Workload, Principal: r.Principal, Endpoint: r.Endpoint}
+	e := c.d.policy.set.Load().Explain(&m, &r.Call, r.Step)
+	return adminapi.Explanation{Verdict: e.Verdict, Policy: e.Policy, Trace: e.Trace}, nil
+}
+
+// Scoped implements admin.Scopes.
+func (c console) Scoped(pid uint32) (bool, error) {
+	if c.d.kernel == nil || c.d.enrol == nil {
+		return false, errors.New("not started yet")
+	}
+	_, marked, err := c.d.kernel.Marked(pid)
+	if err != nil {
+		return true, err
+	}
+	if marked {
+		return true, nil
+	}
+	w, err := c.d.ident.Look(pid)
+	if err != nil {
+		return true, err
+	}
+	_, in := c.d.enrol.Matches(&w, false)
+	return in, nil
+}

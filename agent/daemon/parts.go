@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package daemon
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sallyport-dev/sallyport/agent"
+	"github.com/sallyport-dev/sallyport/agent/enrol"
+	"github.com/sallyport-dev/sallyport/agent/proxy"
+	"github.com/sallyport-dev/sallyport/agent/telemetry"
+	"github.com/sallyport-dev/sallyport/agent/workload"
+	"github.com/sallyport-dev/sallyport/pipeline"
+	"github.com/sallyport-dev/sallyport/pipeline/flow"
+	"github.com/sallyport-dev/sallyport/pipeline/llm"
+	"github.com/sallyport-dev/sallyport/pipeline/llm/openai"
+	"github.com/sallyport-dev/sallyport/pipeline/mask"
+	"github.com/sallyport-dev/sallyport/pipeline/policy"
+	"github.com/sallyport-dev/sallyport/pipeline/session"
+)
+
+// policyBox holds the policy in force; a reload replaces it as a whole.
+type policyBox struct{ set atomic.Pointer[policy.Set] }
+
+func (b *policyBox) Decide(m *pipeline.Meta, c *pipeline.Call, s *pipeline.Step) pipeline.Verdict {
+	return b.set.Load().Decide(m, c, s)
+}
+func (b *policyBox) Version() string { return b.set.Load().Version() }
+
+func (d *daemon) openPolicy(context.Context) error {
+	set, err := policy.Load(d.cfg.Policy.Dir)
+	if err != nil {
+		return &UsageError{err}
+	}
+	d.policy = &policyBox{}
+	d.policy.set.Store(set)
+	return nil
+}
+
+// PolicyChange is the body of a policy record.
+type PolicyChange struct {
+	Version string `json:"version"`
+	Cause   string `json:"cause"` // "start" or "reload"
+}
+
+func (d *daemon) recordPolicy(ctx context.Context, cause string) error {
+	return d.append(ctx, pipeline.Record{Kind: pipeline.KindPolicy, Time: time.Now(), Body: PolicyChange{d.policy.Version(), cause}})
+}
+
+// reload reads the policy again. A policy that is wrong changes nothing.
+func (d *daemon) reload(ctx context.Context) {
+	set, err := policy.Load(d.cfg.Policy.Dir)
+	if err != nil {
+		d.Log.Error("the new policy is refused, the old one stays in force", telemetry.KeyError, err)
+		return
+	}
+	old := d.policy.set.Swap(set)
+	if err := d.recordPolicy(ctx, "reload"); err != nil {
+		d.policy.set.Store(old)
+		d.Log.Error("the policy change cannot be recorded, the old one stays in force", telemetry.KeyError, err)
+		return
+	}
+	d.Log.Info("policy reloaded", telemetry.KeyVersion, set.Version())
+}
+
+// watch serves reload requests and notices, once a second, whether kernel events were lost.
+func (d *daemon) watch(ctx context.Context) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	var lost uint64
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-d.Reload:
+			d.reload(ctx)
+		case <-tick.C:
+			if err := d.recordBypasses(ctx); err != nil {
+				return err
+			}
+			errs, err := d.kernel.Errors()
+			if err != nil {
+				return err
+			}
+			if n := errs["event lost"] + errs["cgroup full"]; n != lost {
+				lost = n
+				d.Log.Warn("kernel events were lost, reading the cgroup tree again", telemetry.KeyCount, n)
+				if err := d.enrol.Rescan(); err != nil {
+					d.Log.Error("reading the cgroup tree", telemetry.KeyError, err)
+				}
+			}
+		}
+	}
+}
+
+// masker gives flow the engine's rewriters.
+type masker struct{ e *mask.Engine }
+
+func (m masker) Stream(carrier string, _ *pipeline.Meta) flow.Rewriter { return m.e.Stream(carrier) }
+
+func (d *daemon) openFlow(context.Context) error {
+	key, err := keyFile(d.cfg.Mask.KeyFile)
+	if err != nil {
+		return err
+	}
+	d.ident, err = workload.New(workload.Options{TrustDomain: d.cfg.Identity.TrustDomain, Template: d.cfg.Identity.Template})
+	if err != nil {
+		return &UsageError{err}
+	}
+	d.flow, err = flow.New(flow.Options{
+		Decider: d.policy, Masker: masker{mask.New(mask.Options{Key: key})}, Log: d.journal, Sessions: session.New(session.Options{}),
+		Codecs: llm.Registry{"openai": openai.Provider{}}, HelpURL: d.cfg.Policy.HelpURL, Notice: d.notice,
+	})
+	return err
+}
+
+// notice logs failures of parts that have nobody else to tell. Their errors hold no content.
+func (d *daemon) notice(stage string, err error) {
+	d.Log.Warn("an exchange or connection failed", telemetry.KeyComponent, stage, telemetry.KeyError, err)
+}
+
+// keyFile reads a key of 32 bytes, or makes it.
+func keyFile(path string) ([]byte, error) {
+	raw, err := os.ReadFile(path)
+	if err == nil {
+		info, serr := os.Stat(path)
+		if serr != nil {
+			return nil, serr
+		}
+		if len(raw) != 32 || info.Mode().Perm()&0o077 != 0 {
+			return nil, fmt.Errorf("%s is not a key of 32 bytes that only its owner can read: chmod 600 it, or remove it to get a new one", path)
+		}
+		return raw, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("reading the key of fingerprints: %w", err)
+	}
+	key := make([]byte, 32)
+	rand.Read(key)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, fmt.Errorf("making the folder of the key of fingerprints: %w", err)
+	}
+	if err := os.WriteFile(path, key, 0o600); err != nil {
+		return nil, fmt.Errorf("writing the key of fingerprints: %w", err)
+	}
+	return key, nil
+}
+
+// origins is the kernel, once there is one: the proxy is built before it.
+type origins struct{ d *daemon }
+
+func (o origins) Take(netns uint64, client, local netip.AddrPort) (agent.Conn, error) {
+	c, err := o.d.kernel.Take(netns, client, local)
+	if err != nil {
+		return c, errors.Join(proxy.ErrNoRecord, err)
+	}
+	return c, nil
+}
+
+// ledger writes flow records to the journal; the proxy does not wait for the disk.
+type ledger struct{ d *daemon }
+
+func (l ledger) Flow(r pipeline.Record) { l.d.journal.Append(r) }
+
+func (d *daemon) openProxy(ctx context.Context) error {
+	key, err := keyFile(d.cfg.Mask.KeyFile)
+	if err != nil {
+		return err
+	}
+	d.router = &router{d: d}
+	d.proxy, err = proxy.New(proxy.Options{
+		Origins: origins{d}, Identifier: d.ident, Router: d.router, Certs: d.leaves, Handler: d.flow, Ledger: ledger{d},
+		Roots: sync.OnceValues(func() (*x509.CertPool, error) { return systemRoots(systemBundles, d.ca.Roots()) }),
+		Accepting: func() {
+			if err := d.kernel.Beat(); err != nil {
+				d.Log.Error("heartbeat", telemetry.KeyError, err)
+			}
+		},
+		FingerprintKey: key, Notice: d.notice,
+	})
+	if err != nil {
+		return err
+	}
+	v4, err := netip.ParseAddrPort(d.cfg.Proxy.Listen)
+	if err != nil {
+		return &UsageError{fmt.Errorf("proxy.listen: %w", err)}
+	}
+	ln, err := proxy.Listen(ctx, v4.String())
+	if err != nil {
+		return err
+	}
+	d.listeners = append(d.listeners, ln)
+	if v4.Addr().Is4() {
+		ln, err := proxy.Listen(ctx, net.JoinHostPort("::1", fmt.Sprint(v4.Port())))
+		switch {
+		case err == nil:
+			d.listeners = append(d.listeners, ln)
+		case hasIPv6():
+			return err
+		}
+	}
+	return nil
+}
+
+// hasIPv6 says whether this host has an IPv6 loopback address at all.
+func hasIPv6() bool {
+	_, err := os.Stat("/proc/net/if_inet6")
+	return err == nil
+}
+
+// router lets enrol decide and translates; the self-test's own connections end here.
+type router struct {
+	d        *daemon
+	enrol    *enrol.Enrol
+	selftest *selfTest
+}
+
+func (r *router) Route(c agent.Conn, w *pipeline.Workload, sni string, tls bool) proxy.Route {
+	if r.selftest.saw(c) {
+		return proxy.Route{Disposition: proxy.Refuse, Reason: "self-test"}
+	}
+	e := r.enrol.Route(c, w, sni, tls)
+	out := proxy.Route{Endpoint: e.Endpoint, UpstreamCA: e.UpstreamCA, Plain: e.Plain, Scope: e.Scope, Mode: e.Mode, Untrusted: e.Untrusted, Reason: e.Reason}
+	switch e.Disposition {
+	case enrol.Pass:
+		out.Disposition = proxy.Pass
+	case enrol.Terminate:
+		out.Disposition = proxy.Terminate
+	default:
+		out.Disposition = proxy.Refuse
+	}
+	return out
+}
+
+func (r *router) Handshake(c agent.Conn, err error) {
+	if err != nil && !proxy.Distrust(err) {
+		return
+	}
+	r.enrol.Handshake(c, err)
+}
+
+func (d *daemon) enrolOptions(root, attach string) enrol.Options {
+	o := enrol.Options{CgroupRoot: root, Attach: attach, Kernel: d.selftest, Trust: d.trust, Unit: workload.Unit, Log: d.Log}
+	o.DefaultMode, _ = agent.ParseMode(d.cfg.Capture.DefaultMode) // config has checked both modes
+	for _, s := range d.cfg.Protect {
+		mode, _ := agent.ParseMode(s.Mode)
+		o.Scopes = append(o.Scopes, agent.Scope{Name: s.Name, Mode: mode, Closed: s.Fail == "closed", Deny: s.Untrusted == "deny",
+			Match: agent.Match{Cgroup: s.Match.Cgroup, Unit: s.Match.Unit, UID: s.Match.UID, Exe: s.Match.Exe, LangChain: s.Match.LangChain}})
+	}
+	for _, e := range d.cfg.Endpoints {
+		var ca []byte
+		if e.UpstreamCA != "" {
+			ca = d.upstreamCAs[e.UpstreamCA]
+		}
+		o.Endpoints = append(o.Endpoints, enrol.Endpoint{Name: e.Name, Host: e.Host, Protocol: e.Protocol, Port: e.Port, UpstreamCA: ca, Plain: e.Plain})
+	}
+	return o
+}

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package workload finds out who is calling: from a process that the kernel named, by its cgroup, to the systemd unit,
+// container or pod that it belongs to, and to a SPIFFE ID. One file per source.
+//
+// What a process can choose for itself (its name, its arguments) is shown to people but is never part of an identity.
+package workload
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/user"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/sallyport-dev/sallyport/agent"
+	"github.com/sallyport-dev/sallyport/pipeline"
+)
+
+// ErrGone says that the process ended, or that its pid belongs to another one by now.
+var ErrGone = errors.New("the process ended")
+
+// Options say how identities are made.
+type Options struct {
+	TrustDomain string // of SPIFFE IDs
+	Template    string // path with {unit}, {container}, {pod}, {uid}; "" = no SPIFFE IDs
+	ProcRoot    string // "/proc"
+}
+
+// Identifier implements proxy.Identifier. It is safe for concurrent use.
+type Identifier struct {
+	proc     proc
+	template *template
+
+	mu    sync.Mutex
+	cache map[key]entry
+}
+
+type key struct {
+	pid   uint32
+	start uint64
+	uid   uint32
+	cg    uint64
+}
+
+type entry struct {
+	w     pipeline.Workload
+	p     pipeline.Principal
+	until time.Time
+}
+
+// remembered is how long an answer is used again. Moving to another cgroup or changing the uid shows in the kernel's
+// record and so misses the cache; only the executable could be newer than what is remembered.
+const (
+	remembered  = time.Second
+	maxRemember = 4096
+)
+
+// New checks the template.
+func New(o Options) (*Identifier, error) {
+	t, err := parseTemplate(o.TrustDomain, o.Template)
+	if err != nil {
+		return nil, err
+	}
+	if o.ProcRoot == "" {
+		o.ProcRoot = "/proc"
+	}
+	return &Identifier{proc: proc{o.ProcRoot}, template: t, cache: map[key]entry{}}, nil
+}
+
+// Identify reads what the process is. Its start time is compared before and after, so that a reused pid is ErrGone and
+// never a wrong identity. The uid is that of the connect call, which the kernel recorded.
+func (i *Identifier) Identify(_ context.Context, p agent.Process) (pipeline.Workload, pipeline.Principal, error) {
+	k := key{p.TGID, p.Start, p.UID, p.CgroupID}
+	now := time.Now()
+	i.mu.Lock()
+	e, ok := i.cache[k]
+	i.mu.Unlock()
+	if ok && now.Before(e.until) {
+		return e.w, e.p, nil
+	}
+	w, err := i.read(p.TGID, p.Start)
+	if err != nil {
+		return pipeline.Workload{}, pipeline.Principal{}, err
+	}
+	w.Start, w.UID, w.LoginUID = p.Start, p.UID, p.LoginUID
+	principal := i.principal(&w)
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if len(i.cache) >= maxRemember {
+		clear(i.cache)
+	}
+	i.cache[k] = entry{w, principal, now.Add(remembered)}
+	return w, principal, nil
+}
+
+// Look reads what a process is now, by its pid alone: for questions, not for decisions on a connection.
+func (i *Identifier) Look(pid uint32) (pipeline.Workload, error) {
+	st, err := i.proc.stat(pid)
+	if err != nil {
+		return pipeline.Workload{}, err
+	}
+	w, err := i.read(pid, st.startTicks*nsPerTick)
+	if err != nil {
+		return w, err
+	}
+	if w.UID, w.LoginUID, err = i.proc.users(pid); err != nil {
+		return w, err
+	}
+	return w, nil
+}
+
+func (i *Identifier) read(pid uint32, start uint64) (pipeline.Workload, error) {
+	w := pipeline.Workload{PID: pid, Start: start}
+	check := func() error {
+		st, err := i.proc.stat(pid)
+		if err != nil {
+			return err
+		}
+		if st.startTicks != start/nsPerTick {
+			return fmt.Errorf("process %d: %w", pid, ErrGone)
+		}
+		w.Comm = st.comm
+		return nil
+	}
+	if err := check(); err != nil {
+		return w, err
+	}
+	var err error
+	if w.Cgroup, err = i.proc.cgroup(pid); err != nil {
+		return w, err
+	}
+	w.Exe = i.proc.exe(pid)
+	w.Unit = Unit(w.Cgroup)
+	w.Container = Container(w.Cgroup)
+	w.Pod = Pod(w.Cgroup)
+	return w, check()
+}
+
+func (i *Identifier) principal(w *pipeline.Workload) pipeline.Principal {
+	var p pipeline.Principal
+	if id := i.template.render(w); id != "" {
+		p.SPIFFEID, p.Source = id, "template"
+	}
+	if w.LoginUID != agent.NoLogin {
+		if u, err := user.LookupId(strconv.FormatUint(uint64(w.LoginUID), 10)); err == nil {
+			p.User = u.Username
+		}
+	}
+	return p
+}
