@@ -7,14 +7,14 @@ import (
 	"sync"
 )
 
-// buffers lends memory in powers of two, from 4 KiB to 1 MiB; larger pieces are made and left to the collector.
+// buffers lends memory in powers of two, from 4 KiB to 4 MiB; larger pieces are made and left to the collector.
 type buffers struct {
 	pools [maxClass - minClass + 1]sync.Pool
 }
 
 const (
 	minClass = 12
-	maxClass = 20
+	maxClass = 22
 )
 
 // get returns at least n bytes.

@@ -64,9 +64,7 @@ func (c *conn) run() {
 	c.rec, c.id = rec, newFlowID()
 	c.identify()
 
-	buf := c.s.bufs.get(peekSize)
-	n, tls, ok := c.peek(buf)
-	pre := buf[:n]
+	pre, tls, ok := c.peek()
 	if ok {
 		c.route = c.s.o.Router.Route(c.rec, &c.workload, c.sni, tls)
 		switch r := &c.route; {
@@ -83,7 +81,7 @@ func (c *conn) run() {
 			c.refuse(r.Reason)
 		}
 	}
-	c.s.bufs.put(buf)
+	c.s.bufs.put(pre)
 }
 
 // unreadable tells whether a ClientHello that we cannot read ends the connection. Another reader may find a name in it
@@ -119,12 +117,17 @@ func (c *conn) identify() {
 	c.workload, c.principal = w, p
 }
 
-// peekSize holds any ClientHello.
-const peekSize = 32 << 10
+// A ClientHello is read into firstPeek bytes, and into maxPeek if it is longer.
+const (
+	firstPeek = 4 << 10
+	maxPeek   = 32 << 10
+)
 
 // peek reads the client's first bytes: a whole ClientHello, or enough to know that there is none. If the client waits for
-// the server to speak, the server speaks, if the router lets it. ok is false if the connection is over.
-func (c *conn) peek(buf []byte) (n int, tls, ok bool) {
+// the server to speak, the server speaks, if the router lets it. ok is false if the connection is over. pre is one of the
+// server's buffers, whatever happens.
+func (c *conn) peek() (pre []byte, tls, ok bool) {
+	buf, n := c.s.bufs.get(firstPeek), 0
 	var early *speaker
 	defer func() {
 		if early != nil && !ok {
@@ -141,7 +144,7 @@ func (c *conn) peek(buf []byte) (n int, tls, ok bool) {
 			deadline := start.Add(c.s.o.HandshakeTimeout)
 			if r := c.s.o.Router.Route(c.rec, &c.workload, "", false); r.Disposition == Pass {
 				if early = c.speak(r); early == nil {
-					return 0, false, false
+					return buf, false, false
 				}
 				deadline = time.Time{} // the server may speak for as long as it likes
 			}
@@ -149,10 +152,14 @@ func (c *conn) peek(buf []byte) (n int, tls, ok bool) {
 			continue
 		}
 		if n == 0 && err != nil {
-			return c.silent(early)
+			c.silent(early)
+			return buf, false, false
 		}
 		info, herr := hello.Parse(buf[:n])
-		if errors.Is(herr, hello.ErrMore) && err == nil && n < len(buf) {
+		if errors.Is(herr, hello.ErrMore) && err == nil && n < maxPeek {
+			if n == len(buf) {
+				buf = c.s.bufs.grow(buf, n, 2*n)
+			}
 			if silent || early != nil {
 				silent = false
 				_ = c.tcp.SetReadDeadline(time.Now().Add(c.s.o.HandshakeTimeout))
@@ -166,21 +173,20 @@ func (c *conn) peek(buf []byte) (n int, tls, ok bool) {
 		}
 		c.sni = info.ServerName
 		if early != nil {
-			return n, tls, c.spoken(early, buf[:n], tls)
+			return buf[:n], tls, c.spoken(early, buf[:n], tls)
 		}
-		return n, tls, true
+		return buf[:n], tls, true
 	}
 }
 
 // silent ends a connection whose client never said anything: a port scan, an unused connection, or one that only listened.
-func (c *conn) silent(early *speaker) (int, bool, bool) {
+func (c *conn) silent(early *speaker) {
 	if early != nil {
 		c.route = early.route
 		c.finishEarly(early)
-		return 0, false, false
+		return
 	}
 	c.record("unused", "closed before the application said anything", 0, 0)
-	return 0, false, false
 }
 
 // refuse closes the connection and records why.

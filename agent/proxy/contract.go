@@ -50,7 +50,8 @@ type Route struct {
 
 // Router decides what happens to a connection (agent/enrol).
 type Router interface {
-	// Route is asked once per connection. sni is "" without TLS; tls says whether a ClientHello was seen.
+	// Route is asked once per connection, or twice: a client that stays silent may be waiting for the server to speak, so
+	// it is asked about no name and no TLS first, and again about what the client says then; the last answer counts. sni is "" without TLS; tls says whether a ClientHello was seen.
 	Route(c agent.Conn, w *pipeline.Workload, sni string, tls bool) Route
 	// Handshake reports how the TLS handshake with the application ended: nil proves trust for this process, an error
 	// that Distrust recognises disproves it.

@@ -111,6 +111,9 @@ func (e *exchange) proceed() error {
 	return e.x.out.write([]byte("HTTP/1.1 100 Continue\r\n\r\n"), false)
 }
 
+// upfront is how much memory an announced length gets before its bytes come.
+const upfront = 2 << 20
+
 // readBody reads until the body is whole, or longer than limit.
 func (e *exchange) readBody(limit int64) error {
 	in := e.x.in
@@ -121,7 +124,7 @@ func (e *exchange) readBody(limit int64) error {
 	want := min(n, limit)
 	for int64(in.w-e.size) < want {
 		// As much as fits in what is usual at once, more only as it really comes.
-		room := e.size + int(min(want, 1<<maxClass))
+		room := e.size + int(min(want, upfront))
 		if in.w >= room {
 			room = e.size + int(min(want, 2*int64(in.w)))
 		}
@@ -144,7 +147,7 @@ func (e *exchange) readChunks(limit int64) error {
 	at := e.size // where the coded bytes begin; the payload ends at e.size+e.body
 	for {
 		p, err := e.dec.Next(in.buf[at:in.w], false)
-		if err == nil && p.Size == 0 && p.Need > 1<<maxClass { // too large to wait for the whole of it
+		if err == nil && p.Size == 0 && p.Need > upfront { // too large to wait for the whole of it
 			p, err = e.dec.Next(in.buf[at:in.w], true)
 		}
 		if err != nil {

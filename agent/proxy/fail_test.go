@@ -240,6 +240,38 @@ func TestReuse(t *testing.T) {
 	}
 }
 
+// A connection that was dialled ahead and died while the application took its time is not used.
+func TestStaleDialAhead(t *testing.T) {
+	n := make(chan int, 1)
+	n <- 0
+	r := newRig(t, func(c net.Conn, br *bufio.Reader) {
+		i := <-n
+		n <- i + 1
+		if i > 0 {
+			always(empty)(c, br)
+		}
+	}, nil)
+	c := r.client()
+	time.Sleep(150 * time.Millisecond) // longer than a new connection goes unchecked
+	if got := ask(t, c, get, len(empty)); got != empty {
+		t.Errorf("%q", got)
+	}
+	if got := r.provider.received(1); got != get || r.provider.received(0) != "" {
+		t.Errorf("%q", got)
+	}
+}
+
+// One that is well is used, session tickets or not.
+func TestSlowApplication(t *testing.T) {
+	r := newRig(t, always(empty), nil)
+	c := r.client()
+	time.Sleep(150 * time.Millisecond)
+	ask(t, c, get, len(empty))
+	if n := r.provider.connections(); n != 1 {
+		t.Errorf("%d connections", n)
+	}
+}
+
 // Requests that are not for us, or not to be understood in one way only, are answered and end the connection.
 func TestRejected(t *testing.T) {
 	for _, tc := range []struct{ name, in, status string }{

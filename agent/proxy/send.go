@@ -51,7 +51,7 @@ func (e *exchange) Send(ctx context.Context, h pipeline.Head, body []byte, crede
 	stop := interruptUpstream(ctx, e.x.c, up)
 	before := up.tcp.out
 	_, err = up.nc.Write(wire)
-	if err != nil && up.used && up.tcp.out == before && ctx.Err() == nil {
+	if err != nil && up.tcp.out == before && ctx.Err() == nil {
 		// Not one byte left: the connection had died while it was idle. This is no repetition.
 		stop()
 		e.x.link.discard()

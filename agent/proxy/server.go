@@ -50,8 +50,8 @@ type Options struct {
 	Silence          time.Duration // after which a client is taken to wait for the server; 200 ms
 }
 
-// Stats are counters since the start, in connections. Seen = Proxied + Passed + Denied + Missed + those undecided or
-// closed before they were decided.
+// Stats are counters since the start, in connections. Each that was seen is proxied, passed, denied or missed, unless it
+// was closed before that was decided; a proxied one on which a request was rejected is denied as well.
 type Stats struct {
 	Seen    int64 // accepted
 	Proxied int64 // terminated, handshake complete

@@ -163,6 +163,7 @@ func (c *conn) open(ctx context.Context) (*upstream, error) {
 		}
 		u.nc = tc
 	}
+	u.idle = time.Now()
 	u.stop = context.AfterFunc(c.ctx, func() { _ = raw.Close() })
 	return u, nil
 }
@@ -194,18 +195,27 @@ func (u *upstream) free(b *buffers) {
 // maxIdle is how long an unused upstream connection is kept: longer, and middle boxes have forgotten it.
 const maxIdle = 90 * time.Second
 
-// fresh tells whether a connection that carried an exchange may carry another: nothing has come since, and the other
-// side is still there.
+// newFor is how long a connection that was dialled ahead needs no check.
+const newFor = 100 * time.Millisecond
+
+// fresh tells whether a connection may carry an exchange: nothing has come since it was opened or last used, and the
+// other side is still there.
 func (u *upstream) fresh() bool {
-	if !u.used {
+	age := time.Since(u.idle)
+	if !u.used && age < newFor {
 		return true
 	}
-	if time.Since(u.idle) > maxIdle || u.w > u.r {
+	if age > maxIdle || u.w > u.r {
 		return false
 	}
 	if _, ok := u.nc.(*tls.Conn); ok {
-		// What crypto/tls holds already is read without asking the kernel.
-		_ = u.tcp.SetReadDeadline(time.Unix(1, 0))
+		// What crypto/tls holds already is read without asking the kernel. Of a connection that was never read from, the
+		// server's session tickets are still in the socket: they are taken out first, so that their place is quiet.
+		probe := time.Unix(1, 0)
+		if !u.used {
+			probe = time.Now().Add(time.Millisecond)
+		}
+		_ = u.tcp.SetReadDeadline(probe)
 		var b [1]byte
 		n, err := u.nc.Read(b[:])
 		_ = u.tcp.SetReadDeadline(time.Time{})
