@@ -311,3 +311,30 @@ func TestWriteFailureLatches(t *testing.T) {
 		t.Error("the journal goes on")
 	}
 }
+
+// A start that died before its opening record was complete leaves no trace in the chain.
+func TestStartThatDied(t *testing.T) {
+	for name, before := range map[string]int{"first start": 0, "later start": 1} {
+		for cut, size := range map[string]int64{"no record": segmentHeader, "torn record": segmentHeader + 50} {
+			t.Run(name+", "+cut, func(t *testing.T) {
+				dir := t.TempDir()
+				for range before + 1 {
+					closeJournal(t, open(t, options(t, dir)))
+				}
+				newest := segmentPath(dir, uint64(before+1))
+				if err := os.Truncate(newest, size); err != nil {
+					t.Fatal(err)
+				}
+				j := open(t, options(t, dir))
+				if got, err := j.Generations(); err != nil || len(got) != before {
+					t.Errorf("earlier generations %v, %v", got, err)
+				}
+				put(t, j, outcome("exc_1"))
+				closeJournal(t, j)
+				if rep := verified(t, dir); rep.Generations != before+1 || rep.Gaps != uint64(size-segmentHeader)/50 {
+					t.Errorf("report %+v", rep)
+				}
+			})
+		}
+	}
+}

@@ -47,11 +47,20 @@ func (j *Journal) inspect() error {
 	if !errors.Is(err, io.EOF) {
 		return err
 	}
-	j.old.last, j.old.seq, j.old.head, j.old.dropped = r.info, r.seq, r.head, r.torn
 	size, err := r.size()
 	if err != nil {
 		return err
 	}
+	if r.info.first == 1 && r.off == segmentHeader {
+		// The previous start ended before its opening record was complete: as if it had not been.
+		if err := errors.Join(os.Remove(segmentPath(j.o.Dir, last)), syncDir(j.o.Dir)); err != nil {
+			return fmt.Errorf("repairing the journal: %w", err)
+		}
+		j.old = predecessor{dropped: j.old.dropped + r.torn}
+		return j.inspect()
+	}
+	j.old.last, j.old.seq, j.old.head = r.info, r.seq, r.head
+	j.old.dropped += r.torn
 	j.old.bytes -= size - r.off
 	if size == r.off {
 		return nil

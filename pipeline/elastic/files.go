@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package elastic
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/sallyport-dev/sallyport/pipeline"
+)
+
+// cursorFile says how far shipping got.
+type cursorFile struct {
+	Resume     pipeline.Position `json:"resume"` // the oldest record that is needed again: an exchange without an outcome begins here
+	Done       pipeline.Position `json:"done"`   // exchanges whose outcome lies before are dealt with
+	Generation uint64            `json:"generation"`
+	Sequence   uint64            `json:"sequence"` // of the last record before Done
+}
+
+// errBadCursor says that the file is not one of ours, or was cut.
+var errBadCursor = errors.New("the cursor file cannot be read")
+
+// readCursor gives the zero cursor, the beginning of the journal, if there is no file yet.
+func readCursor(path string) (cursorFile, error) {
+	var c cursorFile
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return c, nil
+	}
+	if err != nil {
+		return c, fmt.Errorf("reading the cursor of the Elasticsearch shipper: %w", err)
+	}
+	if err := json.Unmarshal(b, &c); err != nil || before(c.Done, c.Resume) {
+		return cursorFile{}, fmt.Errorf("%w: %s", errBadCursor, path)
+	}
+	return c, nil
+}
+
+// writeCursor replaces the file in one step. It is on disk when it returns.
+func writeCursor(path string, c *cursorFile) error {
+	b, err := json.Marshal(c)
+	if err == nil {
+		err = replaceFile(path, append(b, '\n'))
+	}
+	if err != nil {
+		return fmt.Errorf("writing the cursor of the Elasticsearch shipper: %w", err)
+	}
+	return nil
+}
+
+func replaceFile(path string, b []byte) error {
+	tmp := path + ".new"
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		return err
+	}
+	d, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// letter is one line of the dead-letter file. The exchange itself stays in the journal.
+type letter struct {
+	Time     time.Time         `json:"time"`
+	Exchange string            `json:"exchange_id"`
+	Hash     string            `json:"hash"`
+	At       pipeline.Position `json:"position"`
+	Status   int               `json:"status,omitempty"` // of Elasticsearch; absent if the exchange could not be read
+	Reason   string            `json:"reason"`
+}
+
+// bury gives a document up: it is noted, counted, and not tried again. It is on disk when bury returns.
+func (s *Shipper) bury(it *item, status int, reason string) error {
+	b, err := json.Marshal(letter{time.Now().UTC(), it.exchange, it.id, it.at, status, oneLine(reason)})
+	if err == nil {
+		err = appendFile(s.deadPath(), append(b, '\n'))
+	}
+	if err != nil {
+		return fmt.Errorf("writing a dead letter: %w", err)
+	}
+	s.mu.Lock()
+	s.state.Dead++
+	s.mu.Unlock()
+	s.o.Log.Error("Elasticsearch refuses an exchange for good; it stays in the journal", "exchange", it.exchange, "status", status, "error", oneLine(reason))
+	return nil
+}
+
+func appendFile(path string, b []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
