@@ -162,7 +162,7 @@ func flipByte(t *testing.T, files []string) {
 	for _, f := range files {
 		info, err := os.Stat(f)
 		must(t, err)
-		if info.Size() < 4096 {
+		if info.Size() < 200 {
 			continue
 		}
 		rewrite(t, f, func(s string) string {

@@ -85,7 +85,8 @@ func root(t *testing.T) string {
 	return dir
 }
 
-// newWorld builds a world with the fake provider in it. more is added to the configuration.
+// newWorld builds a world with the fake provider in it. What stands before "---" in more is added to capture, the rest to
+// the configuration.
 func newWorld(t *testing.T, more string) *world {
 	t.Helper()
 	fake, err := fakellm.New(fakellm.Options{Pace: 2 * time.Millisecond, Clock: func() time.Time { return time.Unix(1_800_000_000, 0) }})
@@ -133,6 +134,7 @@ func newWorldWith(t *testing.T, more string, caPEM []byte, serve func(net.Listen
 	policy := filepath.Join(dir, "policy.d")
 	must(t, os.Mkdir(policy, 0o755))
 	must(t, os.WriteFile(filepath.Join(policy, "policy.yaml"), []byte(policyDocs), 0o644))
+	capture, more, _ := strings.Cut(more, "---")
 	ca := filepath.Join(dir, "fake-ca.pem")
 	must(t, os.WriteFile(ca, caPEM, 0o644))
 	for _, c := range []string{enforced, observed, marked} {
@@ -140,7 +142,7 @@ func newWorldWith(t *testing.T, more string, caPEM []byte, serve func(net.Listen
 			t.Fatal(err)
 		}
 	}
-	w.conf = w.lab.BaseConfig() + fmt.Sprintf(`
+	w.conf = strings.Replace(w.lab.BaseConfig(), "capture: {", "capture: {"+capture, 1) + fmt.Sprintf(`
 protect:
   - {name: support, match: {unit: %q}, mode: enforce}
   - {name: trial, match: {unit: %q}, mode: observe, fail: open}
