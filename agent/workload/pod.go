@@ -5,24 +5,42 @@ package workload
 import "strings"
 
 // Pod is the UID of the pod that a cgroup belongs to: kubepods-burstable-podUID.slice with the systemd driver, where the
-// UID's dashes are underscores, or podUID below kubepods with the cgroupfs driver. "" = none.
+// UID's dashes are underscores, or podUID below kubepods with the cgroupfs driver. "" = none. A static pod's UID is 32
+// hex digits without dashes. As with containers, the first on the way from the root counts, and none below another unit
+// or in a container.
 func Pod(cgroup string) string {
-	below, uid := false, ""
+	below := false
 	for part := range strings.SplitSeq(cgroup, "/") {
-		if part == "kubepods" || strings.HasPrefix(part, "kubepods.slice") || strings.HasPrefix(part, "kubepods-") {
-			below = true
+		below = below || isKubepods(part)
+		if uid := podOf(part); below && uid != "" {
+			return uid
 		}
-		if !below {
-			continue
-		}
-		name := strings.TrimSuffix(part, ".slice")
-		if i := strings.LastIndex(name, "pod"); i >= 0 && (i == 0 || name[i-1] == '-') {
-			if u := strings.ReplaceAll(name[i+len("pod"):], "_", "-"); isUUID(u) {
-				uid = u
-			}
+		if ends(part) || containerOf(part) != "" {
+			return ""
 		}
 	}
-	return uid
+	return ""
+}
+
+func isKubepods(part string) bool {
+	return part == "kubepods" || part == "kubepods.slice" || strings.HasPrefix(part, "kubepods-")
+}
+
+// podOf is the UID in the name of one folder.
+func podOf(part string) string {
+	if i := strings.Index(part, ".slice:"); i >= 0 {
+		part = part[:i]
+	}
+	name := strings.TrimSuffix(part, ".slice")
+	i := strings.LastIndex(name, "pod")
+	if i < 0 || i > 0 && name[i-1] != '-' {
+		return ""
+	}
+	uid := strings.ReplaceAll(name[i+len("pod"):], "_", "-")
+	if isUUID(uid) || len(uid) == 32 && isHex(uid) {
+		return uid
+	}
+	return ""
 }
 
 func isUUID(s string) bool {

@@ -61,7 +61,7 @@ func (p proc) stat(pid uint32) (stat, error) {
 	return stat{s[open+1 : end], start}, nil
 }
 
-// users reads the effective uid and the login uid.
+// users reads the real uid, which is what the kernel programs see, and the login uid.
 func (p proc) users(pid uint32) (uid, login uint32, err error) {
 	s, err := p.read(pid, "status")
 	if err != nil {
@@ -74,7 +74,7 @@ func (p proc) users(pid uint32) (uid, login uint32, err error) {
 			continue
 		}
 		if f := strings.Fields(rest); len(f) == 4 {
-			n, err := strconv.ParseUint(f[1], 10, 32)
+			n, err := strconv.ParseUint(f[0], 10, 32)
 			if err != nil {
 				return 0, 0, fmt.Errorf("process %d: uid: %w", pid, err)
 			}
@@ -93,13 +93,23 @@ func (p proc) users(pid uint32) (uid, login uint32, err error) {
 	return uid, login, nil
 }
 
-// exe is the path of the executable as the process sees it; "" if it cannot be read. A replaced file keeps its name.
-func (p proc) exe(pid uint32) string {
-	s, err := os.Readlink(p.file(pid, "exe"))
+// exe is the path of the executable as the process sees it; "" if it cannot be read. A file that was removed or replaced
+// keeps its name. sure says that this is the file that we too find there: a process with mounts of its own can run any
+// file under any name.
+func (p proc) exe(pid uint32) (path string, sure bool) {
+	link := p.file(pid, "exe")
+	path, err := os.Readlink(link)
 	if err != nil {
-		return ""
+		return "", false
 	}
-	return strings.TrimSuffix(s, " (deleted)")
+	var theirs, ours unix.Stat_t
+	if unix.Stat(link, &theirs) != nil {
+		return path, false
+	}
+	if theirs.Nlink == 0 {
+		return strings.TrimSuffix(path, " (deleted)"), false
+	}
+	return path, unix.Stat(path, &ours) == nil && theirs.Dev == ours.Dev && theirs.Ino == ours.Ino
 }
 
 // cgroup is the path below the cgroup v2 root: the line of hierarchy 0, which hybrid hosts have among others.
@@ -110,6 +120,9 @@ func (p proc) cgroup(pid uint32) (string, error) {
 	}
 	for line := range strings.Lines(s) {
 		if path, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "0::"); ok {
+			if strings.HasPrefix(path, "/..") {
+				return "", fmt.Errorf("process %d is in cgroup %s, above ours: run the agent in the host's cgroup namespace", pid, path)
+			}
 			return strings.TrimSuffix(path, " (deleted)"), nil
 		}
 	}

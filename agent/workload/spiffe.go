@@ -10,17 +10,33 @@ import (
 	"github.com/sallyport-dev/sallyport/pipeline"
 )
 
+// maxSPIFFE is the length of a SPIFFE ID in bytes that everybody must take (SPIFFE-ID specification, section 2.3).
+const maxSPIFFE = 2048
+
 // template makes SPIFFE IDs (SPIFFE-ID specification, section 2).
 type template struct {
 	prefix string   // spiffe://DOMAIN
 	parts  []string // literal, variable, literal, variable, ...
 }
 
-var variables = map[string]func(*pipeline.Workload) string{
-	"unit":      func(w *pipeline.Workload) string { return w.Unit },
-	"container": func(w *pipeline.Workload) string { return w.Container },
-	"pod":       func(w *pipeline.Workload) string { return w.Pod },
-	"uid":       func(w *pipeline.Workload) string { return strconv.FormatUint(uint64(w.UID), 10) },
+// known is what a template may name. A value that is not known, or that the process could choose, is "".
+type known struct {
+	*pipeline.Workload
+	sureExe bool // Exe is no name that the process gave to another file
+}
+
+var variables = map[string]func(known) string{
+	"unit":      func(k known) string { return k.Unit },
+	"container": func(k known) string { return k.Container },
+	"pod":       func(k known) string { return k.Pod },
+	"uid":       func(k known) string { return strconv.FormatUint(uint64(k.UID), 10) },
+	"cgroup":    func(k known) string { return strings.Trim(k.Cgroup, "/") },
+	"exe": func(k known) string {
+		if !k.sureExe {
+			return ""
+		}
+		return k.Exe
+	},
 }
 
 func parseTemplate(domain, text string) (*template, error) {
@@ -48,10 +64,13 @@ func parseTemplate(domain, text string) (*template, error) {
 		}
 		name, tail, closed := strings.Cut(after, "}")
 		if !closed || variables[name] == nil {
-			return nil, fmt.Errorf("identity.template %q: {%s}: want {unit}, {container}, {pod} or {uid}", text, name)
+			return nil, fmt.Errorf("identity.template %q: {%s}: want {unit}, {container}, {pod}, {cgroup}, {uid} or {exe}", text, name)
 		}
 		t.parts = append(t.parts, name)
 		rest = tail
+	}
+	if len(t.parts) == 1 {
+		return nil, fmt.Errorf("identity.template %q gives every process the same ID: name a variable, such as {unit}", text)
 	}
 	for seg := range strings.SplitSeq(strings.TrimPrefix(strings.NewReplacer("{", "", "}", "").Replace(text), "/"), "/") {
 		if seg == "" || seg == "." || seg == ".." {
@@ -75,7 +94,7 @@ func legal(c byte) bool {
 }
 
 // render is the SPIFFE ID of a workload; "" if a variable is empty: unknown stays unknown.
-func (t *template) render(w *pipeline.Workload) string {
+func (t *template) render(w known) string {
 	if len(t.parts) == 0 {
 		return ""
 	}
@@ -91,6 +110,9 @@ func (t *template) render(w *pipeline.Workload) string {
 			return ""
 		}
 		escape(&b, value)
+	}
+	if b.Len() > maxSPIFFE {
+		return ""
 	}
 	return b.String()
 }

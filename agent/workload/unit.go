@@ -4,22 +4,39 @@ package workload
 
 import "strings"
 
-// Unit is the systemd unit that a cgroup belongs to: the deepest service, or else the deepest scope, of its path. The
-// scopes that container runtimes make are containers, not units. "" = none. Names stay as systemd writes them, escapes
-// included, so that they compare with what systemctl shows. (systemd.unit(5), systemd's CGROUP_DELEGATION)
+// Unit is the systemd unit that a cgroup belongs to; "" = none. It is the first unit on the way from the root, as
+// systemd itself counts: what lies below a unit was made by whoever runs there. So everything that a person's own
+// manager starts is user@UID.service, whatever it calls itself, and nobody can take the name of another unit. What is
+// inside a container has no unit. Escapes within a name stay (foo\x2dbar.service), as systemctl shows them; the "_" in
+// front of a name that would clash with a file of the cgroup file system goes. (systemd.unit(5), CGROUP_DELEGATION.md)
 func Unit(cgroup string) string {
-	unit, scope := "", ""
-	for part := range strings.SplitSeq(cgroup, "/") {
+	if Container(cgroup) != "" || Pod(cgroup) != "" {
+		return ""
+	}
+	other := false
+	for part := range strings.SplitSeq(strings.TrimPrefix(cgroup, "/"), "/") {
+		name := strings.TrimPrefix(part, "_")
 		switch {
-		case strings.HasSuffix(part, ".service") && len(part) > len(".service"):
-			unit, scope = part, ""
-		case strings.HasSuffix(part, ".scope") && len(part) > len(".scope") && containerOf(part) == "" && part != "init.scope":
-			scope = part
+		case isKubepods(part) || strings.HasPrefix(part, "lxc"):
+			return ""
+		case isUnit(name):
+			return name
+		case !other && strings.HasSuffix(part, ".slice"):
+		case !other:
+			// One folder above, which is neither slice nor unit: only root makes those. Below two, or with slices inside, it is
+			// the tree of a container.
+			other = true
+		default:
+			return ""
 		}
 	}
-	// user@1000.service/app.slice/x.scope: the scope is deeper than the manager's own service, and says more.
-	if scope != "" {
-		return scope
+	return ""
+}
+
+func isUnit(name string) bool {
+	base, ok := strings.CutSuffix(name, ".service")
+	if !ok {
+		base, ok = strings.CutSuffix(name, ".scope")
 	}
-	return unit
+	return ok && base != ""
 }

@@ -25,17 +25,28 @@ var ErrGone = errors.New("the process ended")
 // Options say how identities are made.
 type Options struct {
 	TrustDomain string // of SPIFFE IDs
-	Template    string // path with {unit}, {container}, {pod}, {uid}; "" = no SPIFFE IDs
+	Template    string // path with {unit}, {container}, {pod}, {cgroup}, {uid}, {exe}; "" = no SPIFFE IDs
 	ProcRoot    string // "/proc"
+
+	// Person names the user with a uid and the groups that the user is in; default: what the host says.
+	Person func(uid uint32) (user string, groups []string, err error)
 }
 
 // Identifier implements proxy.Identifier. It is safe for concurrent use.
 type Identifier struct {
 	proc     proc
 	template *template
+	person   func(uint32) (string, []string, error)
 
-	mu    sync.Mutex
-	cache map[key]entry
+	mu      sync.Mutex
+	cache   map[key]entry
+	persons map[uint32]person
+}
+
+type person struct {
+	user   string
+	groups []string
+	until  time.Time
 }
 
 type key struct {
@@ -54,8 +65,9 @@ type entry struct {
 // remembered is how long an answer is used again. Moving to another cgroup or changing the uid shows in the kernel's
 // record and so misses the cache; only the executable could be newer than what is remembered.
 const (
-	remembered  = time.Second
-	maxRemember = 4096
+	remembered    = time.Second
+	personsPeriod = time.Minute // how long a user's name and groups are used again, also if there are none
+	maxRemember   = 4096
 )
 
 // New checks the template.
@@ -67,7 +79,10 @@ func New(o Options) (*Identifier, error) {
 	if o.ProcRoot == "" {
 		o.ProcRoot = "/proc"
 	}
-	return &Identifier{proc: proc{o.ProcRoot}, template: t, cache: map[key]entry{}}, nil
+	if o.Person == nil {
+		o.Person = lookup
+	}
+	return &Identifier{proc: proc{o.ProcRoot}, template: t, person: o.Person, cache: map[key]entry{}, persons: map[uint32]person{}}, nil
 }
 
 // Identify reads what the process is. Its start time is compared before and after, so that a reused pid is ErrGone and
@@ -81,12 +96,12 @@ func (i *Identifier) Identify(_ context.Context, p agent.Process) (pipeline.Work
 	if ok && now.Before(e.until) {
 		return e.w, e.p, nil
 	}
-	w, err := i.read(p.TGID, p.Start)
+	w, sure, err := i.read(p.TGID, p.Start)
 	if err != nil {
 		return pipeline.Workload{}, pipeline.Principal{}, err
 	}
 	w.Start, w.UID, w.LoginUID = p.Start, p.UID, p.LoginUID
-	principal := i.principal(&w)
+	principal := i.principal(known{&w, sure}, now)
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if len(i.cache) >= maxRemember {
@@ -102,7 +117,7 @@ func (i *Identifier) Look(pid uint32) (pipeline.Workload, error) {
 	if err != nil {
 		return pipeline.Workload{}, err
 	}
-	w, err := i.read(pid, st.startTicks*nsPerTick)
+	w, _, err := i.read(pid, st.startTicks*nsPerTick)
 	if err != nil {
 		return w, err
 	}
@@ -112,8 +127,8 @@ func (i *Identifier) Look(pid uint32) (pipeline.Workload, error) {
 	return w, nil
 }
 
-func (i *Identifier) read(pid uint32, start uint64) (pipeline.Workload, error) {
-	w := pipeline.Workload{PID: pid, Start: start}
+func (i *Identifier) read(pid uint32, start uint64) (w pipeline.Workload, sureExe bool, err error) {
+	w = pipeline.Workload{PID: pid, Start: start}
 	check := func() error {
 		st, err := i.proc.stat(pid)
 		if err != nil {
@@ -126,28 +141,65 @@ func (i *Identifier) read(pid uint32, start uint64) (pipeline.Workload, error) {
 		return nil
 	}
 	if err := check(); err != nil {
-		return w, err
+		return w, false, err
 	}
-	var err error
 	if w.Cgroup, err = i.proc.cgroup(pid); err != nil {
-		return w, err
+		return w, false, err
 	}
-	w.Exe = i.proc.exe(pid)
+	w.Exe, sureExe = i.proc.exe(pid)
 	w.Unit = Unit(w.Cgroup)
 	w.Container = Container(w.Cgroup)
 	w.Pod = Pod(w.Cgroup)
-	return w, check()
+	return w, sureExe, check()
 }
 
-func (i *Identifier) principal(w *pipeline.Workload) pipeline.Principal {
+func (i *Identifier) principal(w known, now time.Time) pipeline.Principal {
 	var p pipeline.Principal
 	if id := i.template.render(w); id != "" {
 		p.SPIFFEID, p.Source = id, "template"
 	}
 	if w.LoginUID != agent.NoLogin {
-		if u, err := user.LookupId(strconv.FormatUint(uint64(w.LoginUID), 10)); err == nil {
-			p.User = u.Username
-		}
+		p.User, p.Groups = i.named(w.LoginUID, now)
 	}
 	return p
+}
+
+// named looks a user up, seldom: the host may ask a server for it. The groups are not to be changed.
+func (i *Identifier) named(uid uint32, now time.Time) (string, []string) {
+	i.mu.Lock()
+	known, ok := i.persons[uid]
+	i.mu.Unlock()
+	if ok && now.Before(known.until) {
+		return known.user, known.groups
+	}
+	name, groups, err := i.person(uid)
+	if err != nil {
+		name, groups = "", nil // unknown: matches no binding
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if len(i.persons) >= maxRemember {
+		clear(i.persons)
+	}
+	i.persons[uid] = person{name, groups, now.Add(personsPeriod)}
+	return name, groups
+}
+
+// lookup asks the host's user data base.
+func lookup(uid uint32) (string, []string, error) {
+	u, err := user.LookupId(strconv.FormatUint(uint64(uid), 10))
+	if err != nil {
+		return "", nil, err
+	}
+	ids, err := u.GroupIds()
+	if err != nil {
+		return u.Username, nil, nil // the name alone is known
+	}
+	var groups []string
+	for _, id := range ids {
+		if g, err := user.LookupGroupId(id); err == nil {
+			groups = append(groups, g.Name)
+		}
+	}
+	return u.Username, groups, nil
 }
