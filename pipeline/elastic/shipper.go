@@ -109,8 +109,8 @@ type Shipper struct {
 	saved    cursorFile // as on disk
 	savedAt  time.Time
 	skip     pipeline.Position
-	seen     place         // of the last record read
-	prepared bool          // the templates are there
+	seen     place // of the last record read
+	prepared bool  // the templates are there
 
 	mu    sync.Mutex
 	state State
@@ -183,6 +183,7 @@ func (s *Shipper) open() error {
 	s.older = older
 	s.mu.Unlock()
 	s.folder, s.loader = journal.NewFolder(), journal.NewLoader(s.o.Journal.Dir())
+	s.loader.SkipBody = true // documents hold no content
 	from, err := readCursor(s.cursorPath())
 	if err == nil {
 		s.cursor, err = s.o.Journal.Follow(from.Resume)

@@ -4,6 +4,7 @@ package journal
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -290,6 +291,20 @@ func TestSyncFailureLatches(t *testing.T) {
 	}
 	if err := j.State().Err; !errors.Is(err, unix.EIO) {
 		t.Errorf("state %v", err)
+	}
+	c := must(j.Follow(pipeline.Position{}))
+	defer c.Close()
+	for n := 0; ; n++ { // a follower sees what is on disk, and then why there is no more
+		e, err := c.Next(context.Background())
+		if err == nil && e.Kind == pipeline.KindOutcome {
+			t.Error("a record that may not be on disk was shown")
+		}
+		if err != nil {
+			if !errors.Is(err, unix.EIO) || n != 2 {
+				t.Errorf("after %d records: %v", n, err)
+			}
+			break
+		}
 	}
 	if err := j.Close(); !errors.Is(err, unix.EIO) {
 		t.Errorf("Close: %v", err)

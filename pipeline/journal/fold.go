@@ -108,6 +108,8 @@ func (f *Folder) Oldest() (pipeline.Position, bool) {
 
 // Loader reads single records of a journal folder by their position. It is used by one goroutine.
 type Loader struct {
+	SkipBody bool // Load leaves request bodies out
+
 	dir     string
 	f       *os.File
 	segment uint64
@@ -179,6 +181,9 @@ func (l *Loader) Load(x *Refs) (*Parts, error) {
 			return nil, err
 		}
 		p.Time = e.Time
+		if l.SkipBody {
+			p.Intent.Body = nil
+		}
 		p.Intent.Body = slices.Clone(p.Intent.Body)
 	}
 	for _, at := range x.Decisions {

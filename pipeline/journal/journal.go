@@ -294,6 +294,7 @@ func (j *Journal) fail(err error) error {
 			err = fmt.Errorf("%w: check the disk, then restart sallyportd", err)
 		}
 		j.err = err
+		j.wake() // whoever waits for a sync is to hear of it
 	}
 	return j.err
 }
