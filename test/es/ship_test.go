@@ -255,6 +255,36 @@ func TestEachExchangeExactlyOnce(t *testing.T) {
 		}
 	}
 	checkMapping(ctx, t, server)
+	checkSmallKey(ctx, t, server, must(server.ShipperKey(ctx, false)), elastic.StateOK, 1)
+	checkSmallKey(ctx, t, server, "bm90OmFrZXk=", elastic.StateRetrying, 0)
+}
+
+// checkSmallKey ships one exchange to another tenant with a key that may at most create documents.
+func checkSmallKey(ctx context.Context, t *testing.T, server *es.Server, key, state string, want int) {
+	t.Helper()
+	j := must(journal.Open(journal.Options{Dir: t.TempDir(), SegmentBytes: 1 << 20}))
+	defer j.Close()
+	if err := write(j, 1); err != nil {
+		t.Fatal(err)
+	}
+	s := must(elastic.New(elastic.Options{URL: server.URL, CA: server.CA, APIKey: elastic.NewSecret(key), Namespace: "other", Journal: j}))
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(30 * time.Second)
+	for st := s.State(); st.State != state || int(st.Acked) != want; st = s.State() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("state %+v, want %s and %d documents", st, state, want)
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
 }
 
 // outcomes reads the exchanges of a journal with the hashes of their outcomes, and counts the denied ones.
