@@ -4,6 +4,7 @@ package enrol
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"github.com/sallyport-dev/sallyport/agent"
@@ -27,16 +28,19 @@ type Route struct {
 	Plain       bool
 	Scope       string
 	Mode        pipeline.Mode
-	Untrusted   bool // refused or passed because trust in our root is not proven
-	Reason      string
+	Untrusted   bool   // refused or passed because trust in our root is not proven
+	Reason      string // for people; says the mend where there is one
 }
 
 // DefaultScope is the name of the scope of marked processes that no scope names.
 const DefaultScope = "default"
 
 // Route decides on a connection once the name of its destination is known. sni is "" without TLS; tls says whether there
-// was a ClientHello. A name that is no endpoint is relayed and recorded as not inspected: refusing other destinations is
-// not part of this version.
+// was a ClientHello.
+//
+// A destination that is no endpoint is relayed and recorded as not inspected, also in an enforcing scope: what else a
+// workload may reach is not part of this version. So is TLS without a name, or with another name, to an address of an
+// endpoint: addresses of endpoints are not learned yet, unless the endpoint is configured by its address.
 func (e *Enrol) Route(c agent.Conn, w *pipeline.Workload, sni string, tls bool) Route {
 	scope, r := e.scope(c, w)
 	if r != nil {
@@ -44,19 +48,25 @@ func (e *Enrol) Route(c agent.Conn, w *pipeline.Workload, sni string, tls bool) 
 	}
 	out := Route{Disposition: Pass, Scope: scope.Name, Mode: pipeline.Mode(scope.Mode)}
 	if scope.Mode == agent.ModeOff || scope.Mode == agent.ModeDiscover {
-		out.Reason = "scope is in " + scope.Mode.String()
+		out.Reason = "not inspected: the scope's mode is " + scope.Mode.String()
 		return out
 	}
-	ep := e.endpoint(c, sni, tls)
+	ep, near := e.endpoint(c.Orig, sni, tls)
 	if ep == nil {
-		out.Reason = "not inspected: no endpoint"
-		if sni != "" {
+		switch {
+		case near != nil && scope.Mode == agent.ModeEnforce:
+			out.Disposition, out.Reason = Refuse, near.otherwise(c.Orig.Port(), tls)
+		case near != nil:
+			out.Reason = "not inspected: " + near.otherwise(c.Orig.Port(), tls)
+		case sni != "":
 			out.Reason = "not inspected: " + sni + " is no endpoint"
+		default:
+			out.Reason = "not inspected: " + c.Orig.String() + " is no endpoint"
 		}
 		return out
 	}
 	if !ep.Plain {
-		if ok, why := e.trusts(c.Proc); !ok {
+		if ok, why := e.trusts(&c.Proc, scope.Deny); !ok {
 			out.Untrusted, out.Reason = true, why
 			if scope.Deny {
 				out.Disposition = Refuse
@@ -70,78 +80,93 @@ func (e *Enrol) Route(c agent.Conn, w *pipeline.Workload, sni string, tls bool) 
 	return out
 }
 
+// otherwise says that a connection is to an endpoint, but not as it is configured.
+func (ep *Endpoint) otherwise(port uint16, tls bool) string {
+	how := func(plain bool) string {
+		if plain {
+			return "without TLS"
+		}
+		return "with TLS"
+	}
+	return fmt.Sprintf("%s is endpoint %s at port %d %s, not at port %d %s: add an endpoint if this is wanted", ep.Host, ep.Name,
+		ep.Port, how(ep.Plain), port, how(!tls))
+}
+
 // scope finds the scope of a connection; the second result is a route that needs none.
 func (e *Enrol) scope(c agent.Conn, w *pipeline.Workload) (*agent.Scope, *Route) {
 	switch {
 	case c.Scope == agent.ScopeDefault:
-		return &agent.Scope{Name: DefaultScope, Mode: e.o.DefaultMode, Deny: e.o.DefaultMode == agent.ModeEnforce}, nil
+		return e.unnamed(), nil
 	case c.Scope == agent.ScopePending:
-		// Only a cgroup criterion can be pending; a row that also needs the mark is left to the kernel, which knows it by
-		// the process's next connection.
-		if i, ok := e.Matches(w, false); ok {
-			return &e.o.Scopes[i], nil
-		}
-		return nil, &Route{Disposition: Pass, Reason: "no scope names this process"}
-	case int64(c.Scope) < int64(len(e.o.Scopes)):
-		return &e.o.Scopes[c.Scope], nil
+		return e.pending(c, w)
+	case int64(c.Scope) < int64(len(e.scopes)):
+		return &e.scopes[c.Scope], nil
 	}
 	return nil, &Route{Disposition: Refuse, Reason: fmt.Sprintf("scope %d is not configured any more: connect again", c.Scope)}
 }
 
-// Matches finds the first scope whose criteria a workload satisfies. marked says whether it carries the LangChain mark.
-func (e *Enrol) Matches(w *pipeline.Workload, marked bool) (int, bool) {
-	for i := range e.o.Scopes {
-		m := &e.o.Scopes[i].Match
-		if (!m.LangChain || marked) && e.selects(m, w.Cgroup, w.UID, w.Exe) {
-			return i, true
-		}
-	}
-	return 0, false
+// unnamed is the scope of marked processes that no scope names.
+func (e *Enrol) unnamed() *agent.Scope {
+	return &agent.Scope{Name: DefaultScope, Mode: e.o.DefaultMode, Deny: e.o.DefaultMode == agent.ModeEnforce}
 }
 
-func (e *Enrol) endpoint(c agent.Conn, sni string, tls bool) *Endpoint {
-	name := strings.ToLower(strings.TrimSuffix(sni, "."))
+// pending does what the kernel could not: it connected from a cgroup that we had not looked at yet. What may be in an
+// enforcing scope, but cannot be told, is refused.
+func (e *Enrol) pending(c agent.Conn, w *pipeline.Workload) (*agent.Scope, *Route) {
+	s := subject{uid: c.Proc.UID, exe: e.runs(c.Proc.TGID)}
+	s.cgroup, s.cgroupKnown = e.path(c.Proc.CgroupID, w.Cgroup)
+	if _, marked, err := e.o.Kernel.Marked(c.Proc.TGID); err != nil {
+		s.marked = unknown
+	} else {
+		s.marked = is(marked)
+	}
+	cannotTell := func(scope *agent.Scope) (*agent.Scope, *Route) {
+		return nil, &Route{Disposition: Refuse, Scope: scope.Name, Mode: pipeline.ModeEnforce,
+			Reason: "the process ended or moved before it could be told whether scope " + scope.Name + " is its own: connect again"}
+	}
+	for i := range e.scopes {
+		switch scope := &e.scopes[i]; e.selects(i, &s) {
+		case yes:
+			return scope, nil
+		case unknown:
+			if scope.Mode == agent.ModeEnforce {
+				return cannotTell(scope)
+			}
+		}
+	}
+	switch {
+	case s.marked == yes:
+		return e.unnamed(), nil
+	case s.marked == unknown && e.o.DefaultMode == agent.ModeEnforce:
+		return cannotTell(e.unnamed())
+	}
+	return nil, &Route{Disposition: Pass, Reason: "no scope names this process"}
+}
+
+// endpoint finds the endpoint of a connection. near is one that is meant, but at another port, or with TLS instead of
+// without: that is no way around inspection.
+//
+// With TLS the name decides. Without, there is no name to go by yet: an endpoint that is configured by its address is
+// that address, any other plain one is its port, and its name is compared with the Host field later.
+func (e *Enrol) endpoint(to netip.AddrPort, sni string, tls bool) (ep, near *Endpoint) {
+	name := strings.TrimSuffix(sni, ".")
+	var byPort *Endpoint
 	for i := range e.o.Endpoints {
-		ep := &e.o.Endpoints[i]
-		if ep.Port != c.Orig.Port() || ep.Plain == tls {
-			continue
+		x := &e.o.Endpoints[i]
+		addr, err := netip.ParseAddr(x.Host)
+		byName := tls && name != "" && strings.EqualFold(x.Host, name)
+		byAddr := err == nil && addr == to.Addr() && x.Port == to.Port()
+		switch here := x.Port == to.Port() && x.Plain != tls; {
+		case here && (byName || byAddr && name == ""):
+			return x, nil
+		case here && !tls && err != nil && byPort == nil:
+			byPort = x
+		case (byName || byAddr) && near == nil:
+			near = x
 		}
-		// Without TLS there is no name to go by yet: a plain endpoint is its port, and the Host field is checked later.
-		if ep.Plain || name != "" && strings.EqualFold(ep.Host, name) {
-			return ep
-		}
 	}
-	return nil
-}
-
-// maxProof bounds what is remembered of handshakes.
-const maxProof = 65536
-
-// trusts says whether a process was proven to trust our root: by a completed handshake, or because its trust stores are
-// covered.
-func (e *Enrol) trusts(p agent.Process) (bool, string) {
-	e.mu.Lock()
-	proven, known := e.proof[process{p.TGID, p.Start}]
-	e.mu.Unlock()
-	if known {
-		if proven {
-			return true, ""
-		}
-		return false, "the process refused our certificate: it read its trust store before we covered it; restart it, or start it by 'sallyport run -- CMD'"
+	if byPort != nil {
+		return byPort, nil
 	}
-	return e.o.Trust.Trusted(int(p.TGID), p.Start)
-}
-
-// Handshake remembers how a handshake with a process ended: nil proves trust, an error disproves it.
-func (e *Enrol) Handshake(c agent.Conn, err error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if len(e.proof) >= maxProof {
-		clear(e.proof)
-	}
-	k := process{c.Proc.TGID, c.Proc.Start}
-	// A process may hold contexts of both kinds: one success is not taken back by a later failure.
-	if err == nil || !e.proof[k] {
-		e.proof[k] = err == nil
-	}
+	return nil, near
 }
