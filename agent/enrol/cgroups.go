@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,14 +28,14 @@ func (e *Enrol) Rescan() error {
 	seen := map[uint64]bool{}
 	var failed error
 	err := filepath.WalkDir(e.o.Attach, func(dir string, d fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) {
+		if errors.Is(err, fs.ErrNotExist) && dir != e.o.Attach {
 			return nil // it went while we walked
 		}
 		if err != nil || !d.IsDir() {
 			return err
 		}
 		id, err := inode(dir)
-		if errors.Is(err, unix.ENOENT) {
+		if errors.Is(err, unix.ENOENT) && dir != e.o.Attach {
 			return nil
 		}
 		if err != nil {
@@ -88,9 +89,10 @@ func (e *Enrol) Cgroup(ev agent.CgroupEvent) {
 func (e *Enrol) refreshSometimes() error {
 	now := time.Now()
 	e.mu.Lock()
-	due := len(e.exes) > 0 && now.Sub(e.refreshed) >= refreshEvery
+	due := now.Sub(e.refreshed) >= refreshEvery
 	e.mu.Unlock()
-	if !due {
+	// The patterns count, not the files: all that are wanted may be missing so far.
+	if !due || !slices.ContainsFunc(e.scopes, func(s agent.Scope) bool { return s.Match.Exe != "" }) {
 		return nil
 	}
 	return e.refresh(now)

@@ -106,8 +106,9 @@ func New(o Options) (*Enrol, error) {
 			return nil, fmt.Errorf("scope %s: podLabels are not supported yet: select by unit, cgroup, uid or exe", s.Name)
 		}
 		if m.Cgroup != "" {
-			m.Cgroup = path.Clean("/" + m.Cgroup)
+			m.Cgroup = path.Clean("/" + literalEscapes(m.Cgroup))
 		}
+		m.Unit = literalEscapes(m.Unit)
 		for part := range strings.SplitSeq(m.Cgroup+"/"+m.Unit, "/") {
 			if _, err := path.Match(part, ""); err != nil {
 				return nil, fmt.Errorf("scope %s: %q is no valid pattern: close its [ or end its \\", s.Name, part)

@@ -137,3 +137,24 @@ func matches(pattern, name string) bool {
 	ok, err := path.Match(pattern, name)
 	return err == nil && ok
 }
+
+// literalEscapes lets the escapes of systemd stand for themselves in a pattern: in foo\x2dbar.service, as systemctl shows
+// it, path.Match would take the backslash for its own, and the scope would match nothing. (systemd-escape(1))
+func literalEscapes(pattern string) string {
+	var b strings.Builder
+	for i := 0; i < len(pattern); i++ {
+		b.WriteByte(pattern[i])
+		if pattern[i] != '\\' || i+1 == len(pattern) {
+			continue
+		}
+		if i+3 < len(pattern) && pattern[i+1] == 'x' && isHex(pattern[i+2]) && isHex(pattern[i+3]) {
+			b.WriteByte('\\')
+			continue
+		}
+		i++ // what is escaped already, a backslash perhaps
+		b.WriteByte(pattern[i])
+	}
+	return b.String()
+}
+
+func isHex(c byte) bool { return c >= '0' && c <= '9' || c >= 'a' && c <= 'f' }
