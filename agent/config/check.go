@@ -13,7 +13,14 @@ import (
 	"strings"
 )
 
+// variables are what an identity template may name.
+var variables = []string{"unit", "container", "pod", "cgroup", "uid", "exe"}
+
+// unnamed is the name under which recognised programs appear that no scope names.
+const unnamed = "default"
+
 var (
+	variable   = regexp.MustCompile(`\{([^{}]*)\}`)
 	nameShape  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 	labelShape = regexp.MustCompile(`^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$`) // RFC 1123, and "_" which resolvers take
 	trustShape = regexp.MustCompile(`^[a-z0-9._-]{1,255}$`)                    // SPIFFE ID, section 2.1
@@ -59,6 +66,15 @@ func build(p *problems, f *file) *Config {
 	if t := c.Identity.Template; t == "" || strings.HasPrefix(t, "/") || strings.HasSuffix(t, "/") {
 		p.add(p.line("identity", "template"), "template %q is no SPIFFE path: write it without / at its ends, such as unit/{unit}", t)
 	}
+	found := variable.FindAllStringSubmatch(c.Identity.Template, -1)
+	for _, m := range found {
+		if !slices.Contains(variables, m[1]) {
+			p.add(p.line("identity", "template"), "template has {%s}, which is not known: use {%s}", m[1], strings.Join(variables, "}, {"))
+		}
+	}
+	if len(found) == 0 {
+		p.add(p.line("identity", "template"), "template %q names no variable and would give every process one ID: use one such as {unit}", c.Identity.Template)
+	}
 	abs(c.Policy.Dir, "policy", "dir")
 	httpURL(p, c.Policy.HelpURL, "policy", "help_url")
 	one(c.CA.Mode, []string{"embedded"}, "ca", "mode")
@@ -76,6 +92,9 @@ func build(p *problems, f *file) *Config {
 	max, ok := size(f.Record.MaxBytes)
 	if !ok {
 		p.add(p.line("record", "max_bytes"), "max_bytes %q is no size: give a whole number with a unit, such as 10GiB", f.Record.MaxBytes)
+	}
+	if !f.Record.Required {
+		p.add(p.line("record", "required"), "record.required: false is not supported yet: remove it")
 	}
 	c.Record = Record{f.Record.Required, f.Record.Dir, max, f.Record.WhenFull}
 	abs(c.Mask.KeyFile, "mask", "key_file")
@@ -104,7 +123,7 @@ var modes = []string{"off", "discover", "observe", "enforce"}
 
 func scopes(p *problems, in []scope) []Scope {
 	if len(in) > MaxScopes {
-		p.add(p.line("protect", MaxScopes), "%d scopes, the kernel programs hold %d: join some with globs", len(in), MaxScopes)
+		p.add(p.line("protect", MaxScopes), "%d scopes, at most %d are possible: join some with globs", len(in), MaxScopes)
 	}
 	names := map[string]int{}
 	var out []Scope
@@ -112,6 +131,8 @@ func scopes(p *problems, in []scope) []Scope {
 		line := func(at ...any) int { return p.line(append([]any{"protect", i}, at...)...) }
 		if !nameShape.MatchString(s.Name) {
 			p.add(line("name"), "scope name %q cannot be used: give letters, digits, dots, dashes, at most 63", s.Name)
+		} else if s.Name == unnamed {
+			p.add(line("name"), "scope name %s means what no scope names: choose another", s.Name)
 		} else if first, twice := names[s.Name]; twice {
 			p.add(line("name"), "scope %s is already on line %d: give each its own name", s.Name, first)
 		} else {
@@ -124,9 +145,15 @@ func scopes(p *problems, in []scope) []Scope {
 			p.add(line("match"), "scope %s matches everything: set unit, cgroup, uid, exe or langchain", s.Name)
 		}
 		for _, g := range [][2]string{{"unit", m.Unit}, {"cgroup", m.Cgroup}, {"exe", m.Exe}} {
-			if _, err := path.Match(g[1], ""); err != nil {
+			if slices.ContainsFunc(strings.Split(g[1], "/"), func(part string) bool { _, err := path.Match(part, ""); return err != nil }) {
 				p.add(line("match", g[0]), "%s %q is no valid pattern: close its [ or end its \\", g[0], g[1])
 			}
+		}
+		if m.Cgroup != "" && !clean(m.Cgroup) {
+			p.add(line("match", "cgroup"), "cgroup %q is no path below the cgroup v2 root: begin with / and leave out ..", m.Cgroup)
+		}
+		if strings.Contains(m.Unit, "/") {
+			p.add(line("match", "unit"), "unit %q holds a /, which no unit does: give a name such as app.service, or match by cgroup", m.Unit)
 		}
 		if m.Exe != "" && !strings.HasPrefix(m.Exe, "/") {
 			p.add(line("match", "exe"), "exe %q is not absolute: begin with /", m.Exe)
@@ -151,7 +178,7 @@ func scopes(p *problems, in []scope) []Scope {
 }
 
 func endpoints(p *problems, in []endpoint) []Endpoint {
-	names, places := map[string]int{}, map[string]int{}
+	names, places, plain := map[string]int{}, map[string]int{}, map[uint16]int{}
 	var out []Endpoint
 	for i, e := range in {
 		line := func(at string) int { return p.line("endpoints", i, at) }
@@ -177,6 +204,15 @@ func endpoints(p *problems, in []endpoint) []Endpoint {
 			p.add(line("host"), "%s port %d is already on line %d: name each host and port once", host, port, first)
 		} else {
 			places[place] = line("host")
+		}
+		_, err := netip.ParseAddr(host)
+		switch first, twice := plain[port]; {
+		case err == nil && !e.Plain:
+			p.add(line("host"), "TLS to an IP address is not supported yet: give the name that clients use, or plain: true")
+		case err != nil && e.Plain && twice:
+			p.add(line("host"), "a plain endpoint is told by its port, and port %d is already on line %d: use one port each, or IP addresses", port, first)
+		case err != nil && e.Plain:
+			plain[port] = line("host")
 		}
 		if port == 0 {
 			p.add(line("port"), "port 0 cannot be reached: give 1 to 65535")

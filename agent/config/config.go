@@ -20,8 +20,8 @@ type Config struct {
 	Proxy         Proxy
 }
 
-// MaxScopes is how many scopes the kernel programs hold.
-const MaxScopes = 64
+// MaxScopes is how many scopes there may be: the kernel programs hold 64 rows, one of which the self-test needs.
+const MaxScopes = 63
 
 // Scope selects workloads and says what happens to them.
 type Scope struct {
@@ -36,7 +36,7 @@ type Scope struct {
 // path.Match.
 type Match struct {
 	Unit      string  `yaml:"unit"`
-	Cgroup    string  `yaml:"cgroup"` // path below the cgroup v2 root
+	Cgroup    string  `yaml:"cgroup"` // path below the cgroup v2 root, beginning with /
 	UID       *uint32 `yaml:"uid"`
 	Exe       string  `yaml:"exe"` // absolute
 	LangChain bool    `yaml:"langchain"`
@@ -62,7 +62,7 @@ type Endpoint struct {
 // Identity says how a workload's SPIFFE ID is made.
 type Identity struct {
 	TrustDomain string `yaml:"trust_domain"`
-	Template    string `yaml:"template"`
+	Template    string `yaml:"template"` // path with {unit}, {container}, {pod}, {cgroup}, {uid} or {exe}
 }
 
 // Policy is where roles, bindings and guardrails are.

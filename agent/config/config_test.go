@@ -83,7 +83,7 @@ func TestParse(t *testing.T) {
 		Policy:        Policy{"/p", "https://help.example/llm"},
 		CA:            CA{"embedded", "/ca"},
 		Trust:         Trust{"none", "/ledger"},
-		Record:        Record{false, "/journal", 5_000_000, "stop"},
+		Record:        Record{true, "/journal", 5_000_000, "stop"},
 		Mask:          Mask{"/mask.key"},
 		Elasticsearch: Elasticsearch{"https://es:9200", "/key", "/es.pem"},
 		Admin:         Admin{"/admin.sock", []uint32{1000}},
@@ -121,6 +121,15 @@ func TestErrors(t *testing.T) {
 		{"langchain false is no criterion", scope("match: {langchain: false}, mode: off"), "matches everything"},
 		{"no match", scope("mode: off"), "f:2: scope a matches everything"},
 		{"bad glob", scope("match: {unit: '['}, mode: off"), "f:2: unit \"[\" is no valid pattern"},
+		{"bad glob in a part", scope("match: {cgroup: '/a/[b/c]'}, mode: off"), "is no valid pattern"},
+		{"relative cgroup", scope("match: {cgroup: a/b}, mode: off"), `f:2: cgroup "a/b" is no path below`},
+		{"unit with a slash", scope("match: {unit: 'user@1.service/a.service'}, mode: off"), "holds a /, which no unit does"},
+		{"scope named default", "protect: [{name: default, match: {uid: 1}, mode: off}]", "f:1: scope name default means what no scope names"},
+		{"TLS to an address", end("host: 10.0.0.1"), "f:2: TLS to an IP address is not supported yet"},
+		{"two plain names at a port", end("host: a.b, plain: true") + "- {name: b, host: c.d, plain: true}", "f:3: a plain endpoint is told by its port, and port 80 is already on line 2"},
+		{"not required", "record: {required: false}", "f:1: record.required: false is not supported yet"},
+		{"template variable", "identity: {template: 'x/{comm}'}", "f:1: template has {comm}, which is not known: use {unit}, {container}"},
+		{"template without variable", "identity: {template: x}", "names no variable"},
 		{"relative exe", scope("match: {exe: python}, mode: off"), "f:2: exe \"python\" is not absolute"},
 		{"mode missing", scope("match: {uid: 1}"), `f:2: mode "" is not known: use off`},
 		{"mode unknown", scope("match: {uid: 1}, mode: block"), `f:2: mode "block" is not known`},
@@ -129,7 +138,7 @@ func TestErrors(t *testing.T) {
 		{"untrusted unknown", scope("match: {uid: 1}, mode: off, untrusted: x"), `untrusted "x" is not known`},
 		{"scope name", "protect: [{name: 'a b', match: {uid: 1}, mode: off}]", `scope name "a b" cannot be used`},
 		{"scope twice", scope("match: {uid: 1}, mode: off") + "- {name: a, match: {uid: 2}, mode: off}", "f:3: scope a is already on line 2"},
-		{"too many scopes", many, "f:66: 65 scopes, the kernel programs hold 64"},
+		{"too many scopes", many, "f:65: 64 scopes, at most 63 are possible"},
 		{"endpoint twice", end("host: a.b") + "- {name: a, host: c.d}", "f:3: endpoint a is already on line 2"},
 		{"host twice", end("host: a.b") + "- {name: b, host: A.B}", "f:3: a.b port 443 is already on line 2"},
 		{"port 0", end("host: a.b, port: 0"), "f:2: port 0 cannot be reached"},
@@ -210,6 +219,29 @@ func TestLoad(t *testing.T) {
 	}
 	if _, err := Load(name+"x", nil); err == nil {
 		t.Error("a missing file was accepted")
+	}
+}
+
+func TestCheckFiles(t *testing.T) {
+	dir := t.TempDir()
+	there := filepath.Join(dir, "there.pem")
+	if err := os.WriteFile(there, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := Default()
+	c.Policy.Dir, c.Endpoints[0].UpstreamCA, c.Elasticsearch = dir, there, Elasticsearch{APIKeyFile: there, CAFile: there}
+	if err := CheckFiles(c); err != nil {
+		t.Error(err)
+	}
+	c.Policy.Dir, c.Endpoints[0].UpstreamCA = there, dir
+	c.Elasticsearch = Elasticsearch{APIKeyFile: there + "x", CAFile: ""}
+	want := strings.Join([]string{
+		"endpoints: upstream_ca of openai: " + dir + " is a folder: give a file",
+		"policy.dir: " + there + " is no folder: give the folder that holds the policy files",
+		"elasticsearch.api_key_file: " + there + "x cannot be read (no such file or directory): make it or mend the path",
+	}, "\n")
+	if err := CheckFiles(c); err == nil || err.Error() != want {
+		t.Errorf("got %v", err)
 	}
 }
 

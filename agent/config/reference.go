@@ -8,12 +8,12 @@ func Reference() string { return reference }
 const reference = `# Configuration of the agent. Every key may be left out; what stands here are the defaults.
 # SALLYPORT_ADMIN_SOCKET, SALLYPORT_POLICY_DIR and SALLYPORT_RECORD_DIR override the keys of the same meaning.
 
-# Which workloads, in order; the first match wins; at most 64. All criteria of one match must hold.
+# Which workloads, in order; the first match wins; at most 63. All criteria of one match must hold.
 #   - name: agents
 #     match:
-#       unit: "langchain-*.service"  # systemd unit; globs
+#       unit: "langchain-*.service"  # system unit; globs. What a person's manager starts is user@UID.service
 #       cgroup: "/agents.slice/*"    # below the cgroup v2 root, with all that is under it; globs
-#       uid: 1001                    # effective user
+#       uid: 1001                    # real user
 #       exe: "/opt/*/bin/python3"    # absolute path; globs
 #       langchain: true              # recognised as a LangChain program
 #     mode: enforce                  # off | discover | observe | enforce
@@ -29,15 +29,15 @@ capture:
 
 endpoints:                           # providers; any other host passes untouched
   - name: openai                     # the name that policy uses
-    host: api.openai.com             # name or IP address, without port
+    host: api.openai.com             # name, or IP address of a plain endpoint
     port: 443                        # 443 if left out, 80 if plain
     protocol: openai                 # openai
     upstream_ca: ""                  # PEM file of the roots to verify against; empty = system roots
-    plain: false                     # true: HTTP without TLS
+    plain: false                     # true: HTTP without TLS, told by its address or, with a name, its port
 
 identity:
   trust_domain: example.org          # of SPIFFE IDs
-  template: "unit/{unit}"            # their path
+  template: "unit/{unit}"            # their path: {unit} {container} {pod} {cgroup} {uid} {exe}; none if one is unknown
 
 policy:
   dir: /etc/sallyport/policy.d       # roles, bindings, guardrails; an empty folder denies everything
