@@ -132,6 +132,7 @@ type ScopeRow struct {
 	NeedUID    bool
 	NeedExe    bool
 	NeedMark   bool
+	Name       string // of the configured scope, at most 64 bytes: a bypass is asked for by name and follows it to another row
 }
 
 // MaxScopes is how many rows the kernel programs hold.

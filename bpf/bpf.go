@@ -8,6 +8,6 @@
 // generated for Go from the redirect object alone.
 package bpf
 
-//go:generate go tool bpf2go -go-package bpf -tags linux -target amd64,arm64 -no-global-types -type conn -type flow_key -type origin -type config -type row -type cgroup_state -type exe_key -type scope_counters Redirect redirect.bpf.c -- -isystem /usr/include/x86_64-linux-gnu -O2 -g -Wall -Werror -Wpadded -mcpu=v3
-//go:generate go tool bpf2go -go-package bpf -tags linux -target amd64,arm64 -no-global-types -type event Track track.bpf.c -- -isystem /usr/include/x86_64-linux-gnu -O2 -g -Wall -Werror -mcpu=v3
-//go:generate go tool bpf2go -go-package bpf -tags linux -target amd64,arm64 -no-global-types Cgroup cgroup.bpf.c -- -isystem /usr/include/x86_64-linux-gnu -O2 -g -Wall -Werror -mcpu=v3
+//go:generate go tool bpf2go -go-package bpf -tags linux -target bpfel -no-global-types -type conn -type flow_key -type origin -type config -type row -type cgroup_state -type exe_key -type scope_counters -type marking -type beat -type scope_name Redirect redirect.bpf.c -- -isystem /usr/include/x86_64-linux-gnu -O2 -g -Wall -Werror -Wpadded -mcpu=v3
+//go:generate go tool bpf2go -go-package bpf -tags linux -target bpfel -no-global-types -type event Track track.bpf.c -- -isystem /usr/include/x86_64-linux-gnu -O2 -g -Wall -Werror -Wpadded -mcpu=v3
+//go:generate go tool bpf2go -go-package bpf -tags linux -target bpfel -no-global-types Cgroup cgroup.bpf.c -- -isystem /usr/include/x86_64-linux-gnu -O2 -g -Wall -Werror -Wpadded -mcpu=v3

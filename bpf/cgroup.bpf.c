@@ -4,7 +4,7 @@
 /* Notes cgroups (v2) as they come and go, so that none is unknown for the moment until user space has looked at it. */
 #include "include/kernel.h"
 #include "maps/cgroups.h"
-#include "maps/counters.h"
+#include "maps/errors.h"
 #include "maps/events.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -19,7 +19,12 @@ static __always_inline void tell(__u32 kind, __u64 id, const char *path)
 	__builtin_memset(e, 0, sizeof(*e));
 	e->kind = kind;
 	e->cgroup = id;
-	bpf_probe_read_kernel_str(e->path, sizeof(e->path), path);
+	long n = bpf_probe_read_kernel_str(e->path, sizeof(e->path), path);
+	if (n <= 0 || n == sizeof(e->path)) { /* perhaps cut: a wrong path would name a wrong scope */
+		bpf_ringbuf_discard(e, 0);
+		fail(ERR_EVENT_LOST);
+		return;
+	}
 	bpf_ringbuf_submit(e, 0);
 }
 

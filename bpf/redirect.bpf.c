@@ -3,12 +3,22 @@
 
 /* Redirects the connections of selected processes to the proxy and remembers where they wanted to go. */
 #include "include/kernel.h"
-#include "maps/config.h"
-#include "maps/selection.h"
+#include "maps/bypass.h"
 #include "maps/cgroups.h"
-#include "maps/flags.h"
+#include "maps/configs.h"
+#include "maps/conns.h"
+#include "maps/errors.h"
+#include "maps/exempt.h"
+#include "maps/exes.h"
+#include "maps/marks.h"
+#include "maps/heartbeat.h"
+#include "maps/listeners.h"
+#include "maps/names.h"
 #include "maps/origins.h"
-#include "maps/counters.h"
+#include "maps/ports.h"
+#include "maps/pressure.h"
+#include "maps/scopes.h"
+#include "maps/uids.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -32,10 +42,11 @@ static __always_inline __u32 lowest(__u64 x)
 	return n;
 }
 
-static __always_inline __u64 exe_mask(struct task_struct *leader)
+/* Through the thread itself: a thread group whose leader has exited goes on, but its leader has no memory any more. */
+static __always_inline __u64 exe_mask(struct task_struct *task)
 {
 	struct exe_key key = {};
-	struct file *exe = BPF_CORE_READ(leader, mm, exe_file);
+	struct file *exe = BPF_CORE_READ(task, mm, exe_file);
 	if (!exe)
 		return 0;
 	key.dev = BPF_CORE_READ(exe, f_inode, i_sb, s_dev);
@@ -45,12 +56,12 @@ static __always_inline __u64 exe_mask(struct task_struct *leader)
 }
 
 /* Finds the scope of the current process: a row, SCOPE_DEFAULT, SCOPE_PENDING, or -1 for none. */
-static __always_inline __s64 select_scope(struct config *cfg, struct task_struct *leader, __u64 cgroup)
+static __always_inline __s64 select_scope(struct config *cfg, struct task_struct *task, struct task_struct *leader, __u64 cgroup)
 {
 	__u64 match = cfg->rows;
 	int pending = 0;
-	__u32 *flag = bpf_task_storage_get(&flags, leader, 0, 0);
-	int marked = flag && (*flag & (FLAG_LANGCHAIN | FLAG_DESCENDANT));
+	struct marking *mark = bpf_task_storage_get(&marks, leader, 0, 0);
+	int marked = mark && (mark->flags & (FLAG_LANGCHAIN | FLAG_DESCENDANT));
 
 	if (!marked)
 		match &= ~cfg->need_mark;
@@ -68,7 +79,7 @@ static __always_inline __s64 select_scope(struct config *cfg, struct task_struct
 		match &= (mask ? *mask : 0) | ~cfg->need_uid;
 	}
 	if (match & cfg->need_exe)
-		match &= exe_mask(leader) | ~cfg->need_exe;
+		match &= exe_mask(task) | ~cfg->need_exe;
 	if (match) {
 		__u32 row = lowest(match);
 		/* The first match may hang on a cgroup that nobody has looked at yet: user space decides at accept. */
@@ -120,9 +131,9 @@ static __always_inline int alive(struct bpf_sock_addr *ctx, struct config *cfg, 
 		return 0;
 	}
 	__u32 zero = 0;
-	__u64 *beat = bpf_map_lookup_elem(&heartbeat, &zero);
+	struct beat *beat = bpf_map_lookup_elem(&heartbeat, &zero);
 	__u64 now = bpf_ktime_get_ns();
-	if (!beat || (now > *beat && now - *beat > cfg->stale_ns)) {
+	if (!beat || !beat->ns || (now > beat->ns && now - beat->ns > cfg->stale_ns)) {
 		fail(ERR_STALE_HEARTBEAT);
 		return 0;
 	}
@@ -130,6 +141,14 @@ static __always_inline int alive(struct bpf_sock_addr *ctx, struct config *cfg, 
 nobody:
 	fail(ERR_NO_LISTENER);
 	return 0;
+}
+
+/* Did a record find no room just now? */
+static __always_inline int full(void)
+{
+	__u32 zero = 0;
+	__u64 *since = bpf_map_lookup_elem(&pressure, &zero);
+	return since && *since && bpf_ktime_get_ns() - *since < STALE_FULL_NS;
 }
 
 static __always_inline int refuse_or_open(struct scope_counters *n, int closed)
@@ -166,10 +185,11 @@ static __always_inline int redirect(struct bpf_sock_addr *ctx, int v6)
 		fail(ERR_NO_CONFIG);
 		return 1;
 	}
-	struct task_struct *leader = bpf_get_current_task_btf()->group_leader;
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct task_struct *leader = task->group_leader;
 	if (!leader)
 		return 1;
-	__s64 scope = select_scope(cfg, leader, cgroup);
+	__s64 scope = select_scope(cfg, task, leader, cgroup);
 	if (scope < 0)
 		return 1;
 	__u8 mode, closed;
@@ -177,7 +197,7 @@ static __always_inline int redirect(struct bpf_sock_addr *ctx, int v6)
 		mode = cfg->default_mode;
 		closed = cfg->default_closed;
 	} else if (scope == SCOPE_PENDING) {
-		mode = MODE_OFF + 1;
+		mode = MODE_DISCOVER;
 		closed = cfg->pending_closed;
 	} else {
 		mode = cfg->row[scope & 63].mode;
@@ -207,6 +227,10 @@ static __always_inline int redirect(struct bpf_sock_addr *ctx, int v6)
 	}
 	if (!alive(ctx, cfg, v6 && !mapped))
 		return refuse_or_open(n, closed);
+	if (full()) {
+		fail(ERR_RECORD_FULL);
+		return refuse_or_open(n, closed);
+	}
 
 	struct origin *o = bpf_sk_storage_get(&origins, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!o) {
@@ -346,7 +370,11 @@ static __always_inline void publish(struct bpf_sock_ops *ctx, struct bpf_sock *s
 		return;
 	}
 	if (err) {
+		/* Too late to refuse: the proxy closes this one, for it has no record; connect refuses or opens the next. */
 		fail(ERR_RECORD_FULL);
+		__u32 zero = 0;
+		__u64 now = bpf_ktime_get_ns();
+		bpf_map_update_elem(&pressure, &zero, &now, BPF_ANY);
 		return;
 	}
 	o->published = 1;

@@ -3,68 +3,80 @@
 
 /* Marks LangChain programs: an interpreter that opened a file of a LangChain package, and what it forked. */
 #include "include/kernel.h"
-#include "maps/flags.h"
-#include "maps/counters.h"
+#include "maps/errors.h"
 #include "maps/events.h"
+#include "maps/marks.h"
+#include "maps/opening.h"
+#include "maps/path.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 /* Keeps the type in the BTF, from which the Go struct is made. */
 const struct event *unused_event __attribute__((unused));
 
-/* opening: the user pointer to the path of an open that is under way, kept with the thread, so that only an open that
- * succeeds counts. Written and read by these programs alone. */
-struct {
-	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, int);
-	__type(value, __u64);
-} opening SEC(".maps");
-
-/* path: room for one path per CPU; a program is not preempted by itself. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, char[256]);
-} path SEC(".maps");
-
-static __always_inline __u32 *flags_of(struct task_struct *leader, int create)
+static __always_inline struct marking *marks_of(struct task_struct *leader, int create)
 {
-	__u32 none = 0;
-	return bpf_task_storage_get(&flags, leader, create ? &none : 0, create ? BPF_LOCAL_STORAGE_GET_F_CREATE : 0);
+	struct marking none = {};
+	return bpf_task_storage_get(&marks, leader, create ? &none : 0, create ? BPF_LOCAL_STORAGE_GET_F_CREATE : 0);
 }
 
-/* Does a path lead through a folder langchain_NAME or @langchain? Both slashes must be there: a program that merely looks
- * for plug-ins opens langchain_core-1.2.3.dist-info/entry_points.txt. state: 0 not in such a name; 1 behind a slash;
- * 2..9 that many letters less one of "langchain" are read; 10 all of them; 11 behind "langchain_". */
-static __always_inline int leads_through_langchain(const char *p, __u32 n)
+#define PACKAGES 0x7061636b61676573ull /* "packages": site-packages, dist-packages */
+#define MODULES 0x5f6d6f64756c6573ull  /* "_modules": node_modules */
+
+struct scan {
+	const char *path;
+	__u32 length;
+	__u32 start;    /* of the name that is being read */
+	__u32 odd;      /* it holds a dot or a dash */
+	__u32 packaged; /* it stands in a folder of packages */
+	__u64 last;     /* its last eight letters */
+	__u64 found;
+};
+
+/* Is this the name of a LangChain package's folder? langchain_NAME, @langchain, or a plain langchain in a folder of
+ * packages: people call their own projects that. */
+static __always_inline int is_langchain(const char *name, __u32 length, __u32 odd, __u32 packaged)
 {
 	const char word[] = "langchain";
-	__u32 state = 0, at = 0;
+	__u32 at = name[0] == '@';
 
-	for (int i = 0; i < 255; i++) {
-		if (i >= n)
-			break;
-		char c = p[i];
-		if (c == '/') {
-			if (state == 11 || (state == 10 && at))
-				return 1;
-			state = 1;
-			at = 0;
-		} else if (state == 0) {
-			continue;
-		} else if (state == 1 && c == '@') {
-			at = 1;
-		} else if (state <= 9) {
-			state = c == word[(state - 1) & 15] ? state + 1 : 0;
-		} else if (state == 10) {
-			state = c == '_' && !at ? 11 : 0;
-		} else if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_')) {
-			state = 0;
-		}
+	for (__u32 i = 0; i < sizeof(word) - 1; i++)
+		if (name[at + i] != word[i])
+			return 0;
+	if (at)
+		return length == sizeof(word);
+	return length == sizeof(word) - 1 ? packaged : name[sizeof(word) - 1] == '_' && !odd;
+}
+
+/* Looks at one letter. A name counts when the slash behind it is read: a program that merely looks for plug-ins opens
+ * langchain_core-1.2.3.dist-info/entry_points.txt. */
+static long letter(__u64 i, struct scan *s)
+{
+	if (i >= s->length || i >= PATH_TEXT)
+		return 1;
+	char c = s->path[i];
+	if (c != '/') {
+		s->odd |= c == '.' || c == '-';
+		s->last = s->last << 8 | (__u8)c;
+		return 0;
 	}
+	__u32 start = s->start;
+	if (start < PATH_TEXT && is_langchain(s->path + start, i - start, s->odd, s->packaged)) {
+		s->found = 1;
+		return 1;
+	}
+	s->packaged = s->last == PACKAGES || s->last == MODULES;
+	s->start = i + 1;
+	s->odd = 0;
+	s->last = 0;
 	return 0;
+}
+
+static __always_inline int leads_through_langchain(const char *path, __u32 length)
+{
+	struct scan s = {.path = path, .length = length};
+	bpf_loop(PATH_TEXT, letter, &s, 0);
+	return s.found;
 }
 
 static __always_inline void describe(struct event *e, __u32 kind, struct task_struct *leader, __u32 flag)
@@ -81,25 +93,30 @@ static __always_inline void describe(struct event *e, __u32 kind, struct task_st
 	__builtin_memset(e->path, 0, sizeof(e->path));
 }
 
+/* The path at a user address: 1 a LangChain path, 0 another one, -1 not readable now. */
+static __always_inline int judge(const void *user_path)
+{
+	__u32 zero = 0;
+	struct path_text *p = bpf_map_lookup_elem(&path, &zero);
+	if (!p)
+		return 0;
+	long n = bpf_probe_read_user_str(p->text, sizeof(p->text), user_path);
+	if (n <= 0)
+		return -1;
+	return leads_through_langchain(p->text, n);
+}
+
 static __always_inline int begin(const void *user_path)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct task_struct *leader = task->group_leader;
 	if (!leader)
 		return 0;
-	__u32 *flag = flags_of(leader, 0);
-	if (!flag || !(*flag & FLAG_INTERPRETER) || (*flag & FLAG_LANGCHAIN))
+	struct marking *mark = marks_of(leader, 0);
+	if (!mark || !(mark->flags & FLAG_INTERPRETER) || (mark->flags & FLAG_LANGCHAIN))
 		return 0;
-	__u32 zero = 0;
-	char *p = bpf_map_lookup_elem(&path, &zero);
-	if (!p)
-		return 0;
-	long n = bpf_probe_read_user_str(p, 256, user_path);
-	if (n <= 0) {
-		fail(ERR_FAULT);
-		return 0;
-	}
-	if (!leads_through_langchain(p, n))
+	/* A path that is not in memory yet is looked at again when the open has read it. */
+	if (!judge(user_path))
 		return 0;
 	__u64 at = (__u64)user_path;
 	__u64 *o = bpf_task_storage_get(&opening, task, &at, BPF_LOCAL_STORAGE_GET_F_CREATE);
@@ -120,11 +137,19 @@ static __always_inline int end(long ret)
 	*o = 0;
 	if (ret < 0)
 		return 0;
+	int is = judge(user_path);
+	if (is < 0)
+		fail(ERR_FAULT);
+	if (is <= 0)
+		return 0;
 	struct task_struct *leader = task->group_leader;
 	if (!leader)
 		return 0;
-	__u32 *flag = flags_of(leader, 0);
-	if (!flag || (__sync_fetch_and_or(flag, FLAG_LANGCHAIN) & FLAG_LANGCHAIN))
+	struct marking *mark = marks_of(leader, 0);
+	if (!mark)
+		return 0;
+	mark->start = BPF_CORE_READ(leader, start_boottime);
+	if (__sync_fetch_and_or(&mark->flags, FLAG_LANGCHAIN) & FLAG_LANGCHAIN)
 		return 0;
 	struct event *e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
 	if (!e) {
@@ -173,27 +198,32 @@ int exit_open(struct sys_exit_args *ctx)
 	return end(ctx->ret);
 }
 
-/* A child of a marked process is marked as a descendant; it keeps the parent's own mark until it executes something. */
+/* A child of a marked process is marked as a descendant; it keeps the parent's own mark until it executes something. A new
+ * thread of a descendant carries the mark too: when a thread other than the leader executes a program, it becomes the
+ * leader, and what the old one carried is gone. */
 SEC("tp_btf/sched_process_fork")
 int BPF_PROG(forked, struct task_struct *parent, struct task_struct *child)
 {
-	if (parent->tgid == child->tgid)
-		return 0;
 	struct task_struct *leader = parent->group_leader;
 	if (!leader)
 		return 0;
-	__u32 *flag = flags_of(leader, 0);
-	if (!flag || !*flag)
+	struct marking *mark = marks_of(leader, 0);
+	if (!mark || !mark->flags)
 		return 0;
-	__u32 inherited = *flag;
-	if (inherited & (FLAG_LANGCHAIN | FLAG_DESCENDANT))
+	__u32 inherited = mark->flags;
+	if (parent->tgid == child->tgid) {
+		inherited &= FLAG_DESCENDANT;
+		if (!inherited)
+			return 0;
+	} else if (inherited & (FLAG_LANGCHAIN | FLAG_DESCENDANT))
 		inherited |= FLAG_DESCENDANT;
-	__u32 *mine = flags_of(child, 1);
+	struct marking *mine = marks_of(child, 1);
 	if (!mine) {
 		fail(ERR_MARK_FULL);
 		return 0;
 	}
-	*mine = inherited;
+	mine->start = BPF_CORE_READ(child, start_boottime);
+	mine->flags = inherited;
 	return 0;
 }
 
@@ -224,12 +254,13 @@ int BPF_PROG(executed, struct task_struct *task, int old_pid, struct linux_binpr
 	struct task_struct *leader = task->group_leader;
 	if (!leader)
 		return 0;
-	__u32 *flag = flags_of(leader, interpreter);
-	if (!flag) {
+	struct marking *mark = marks_of(leader, interpreter);
+	if (!mark) {
 		if (interpreter)
 			fail(ERR_MARK_FULL);
 		return 0;
 	}
-	*flag = (*flag & FLAG_DESCENDANT) | (interpreter ? FLAG_INTERPRETER : 0);
+	mark->start = BPF_CORE_READ(leader, start_boottime);
+	mark->flags = (mark->flags & FLAG_DESCENDANT) | (interpreter ? FLAG_INTERPRETER : 0);
 	return 0;
 }

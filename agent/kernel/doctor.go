@@ -4,6 +4,7 @@ package kernel
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 
@@ -23,7 +24,45 @@ type Check struct {
 	Mend   string
 }
 
-// Doctor tries what the agent needs, by doing it: each object is loaded (and let go), nothing is attached.
+// wanted are the capabilities that the daemon uses, and for what.
+var wanted = []struct {
+	bit  uint
+	name string
+}{
+	{unix.CAP_BPF, "CAP_BPF"}, {unix.CAP_PERFMON, "CAP_PERFMON"}, {unix.CAP_NET_ADMIN, "CAP_NET_ADMIN"}, // programs
+	{unix.CAP_SYS_PTRACE, "CAP_SYS_PTRACE"}, // other users' /proc/PID/exe and root
+	{unix.CAP_SYS_ADMIN, "CAP_SYS_ADMIN"},   // mounts, and other namespaces
+	{unix.CAP_DAC_OVERRIDE, "CAP_DAC_OVERRIDE"}, {unix.CAP_DAC_READ_SEARCH, "CAP_DAC_READ_SEARCH"},
+}
+
+// privileges names the capabilities that this process lacks.
+func privileges() error {
+	h := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var d [2]unix.CapUserData
+	if err := unix.Capget(&h, &d[0]); err != nil {
+		return fmt.Errorf("reading our capabilities: %w", err)
+	}
+	effective := uint64(d[0].Effective) | uint64(d[1].Effective)<<32
+	var missing []string
+	for _, w := range wanted {
+		if effective>>w.bit&1 == 0 {
+			missing = append(missing, w.name)
+		}
+	}
+	if missing != nil {
+		return errors.New("missing " + strings.Join(missing, ", "))
+	}
+	return nil
+}
+
+// syscallTracepoints says whether the kernel traces system calls, once tracefs is mounted.
+func syscallTracepoints() error {
+	_, err := os.Stat("/sys/kernel/tracing/events/syscalls/sys_enter_openat")
+	return err
+}
+
+// Doctor tries what the agent needs, by doing it: each object is loaded (and let go). Nothing is attached, mounted or
+// written.
 func Doctor(pinDir string) []Check {
 	if pinDir == "" {
 		pinDir = DefaultPinDir
@@ -39,23 +78,31 @@ func Doctor(pinDir string) []Check {
 	var uts unix.Utsname
 	err := unix.Uname(&uts)
 	add("kernel", err, unix.ByteSliceToString(uts.Release[:])+" "+unix.ByteSliceToString(uts.Machine[:]), "")
-	root := error(nil)
-	if os.Geteuid() != 0 {
-		root = errors.New("not root")
-	}
-	add("privileges", root, "root", "run as root, or with CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, CAP_SYS_ADMIN and CAP_SYS_PTRACE")
+	add("privileges", privileges(), "all that are needed", "run as root, or grant these (systemd: AmbientCapabilities=)")
 	dir, err := CgroupRoot()
 	add("cgroup v2", err, dir, "mount -t cgroup2 none /sys/fs/cgroup/unified")
 	_, err = btf.LoadKernelSpec()
 	add("kernel type information", err, "/sys/kernel/btf/vmlinux", "use a kernel built with CONFIG_DEBUG_INFO_BTF")
-	add("bpf and trace file systems", prepare(pinDir), "/sys/fs/bpf, /sys/kernel/tracing", "mount -t bpf bpf /sys/fs/bpf; mount -t tracefs tracefs /sys/kernel/tracing")
+	for _, f := range fileSystems {
+		detail := f.at
+		if !isMounted(f.at, f.magic) {
+			detail = "not mounted at " + f.at + ": the daemon mounts it when it starts"
+		}
+		add(f.kind+" file system", nil, detail, "")
+	}
+	if isMounted(fileSystems[0].at, fileSystems[0].magic) {
+		add("folder for pins", pinnable(pinDir), pinDir, "set capture.pin_dir to a folder below /sys/fs/bpf")
+	}
+	if isMounted(fileSystems[1].at, fileSystems[1].magic) {
+		add("syscall tracepoints", syscallTracepoints(), "sys_enter_openat", "use a kernel built with CONFIG_FTRACE_SYSCALLS; without it, LangChain programs are not marked")
+	}
 	for _, o := range []struct {
 		name, min, mend string
 		load            func() (*ebpf.CollectionSpec, error)
 	}{
-		{"redirect connections", "5.18", "without it nothing works", bpf.LoadRedirect},
-		{"mark LangChain programs", "5.11", "without it, name workloads in protect[] by unit, cgroup, uid or exe", bpf.LoadTrack},
-		{"notice new cgroups", "5.11", "without it, a new unit is seen at the next scan only", bpf.LoadCgroup},
+		{"redirect connections", minRedirect, "without it nothing works", bpf.LoadRedirect},
+		{"mark LangChain programs", minTracing, "without it, name workloads in protect[] by unit, cgroup, uid or exe", bpf.LoadTrack},
+		{"notice new cgroups", minTracing, "without it, a new unit is seen at the next scan only", bpf.LoadCgroup},
 	} {
 		spec, err := o.load()
 		if err == nil {

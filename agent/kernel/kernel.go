@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"sync"
@@ -43,24 +44,23 @@ type Kernel struct {
 	redirect *ebpf.Collection
 	track    *ebpf.Collection // nil if the kernel refused it: see Refused
 	cgroup   *ebpf.Collection // the same
-	refused  map[string]error
+	mounted  []string
 
-	mu       sync.Mutex // guards cfg and attached
+	mu       sync.Mutex // guards what follows
 	cfg      bpf.RedirectConfig
 	attached []string
+	refused  map[string]error
 }
 
-// CgroupRoot finds the cgroup v2 mount, also on hosts that have v1 beside it.
-func CgroupRoot() (string, error) {
-	for _, p := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
-		var st unix.Statfs_t
-		if unix.Statfs(p, &st) == nil && st.Type == unix.CGROUP2_SUPER_MAGIC {
-			return p, nil
-		}
-	}
-	return "", &agent.Unsupported{Feature: "redirection by cgroup", MinKernel: "5.8",
-		Err: errors.New("no cgroup v2 mount at /sys/fs/cgroup or /sys/fs/cgroup/unified: mount one (mount -t cgroup2 none DIR)")}
-}
+// Oldest kernels that are known to grant a capability: redirect needs bpf_set_retval in cgroup programs, the others
+// pinned links of tracepoints.
+const (
+	minRedirect = "5.18"
+	minTracing  = "5.17"
+)
+
+// layout is LAYOUT of bpf/include/types.h.
+const layout = 2
 
 // Load loads the programs, taking over the maps of pins that an earlier daemon left. Nothing is attached yet: set
 // everything first, then Attach.
@@ -68,14 +68,15 @@ func Load(o Options) (_ *Kernel, err error) {
 	if o.PinDir == "" {
 		o.PinDir = DefaultPinDir
 	}
-	if err := prepare(o.PinDir); err != nil {
+	mounted, err := prepare(o.PinDir)
+	if err != nil {
 		return nil, err
 	}
 	made, err := mkdir(o.PinDir)
 	if err != nil {
 		return nil, err
 	}
-	k := &Kernel{o: o, refused: map[string]error{}}
+	k := &Kernel{o: o, mounted: mounted, refused: map[string]error{}}
 	defer func() {
 		if err != nil {
 			k.Close()
@@ -85,23 +86,26 @@ func Load(o Options) (_ *Kernel, err error) {
 		}
 	}()
 	if k.redirect, err = k.collection(bpf.LoadRedirect, nil); err != nil {
-		return nil, fmt.Errorf("loading the redirection programs: %w", explain("redirection", "5.18", err))
+		return nil, fmt.Errorf("loading the redirection programs: %w", explain("redirection", minRedirect, err))
 	}
 	shared := map[string]*ebpf.Map{}
-	for _, name := range []string{bpf.RedirectMapFlags, bpf.RedirectMapErrors, bpf.RedirectMapCgroups} {
+	for _, name := range []string{bpf.RedirectMapMarks, bpf.RedirectMapErrors, bpf.RedirectMapCgroups} {
 		shared[name] = k.redirect.Maps[name]
 	}
 	if k.track, err = k.collection(bpf.LoadTrack, shared); err != nil {
-		k.refused["track"] = explain("marking LangChain programs", "5.11", err)
+		k.refused["track"] = explain("marking LangChain programs", minTracing, err)
 	}
 	if k.track != nil {
 		shared[bpf.TrackMapEvents] = k.track.Maps[bpf.TrackMapEvents]
 	}
 	if k.cgroup, err = k.collection(bpf.LoadCgroup, shared); err != nil {
-		k.refused["cgroup"] = explain("noticing new cgroups", "5.11", err)
+		k.refused["cgroup"] = explain("noticing new cgroups", minTracing, err)
 	}
 	if err := k.active(&k.cfg); err != nil {
 		return nil, err
+	}
+	if k.cfg.Layout != 0 && k.cfg.Layout != layout {
+		return nil, fmt.Errorf("loading the redirection programs: %w", errLayout)
 	}
 	if k.cfg.StaleNs == 0 {
 		k.cfg.StaleNs = uint64(StaleAfter)
@@ -145,11 +149,13 @@ func (k *Kernel) collection(load func() (*ebpf.CollectionSpec, error), shared ma
 	return ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: replace, Maps: ebpf.MapOptions{PinPath: k.o.PinDir}})
 }
 
+var errLayout = errors.New("the pinned maps are those of another version: run 'sallyportd uninstall' first")
+
 // explain turns what the kernel said into what a person can do about it.
 func explain(feature, minKernel string, err error) error {
 	switch {
 	case errors.Is(err, ebpf.ErrMapIncompatible):
-		return fmt.Errorf("the pinned maps are those of another version: run 'sallyportd uninstall' first: %w", err)
+		return fmt.Errorf("%w: %w", errLayout, err)
 	case errors.Is(err, unix.EPERM):
 		return &agent.Unsupported{Feature: feature, Err: fmt.Errorf("the kernel refuses it: run as root with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON: %w", err)}
 	case errors.Is(err, ebpf.ErrNotSupported), errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOENT):
@@ -202,7 +208,7 @@ func (k *Kernel) Attach() (err error) {
 		}
 		l, err := link.AttachCgroup(link.CgroupOptions{Path: k.o.Cgroup, Attach: h.at, Program: prog})
 		if err != nil {
-			return fmt.Errorf("attaching %s to %s: %w", h.name, k.o.Cgroup, explain("redirection", "5.18", err))
+			return fmt.Errorf("attaching %s to %s: %w", h.name, k.o.Cgroup, explain("redirection", minRedirect, err))
 		}
 		if err := l.Pin(k.pin(h.name)); err != nil {
 			return fmt.Errorf("pinning %s: %w", h.name, errors.Join(err, l.Close()))
@@ -240,7 +246,7 @@ func (k *Kernel) attachTracing(object string, c *ebpf.Collection) {
 			l, err = link.AttachTracing(link.TracingOptions{Program: prog})
 		}
 		if err != nil {
-			k.refused[object+"/"+name] = explain("attaching "+name, "5.11", err)
+			k.refused[object+"/"+name] = explain("attaching "+name, minTracing, err)
 			continue
 		}
 		if err := os.Remove(k.pin(name)); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -266,7 +272,14 @@ func (k *Kernel) Attached() []string {
 }
 
 // Refused says which optional capabilities this kernel did not grant, and why.
-func (k *Kernel) Refused() map[string]error { return k.refused }
+func (k *Kernel) Refused() map[string]error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return maps.Clone(k.refused)
+}
+
+// Mounted lists the file systems that Load had to mount. They stay mounted.
+func (k *Kernel) Mounted() []string { return k.mounted }
 
 // Close lets go of programs and maps; what is pinned stays in force.
 func (k *Kernel) Close() {

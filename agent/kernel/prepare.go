@@ -3,24 +3,49 @@
 package kernel
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sallyport-dev/sallyport/agent"
 )
 
-// prepare mounts bpffs and tracefs where they belong if nothing is mounted there, as systemd would have done.
-func prepare(pinDir string) error {
-	if err := mounted("/sys/fs/bpf", "bpf", unix.BPF_FS_MAGIC); err != nil {
-		return err
+// fileSystems are those that we need, where systemd would have mounted them.
+var fileSystems = []struct {
+	kind, at string
+	magic    int64
+}{
+	{"bpf", "/sys/fs/bpf", unix.BPF_FS_MAGIC},
+	{"tracefs", "/sys/kernel/tracing", unix.TRACEFS_MAGIC},
+}
+
+// prepare mounts bpffs and tracefs where they belong if nothing is mounted there, and says what it mounted.
+func prepare(pinDir string) (mounted []string, err error) {
+	for _, f := range fileSystems {
+		if isMounted(f.at, f.magic) {
+			continue
+		}
+		if err := os.MkdirAll(f.at, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+			return mounted, fmt.Errorf("making %s: %w", f.at, err)
+		}
+		if err := unix.Mount(f.kind, f.at, f.kind, 0, ""); err != nil {
+			return mounted, fmt.Errorf("mounting %s at %s: %w: mount it by hand, or grant CAP_SYS_ADMIN", f.kind, f.at, err)
+		}
+		mounted = append(mounted, f.kind+" at "+f.at)
 	}
-	if err := mounted("/sys/kernel/tracing", "tracefs", unix.TRACEFS_MAGIC); err != nil {
-		return err
-	}
-	var st unix.Statfs_t
+	return mounted, pinnable(pinDir)
+}
+
+// pinnable says what is wrong with a folder for pins, if it need not exist yet.
+func pinnable(pinDir string) error {
 	parent := filepath.Dir(pinDir)
+	var st unix.Statfs_t
 	if err := unix.Statfs(parent, &st); err != nil {
 		return fmt.Errorf("looking at the folder for pins, %s: %w", parent, err)
 	}
@@ -30,16 +55,46 @@ func prepare(pinDir string) error {
 	return nil
 }
 
-func mounted(at, fstype string, magic int64) error {
+func isMounted(at string, magic int64) bool {
 	var st unix.Statfs_t
-	if unix.Statfs(at, &st) == nil && st.Type == magic {
-		return nil
-	}
-	if err := os.MkdirAll(at, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
-		return fmt.Errorf("making %s: %w", at, err)
-	}
-	if err := unix.Mount(fstype, at, fstype, 0, ""); err != nil {
-		return fmt.Errorf("mounting %s at %s: %w: mount it by hand, or grant CAP_SYS_ADMIN", fstype, at, err)
-	}
-	return nil
+	return unix.Statfs(at, &st) == nil && st.Type == magic
 }
+
+// CgroupRoot finds the cgroup v2 mount: where systemd has it, also on hosts that have v1 beside it, else wherever it is.
+func CgroupRoot() (string, error) {
+	for _, at := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
+		if isMounted(at, unix.CGROUP2_SUPER_MAGIC) {
+			return at, nil
+		}
+	}
+	f, err := os.Open("/proc/self/mountinfo")
+	if err != nil {
+		return "", fmt.Errorf("looking for a cgroup v2 mount: %w", err)
+	}
+	defer f.Close()
+	at, err := cgroup2Mount(f)
+	if err != nil {
+		return "", fmt.Errorf("looking for a cgroup v2 mount: %w", err)
+	}
+	if at == "" {
+		return "", &agent.Unsupported{Feature: "redirection by cgroup", Err: errors.New("no cgroup v2 is mounted: mount one (mount -t cgroup2 none DIR)")}
+	}
+	return at, nil
+}
+
+// cgroup2Mount finds a mount of a whole cgroup v2 tree in /proc/PID/mountinfo (proc_pid_mountinfo(5)); "" = none.
+func cgroup2Mount(mountinfo io.Reader) (string, error) {
+	sc := bufio.NewScanner(mountinfo)
+	for sc.Scan() {
+		// 36 35 98:0 ROOT MOUNTPOINT options [tags] - TYPE source options
+		left, right, ok := strings.Cut(sc.Text(), " - ")
+		f := strings.Fields(left)
+		if ok && len(f) >= 5 && f[3] == "/" && strings.HasPrefix(right, "cgroup2 ") {
+			return unescape.Replace(f[4]), nil
+		}
+	}
+	return "", sc.Err()
+}
+
+// unescape undoes what the kernel does to spaces in paths.
+var unescape = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)

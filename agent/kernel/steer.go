@@ -3,25 +3,12 @@
 package kernel
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"net"
 	"net/netip"
-	"time"
-
-	"github.com/cilium/ebpf"
-	"golang.org/x/sys/unix"
 
 	"github.com/sallyport-dev/sallyport/agent"
 	"github.com/sallyport-dev/sallyport/bpf"
 )
-
-// StaleAfter is how old a heartbeat may be before the programs take the agent for dead.
-const StaleAfter = time.Second
-
-// listenerTag is LISTENER_TAG of redirect.bpf.c.
-const listenerTag uint64 = 0x53414c4c59504f52
 
 // active reads the configuration in force.
 func (k *Kernel) active(into *bpf.RedirectConfig) error {
@@ -47,6 +34,7 @@ func (k *Kernel) change(edit func(*bpf.RedirectConfig)) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	edit(&k.cfg)
+	k.cfg.Layout = layout
 	slot, err := k.slot()
 	if err != nil {
 		return err
@@ -61,21 +49,28 @@ func (k *Kernel) change(edit func(*bpf.RedirectConfig)) error {
 	return nil
 }
 
-// SetScopes replaces the rows. Their masks (SetCgroup, SetUID, SetExe) should be there already.
+// SetScopes replaces the rows. Their masks (SetCgroup, SetUID, SetExe) should be there already. A bypass that is running
+// goes with its scope's name; without names, with the row's number.
 func (k *Kernel) SetScopes(rows []agent.ScopeRow) error {
 	if len(rows) > agent.MaxScopes {
 		return fmt.Errorf("%d scopes, the kernel programs hold %d: join some", len(rows), agent.MaxScopes)
 	}
-	return k.change(func(c *bpf.RedirectConfig) {
+	for _, r := range rows {
+		if len(r.Name) > maxName {
+			return fmt.Errorf("scope name %q: at most %d letters", r.Name, maxName)
+		}
+	}
+	deadlines, err := k.moveBypasses(rows)
+	if err != nil {
+		return err
+	}
+	err = k.change(func(c *bpf.RedirectConfig) {
 		c.Rows, c.NeedCgroup, c.NeedUid, c.NeedExe, c.NeedMark, c.PendingClosed = 0, 0, 0, 0, 0, 0
 		c.Row = [64]bpf.RedirectRow{}
 		for i, r := range rows {
 			bit := uint64(1) << i
 			c.Rows |= bit
-			c.Row[i].Mode = uint8(r.Mode)
-			if r.Closed {
-				c.Row[i].Closed = 1
-			}
+			c.Row[i] = bpf.RedirectRow{Mode: uint8(r.Mode), Closed: number(r.Closed)}
 			for _, need := range []struct {
 				is   bool
 				mask *uint64
@@ -89,20 +84,32 @@ func (k *Kernel) SetScopes(rows []agent.ScopeRow) error {
 			}
 		}
 	})
+	if err != nil {
+		return err
+	}
+	return k.setBypasses(deadlines)
+}
+
+func number(b bool) uint8 {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // SetDefault says what happens to marked processes that no scope names.
 func (k *Kernel) SetDefault(mode agent.Mode, closed bool) error {
 	return k.change(func(c *bpf.RedirectConfig) {
-		c.DefaultMode, c.DefaultClosed = uint8(mode), 0
-		if closed {
-			c.DefaultClosed = 1
-		}
+		c.DefaultMode, c.DefaultClosed = uint8(mode), number(closed)
 	})
 }
 
-// SetProxy says where the proxy listens; an invalid address means that it does not listen in that family.
+// SetProxy says where the proxy listens, in every network namespace; an invalid address means that it does not listen in
+// that family, and connections of that family do what their scopes say for a dead agent.
 func (k *Kernel) SetProxy(v4, v6 netip.AddrPort) error {
+	if v4.IsValid() && !v4.Addr().Is4() || v6.IsValid() && (!v6.Addr().Is6() || v6.Addr().Is4In6()) {
+		return fmt.Errorf("the proxy's addresses %s and %s: want one of IPv4 and one of IPv6", v4, v6)
+	}
 	return k.change(func(c *bpf.RedirectConfig) {
 		c.Proxy4, c.Port4, c.Proxy6, c.Port6 = [4]uint8{}, 0, [16]uint8{}, 0
 		if v4.IsValid() {
@@ -112,159 +119,4 @@ func (k *Kernel) SetProxy(v4, v6 netip.AddrPort) error {
 			c.Proxy6, c.Port6 = v6.Addr().As16(), v6.Port()
 		}
 	})
-}
-
-// SetPorts replaces the captured TCP ports.
-func (k *Kernel) SetPorts(ports []uint16) error {
-	m := k.redirect.Maps[bpf.RedirectMapPorts]
-	want := map[uint16]bool{}
-	for _, p := range ports {
-		want[p] = true
-		if err := m.Put(p, uint8(1)); err != nil {
-			return fmt.Errorf("capturing port %d: %w", p, err)
-		}
-	}
-	return prune(m, func(p uint16) bool { return want[p] })
-}
-
-// Exempt makes exactly these cgroups exempt from redirection: the agent's own, by the inode of its folder.
-func (k *Kernel) Exempt(ids ...uint64) error {
-	m := k.redirect.Maps[bpf.RedirectMapExempt]
-	want := map[uint64]bool{}
-	for _, id := range ids {
-		want[id] = true
-		if err := m.Put(id, uint8(1)); err != nil {
-			return fmt.Errorf("exempting our own cgroup: %w", err)
-		}
-	}
-	return prune(m, func(id uint64) bool { return want[id] })
-}
-
-// prune deletes the keys that are not to be kept.
-func prune[K comparable](m *ebpf.Map, keep func(K) bool) error {
-	var drop []K
-	var key K
-	value := make([]byte, m.ValueSize())
-	it := m.Iterate()
-	for it.Next(&key, &value) {
-		if !keep(key) {
-			drop = append(drop, key)
-		}
-	}
-	if err := it.Err(); err != nil {
-		return fmt.Errorf("reading map %s: %w", m.String(), err)
-	}
-	for _, key := range drop {
-		if err := m.Delete(key); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-			return fmt.Errorf("cleaning map %s: %w", m.String(), err)
-		}
-	}
-	return nil
-}
-
-// SetCgroup says which rows a cgroup (by the inode of its folder) satisfies; it is no longer pending then.
-func (k *Kernel) SetCgroup(id, mask uint64) error {
-	if err := k.redirect.Maps[bpf.RedirectMapCgroups].Put(id, bpf.RedirectCgroupState{Mask: mask}); err != nil {
-		return fmt.Errorf("naming cgroup %d: %w", id, err)
-	}
-	return nil
-}
-
-// DelCgroup forgets a cgroup; one that is not known is fine.
-func (k *Kernel) DelCgroup(id uint64) error {
-	return ignoreMissing(k.redirect.Maps[bpf.RedirectMapCgroups].Delete(id))
-}
-
-// SetUID says which rows a user satisfies; 0 = none.
-func (k *Kernel) SetUID(uid uint32, mask uint64) error {
-	m := k.redirect.Maps[bpf.RedirectMapUids]
-	if mask == 0 {
-		return ignoreMissing(m.Delete(uid))
-	}
-	if err := m.Put(uid, mask); err != nil {
-		return fmt.Errorf("naming uid %d: %w", uid, err)
-	}
-	return nil
-}
-
-// SetExe says which rows an executable satisfies; 0 = none.
-func (k *Kernel) SetExe(f agent.File, mask uint64) error {
-	m := k.redirect.Maps[bpf.RedirectMapExes]
-	// The kernel's own form of a device number differs from the one that stat gives.
-	key := bpf.RedirectExeKey{Dev: uint64(unix.Major(f.Dev))<<20 | uint64(unix.Minor(f.Dev)), Ino: f.Ino}
-	if mask == 0 {
-		return ignoreMissing(m.Delete(key))
-	}
-	if err := m.Put(key, mask); err != nil {
-		return fmt.Errorf("naming an executable: %w", err)
-	}
-	return nil
-}
-
-// ResetSelection forgets which users and executables satisfy which rows.
-func (k *Kernel) ResetSelection() error {
-	return errors.Join(prune(k.redirect.Maps[bpf.RedirectMapUids], func(uint32) bool { return false }),
-		prune(k.redirect.Maps[bpf.RedirectMapExes], func(bpf.RedirectExeKey) bool { return false }))
-}
-
-func ignoreMissing(err error) error {
-	if errors.Is(err, ebpf.ErrKeyNotExist) {
-		return nil
-	}
-	return err
-}
-
-// TagListener marks a listener as ours, so that another program on its port is not taken for us. The tag goes with the
-// socket.
-func (k *Kernel) TagListener(l *net.TCPListener) error {
-	rc, err := l.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var terr error
-	err = rc.Control(func(fd uintptr) {
-		terr = k.redirect.Maps[bpf.RedirectMapListeners].Update(uint32(fd), listenerTag, ebpf.UpdateAny)
-	})
-	if err := errors.Join(err, terr); err != nil {
-		return fmt.Errorf("marking our listener: %w", err)
-	}
-	return nil
-}
-
-// Beat tells the programs that the agent is alive now.
-func (k *Kernel) Beat() error {
-	var now unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
-		return err
-	}
-	if err := k.redirect.Maps[bpf.RedirectMapHeartbeat].Put(uint32(0), uint64(now.Nano())); err != nil {
-		return fmt.Errorf("writing the heartbeat: %w", err)
-	}
-	return nil
-}
-
-// Heartbeat beats until ctx ends, as long as alive says so, and then lets the heartbeat go stale at once.
-func (k *Kernel) Heartbeat(ctx context.Context, alive func() bool) error {
-	t := time.NewTicker(StaleAfter / 5)
-	defer t.Stop()
-	for {
-		if alive() {
-			if err := k.Beat(); err != nil {
-				return err
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return k.StopHeart()
-		case <-t.C:
-		}
-	}
-}
-
-// StopHeart lets the heartbeat go stale at once: the programs then do what their scopes say for a dead agent.
-func (k *Kernel) StopHeart() error {
-	if err := k.redirect.Maps[bpf.RedirectMapHeartbeat].Put(uint32(0), uint64(0)); err != nil {
-		return fmt.Errorf("ending the heartbeat: %w", err)
-	}
-	return nil
 }

@@ -11,11 +11,26 @@
 #define SLOT_PENDING 65
 #define SLOTS 66
 
+/* Counts up whenever a shared struct changes its meaning but not its size: maps of another layout are not taken over. */
+#define LAYOUT 2
+
+#define PATH_TEXT 512 /* with its zero; longer paths are cut */
+
 #define MODE_OFF 0
+#define MODE_DISCOVER 1
+
+#define STALE_FULL_NS 1000000000ull /* how long a full map counts as full */
 
 #define FLAG_INTERPRETER 1 /* its executable runs scripts */
 #define FLAG_LANGCHAIN 2   /* it opened a LangChain file since its last exec */
 #define FLAG_DESCENDANT 4  /* forked from one that carried a mark; survives exec */
+
+/* What is known about a thread group. */
+struct marking {
+	__u32 flags; /* FLAG_* */
+	__u32 pad;
+	__u64 start; /* start_boottime of the leader, ns; set with the first mark */
+};
 
 /* Where an application wanted to go, and who it was. addr: network order, IPv4 in the first four bytes. */
 struct conn {
@@ -74,8 +89,26 @@ struct config {
 	__u8 default_mode;
 	__u8 default_closed;
 	__u8 pending_closed;
-	__u8 pad[5];
+	__u8 layout; /* LAYOUT of who wrote this; 0 = nobody yet */
+	__u8 pad[4];
 	struct row row[MAX_SCOPES];
+};
+
+/* One sign of life. */
+struct beat {
+	__u64 ns;         /* CLOCK_MONOTONIC; 0 = dead */
+	__u32 generation; /* of the agent that beats */
+	__u32 pad;
+};
+
+/* Zero-terminated unless it fills the array. */
+struct scope_name {
+	char text[64];
+};
+
+struct path_text {
+	char text[PATH_TEXT];
+	char room[16]; /* a name that begins at the end may be compared without a look at where the text ends */
 };
 
 struct cgroup_state {
@@ -91,11 +124,11 @@ struct exe_key {
 
 /* One per slot of the scopes. */
 struct scope_counters {
-	__u64 seen;       /* connections to a captured port */
+	__u64 seen; /* connections to a captured port */
 	__u64 redirected;
-	__u64 bypassed;   /* let go by break glass */
-	__u64 refused;    /* no agent, or no memory: refused */
-	__u64 opened;     /* no agent, or no memory: let go */
+	__u64 bypassed; /* let go by break glass */
+	__u64 refused;  /* no agent, or no room: refused */
+	__u64 opened;   /* no agent, or no room: let go */
 };
 
 #define EVENT_MARK 1
@@ -112,21 +145,21 @@ struct event {
 	__u32 flags;
 	__u32 pad;
 	char comm[16];
-	char path[256];
+	char path[PATH_TEXT];
 };
 
 enum error {
 	ERR_NO_CONFIG,
-	ERR_ORIGIN_FULL,   /* no memory for a socket's storage */
-	ERR_RECORD_FULL,   /* the record map is full */
-	ERR_RECORD_CLASH,  /* two sockets with one key: neither gets a record */
-	ERR_NO_LISTENER,   /* nobody listens at the proxy's address */
+	ERR_ORIGIN_FULL, /* no memory for a socket's storage */
+	ERR_RECORD_FULL, /* the record map is full */
+	ERR_RECORD_CLASH, /* two sockets with one key: neither gets a record */
+	ERR_NO_LISTENER, /* nobody listens at the proxy's address */
 	ERR_FOREIGN_LISTENER, /* somebody else does */
 	ERR_STALE_HEARTBEAT,
-	ERR_EVENT_LOST,    /* the ring buffer was full */
+	ERR_EVENT_LOST, /* the ring buffer was full, or a cgroup's path too long: user space looks for itself */
 	ERR_CGROUP_FULL,
-	ERR_MARK_FULL,
-	ERR_FAULT,         /* a path could not be read */
+	ERR_MARK_FULL, /* no memory for a mark */
+	ERR_FAULT,     /* a path could not be read, neither before an open nor after it */
 	ERR_UNKNOWN_CGROUP, /* a cgroup that nobody told us of: treated as pending */
 	ERRORS,
 };

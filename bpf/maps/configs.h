@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
-/* configs: user space writes the slot that is not active, then active; programs read. Two slots, so that a connection
- * sees one whole configuration. heartbeat: written by the agent's accept loop, CLOCK_MONOTONIC ns. */
-#ifndef SALLYPORT_MAP_CONFIG_H
-#define SALLYPORT_MAP_CONFIG_H
+/* configs, and active beside it, which says which of its two slots is in force: user space writes the other slot, then
+ * active, so that a connection sees one whole configuration. Programs read. Never deleted. */
+#ifndef SALLYPORT_MAP_CONFIGS_H
+#define SALLYPORT_MAP_CONFIGS_H
 #include "../include/types.h"
 
 struct {
@@ -19,13 +19,6 @@ struct {
 	__type(value, __u32);
 } active SEC(".maps");
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, __u64);
-} heartbeat SEC(".maps");
-
 static __always_inline struct config *config(void)
 {
 	__u32 zero = 0;
@@ -35,4 +28,5 @@ static __always_inline struct config *config(void)
 	__u32 at = *slot & 1;
 	return bpf_map_lookup_elem(&configs, &at);
 }
+
 #endif

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kernel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/sallyport-dev/sallyport/bpf"
+)
+
+// StaleAfter is how old a heartbeat may be before the programs take the agent for dead.
+const StaleAfter = time.Second
+
+// listenerTag is LISTENER_TAG of redirect.bpf.c.
+const listenerTag uint64 = 0x53414c4c59504f52
+
+// TagListener marks a listener as ours, so that another program on its port is not taken for us. The tag goes with the
+// socket. A multipath listener is refused: the programs see its subflows, which carry no tag.
+func (k *Kernel) TagListener(l *net.TCPListener) error {
+	rc, err := l.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("marking our listener: %w", err)
+	}
+	var terr error
+	err = rc.Control(func(fd uintptr) {
+		var protocol int
+		if protocol, terr = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PROTOCOL); terr != nil {
+			return
+		}
+		if protocol != unix.IPPROTO_TCP {
+			terr = errors.New("it speaks multipath TCP: listen with SetMultipathTCP(false)")
+			return
+		}
+		terr = k.redirect.Maps[bpf.RedirectMapListeners].Update(uint32(fd), listenerTag, ebpf.UpdateAny)
+	})
+	if err := errors.Join(err, terr); err != nil {
+		return fmt.Errorf("marking our listener: %w", err)
+	}
+	return nil
+}
+
+// Beat tells the programs that the agent is alive now. Whoever accepts connections should call it, several times within
+// StaleAfter, and only while it does accept.
+func (k *Kernel) Beat() error {
+	now, err := clock(unix.CLOCK_MONOTONIC)
+	if err != nil {
+		return err
+	}
+	return k.beat(uint64(now))
+}
+
+func (k *Kernel) beat(ns uint64) error {
+	if err := k.redirect.Maps[bpf.RedirectMapHeartbeat].Put(uint32(0), bpf.RedirectBeat{Ns: ns, Generation: k.o.Generation}); err != nil {
+		return fmt.Errorf("writing the heartbeat: %w", err)
+	}
+	return nil
+}
+
+// Heartbeat beats until ctx ends, as long as alive says so, and then lets the heartbeat go stale at once.
+func (k *Kernel) Heartbeat(ctx context.Context, alive func() bool) error {
+	t := time.NewTicker(StaleAfter / 5)
+	defer t.Stop()
+	for {
+		if alive() {
+			if err := k.Beat(); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return k.StopHeart()
+		case <-t.C:
+		}
+	}
+}
+
+// StopHeart lets the heartbeat go stale at once: the programs then do what their scopes say for a dead agent. It does
+// nothing if another agent (by its generation) beats already.
+func (k *Kernel) StopHeart() error {
+	var b bpf.RedirectBeat
+	if err := k.redirect.Maps[bpf.RedirectMapHeartbeat].Lookup(uint32(0), &b); err != nil {
+		return fmt.Errorf("reading the heartbeat: %w", err)
+	}
+	if b.Generation != k.o.Generation {
+		return nil
+	}
+	return k.beat(0)
+}
+
+func clock(id int32) (time.Duration, error) {
+	var now unix.Timespec
+	if err := unix.ClockGettime(id, &now); err != nil {
+		return 0, fmt.Errorf("reading the clock: %w", err)
+	}
+	return time.Duration(now.Nano()), nil
+}
