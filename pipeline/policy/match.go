@@ -33,8 +33,12 @@ func newInput(step *pipeline.Step) *input {
 		in.unpack(raw, maxNest)
 	}
 	for _, t := range in.texts {
-		for i := 1; i < len(t); i++ {
-			p := uint16(lower[t[i-1]])<<8 | uint16(lower[t[i]])
+		if t == "" {
+			continue
+		}
+		p := uint16(lower[t[0]])
+		for _, c := range []byte(t[1:]) { // the compiler makes no copy of it
+			p = p<<8 | uint16(lower[c])
 			in.pairs[p>>6] |= 1 << (p & 63)
 		}
 	}
