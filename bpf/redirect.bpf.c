@@ -346,6 +346,10 @@ static __always_inline void publish(struct bpf_sock_ops *ctx, struct bpf_sock *s
 	if (!o || o->published)
 		return;
 	struct flow_key *k = &o->key;
+	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
+	if (!tcp)
+		return;
+	k->isn = tcp->write_seq; /* chosen, not yet sent */
 	k->netns = bpf_get_netns_cookie(ctx);
 	k->client_port = ctx->local_port;
 	k->proxy_port = bpf_ntohl(ctx->remote_port);

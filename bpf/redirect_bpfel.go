@@ -79,6 +79,8 @@ type RedirectFlowKey struct {
 	ProxyPort  uint16
 	Family     uint16
 	Pad        uint16
+	Isn        uint32
+	Pad2       uint32
 }
 
 type RedirectMarking struct {

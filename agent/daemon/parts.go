@@ -161,8 +161,8 @@ func keyFile(path string) ([]byte, error) {
 // origins is the kernel, once there is one: the proxy is built before it.
 type origins struct{ d *daemon }
 
-func (o origins) Take(netns uint64, client, local netip.AddrPort) (agent.Conn, error) {
-	c, err := o.d.kernel.Take(netns, client, local)
+func (o origins) Take(netns uint64, conn *net.TCPConn) (agent.Conn, error) {
+	c, err := o.d.kernel.Take(netns, conn)
 	if err != nil {
 		return c, errors.Join(proxy.ErrNoRecord, err)
 	}

@@ -21,8 +21,8 @@ const StaleAfter = time.Second
 // listenerTag is LISTENER_TAG of redirect.bpf.c.
 const listenerTag uint64 = 0x53414c4c59504f52
 
-// TagListener marks a listener as ours, so that another program on its port is not taken for us. The tag goes with the
-// socket. A multipath listener is refused: the programs see its subflows, which carry no tag.
+// TagListener marks a listener as ours, so that another program on its port is not taken for us, and has it keep the SYNs
+// of its connections for Take. The tag goes with the socket. A multipath listener is refused: the programs see its subflows, which carry no tag.
 func (k *Kernel) TagListener(l *net.TCPListener) error {
 	rc, err := l.SyscallConn()
 	if err != nil {
@@ -36,6 +36,9 @@ func (k *Kernel) TagListener(l *net.TCPListener) error {
 		}
 		if protocol != unix.IPPROTO_TCP {
 			terr = errors.New("it speaks multipath TCP: listen with SetMultipathTCP(false)")
+			return
+		}
+		if terr = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_SAVE_SYN, 1); terr != nil {
 			return
 		}
 		terr = k.redirect.Maps[bpf.RedirectMapListeners].Update(uint32(fd), listenerTag, ebpf.UpdateAny)

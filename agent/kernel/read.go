@@ -5,6 +5,7 @@ package kernel
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 
 	"github.com/cilium/ebpf"
@@ -14,10 +15,16 @@ import (
 	"github.com/sallyport-dev/sallyport/bpf"
 )
 
-// Take looks up the record of an accepted connection and deletes it. netns is the cookie of the listener's namespace,
-// client and local are the two ends as accept shows them. Without a record the error is ErrMiss.
-func (k *Kernel) Take(netns uint64, client, local netip.AddrPort) (agent.Conn, error) {
-	key := bpf.RedirectFlowKey{Netns: netns, ClientPort: client.Port(), ProxyPort: local.Port()}
+// Take looks up the record of an accepted connection and deletes it. netns is the cookie of the listener's namespace; the
+// listener was tagged by TagListener. Without a record the error is ErrMiss. A connection can be asked for once: the kernel
+// forgets its SYN then.
+func (k *Kernel) Take(netns uint64, conn *net.TCPConn) (agent.Conn, error) {
+	isn, err := sequence(conn)
+	if err != nil {
+		return agent.Conn{}, err
+	}
+	client, local := conn.RemoteAddr().(*net.TCPAddr).AddrPort(), conn.LocalAddr().(*net.TCPAddr).AddrPort()
+	key := bpf.RedirectFlowKey{Netns: netns, ClientPort: client.Port(), ProxyPort: local.Port(), Isn: isn}
 	c, l := client.Addr().Unmap(), local.Addr().Unmap()
 	if c.Is4() {
 		key.Family = unix.AF_INET
@@ -27,7 +34,7 @@ func (k *Kernel) Take(netns uint64, client, local netip.AddrPort) (agent.Conn, e
 		key.Family, key.Client, key.Proxy = unix.AF_INET6, c.As16(), l.As16()
 	}
 	var v bpf.RedirectConn
-	err := k.redirect.Maps[bpf.RedirectMapConns].LookupAndDelete(key, &v)
+	err = k.redirect.Maps[bpf.RedirectMapConns].LookupAndDelete(key, &v)
 	if errors.Is(err, ebpf.ErrKeyNotExist) {
 		return agent.Conn{}, ErrMiss
 	}

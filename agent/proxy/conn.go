@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/netip"
 	"os"
 	"sync"
 	"time"
@@ -51,8 +50,7 @@ func newFlowID() string {
 
 // run takes the connection from accept to its end.
 func (c *conn) run() {
-	client, local := addrPort(c.tcp.RemoteAddr()), addrPort(c.tcp.LocalAddr())
-	rec, err := c.s.o.Origins.Take(c.netns, client, local)
+	rec, err := c.s.o.Origins.Take(c.netns, c.tcp)
 	if err != nil {
 		c.s.missed.Add(1)
 		c.s.misses.add(c.netns)
@@ -88,15 +86,6 @@ func (c *conn) run() {
 // that we do not: only scopes that enforce nothing let it pass.
 func (c *conn) unreadable() bool {
 	return c.hello != nil && (c.route.Disposition != Pass || c.route.Mode == pipeline.ModeEnforce)
-}
-
-func addrPort(a net.Addr) netip.AddrPort {
-	t, ok := a.(*net.TCPAddr)
-	if !ok {
-		return netip.AddrPort{}
-	}
-	ap := t.AddrPort()
-	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }
 
 // identifyTimeout bounds the reading of /proc and the like.

@@ -6,7 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"net/netip"
+	"net"
 
 	"github.com/sallyport-dev/sallyport/agent"
 	"github.com/sallyport-dev/sallyport/pipeline"
@@ -17,8 +17,9 @@ var ErrNoRecord = errors.New("no record of this connection")
 
 // Origins tells what the kernel stored about an accepted connection (agent/kernel).
 type Origins interface {
-	// Take looks the record up and deletes it: one connection, one record.
-	Take(netns uint64, client, local netip.AddrPort) (agent.Conn, error)
+	// Take looks the record up and deletes it: one connection, one record. It wants the socket, not its addresses: these come
+	// again, and a connection that died before it was accepted must not be given the record of the next one.
+	Take(netns uint64, conn *net.TCPConn) (agent.Conn, error)
 }
 
 // Identifier finds out who is calling (agent/workload).

@@ -5,6 +5,7 @@ package proxy_test
 import (
 	"context"
 	"errors"
+	"net"
 	"net/netip"
 	"slices"
 	"sync"
@@ -21,13 +22,13 @@ type origins struct {
 	err  error
 }
 
-func (o *origins) Take(netns uint64, client, local netip.AddrPort) (agent.Conn, error) {
+func (o *origins) Take(netns uint64, conn *net.TCPConn) (agent.Conn, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.err != nil {
 		return agent.Conn{}, o.err
 	}
-	if netns == 0 || !client.IsValid() || !local.IsValid() || client.Addr().Is4In6() {
+	if netns == 0 || conn == nil {
 		return agent.Conn{}, errors.New("bad key")
 	}
 	return agent.Conn{Orig: o.dest, Proc: agent.Process{TGID: 42, Start: 7, UID: 1000, Comm: "python", NetNS: netns}}, nil

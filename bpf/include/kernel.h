@@ -75,6 +75,9 @@ struct cgroup {
 	struct kernfs_node *kn;
 	struct cgroup_root *root;
 };
+struct tcp_sock {
+	__u32 write_seq;
+};
 
 #pragma clang attribute pop
 #pragma clang diagnostic pop

@@ -49,7 +49,9 @@ struct conn {
 	char comm[16];
 };
 
-/* One connection to the proxy as both its ends see it. Addresses as in conn, ports in host order. */
+/* One connection to the proxy as both its ends see it. Addresses as in conn, ports in host order. isn is the sequence number
+ * of the SYN: addresses and ports come again, and a connection that is dead but not yet accepted must not be given the
+ * record of the one that took its port. */
 struct flow_key {
 	__u64 netns;
 	__u8 client[16];
@@ -58,6 +60,8 @@ struct flow_key {
 	__u16 proxy_port;
 	__u16 family;
 	__u16 pad;
+	__u32 isn;
+	__u32 pad2;
 };
 
 /* What a redirected socket remembers. */

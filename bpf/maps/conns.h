@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
-/* conns: what origins holds, for the proxy to take, under the key that accept shows. Published by sockops before the SYN
+/* conns: what origins holds, for the proxy to take, under the key that an accepted socket shows. Published by sockops before the SYN
  * leaves; deleted by the proxy, which takes it, or by sockops when the socket closes first. 65,536 connections between SYN
  * and accept are more than the listener's queue holds. */
 #ifndef SALLYPORT_MAP_CONNS_H

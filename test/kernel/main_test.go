@@ -164,7 +164,7 @@ func (w *world) accept(ln *net.TCPListener) {
 		if err != nil {
 			return
 		}
-		conn, err := w.k.Take(w.netns, c.RemoteAddr().(*net.TCPAddr).AddrPort(), c.LocalAddr().(*net.TCPAddr).AddrPort())
+		conn, err := w.k.Take(w.netns, c)
 		w.mu.Lock()
 		if err == nil {
 			w.conns = append(w.conns, conn)
