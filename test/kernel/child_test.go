@@ -6,6 +6,7 @@ package kernel
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,10 +15,15 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
+	"strings"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sallyport-dev/sallyport/agent/kernel"
 )
 
 // childEnv makes this test binary act as a process under test.
@@ -25,11 +31,12 @@ const childEnv = "SALLYPORT_KTEST_CHILD"
 
 // reply is what a child answers to one order.
 type reply struct {
-	Said  string // first line that the peer sent
-	Peer  string // getpeername
-	Error string // errno name
-	Pid   int
-	Count map[string]int
+	Said   string // first line that the peer sent
+	Peer   string // getpeername
+	Error  string // errno name
+	Pid    int
+	Count  map[string]int
+	Checks []kernel.Check
 }
 
 // child obeys orders from standard input, one JSON list a line.
@@ -69,6 +76,10 @@ func obey(o []string) []byte {
 			c := connect("v4", netip.MustParseAddrPort(o[1]))
 			r.Count[c.Said+c.Error]++
 		}
+	case "connectfrom": // from a port of the caller's choice
+		r = connect("from "+o[1], netip.MustParseAddrPort(o[2]))
+	case "resetfrom": // the same, and leaves at once with RST
+		r = connect("reset "+o[1], netip.MustParseAddrPort(o[2]))
 	case "churn": // leaves at once, with RST
 		n, _ := strconv.Atoi(o[2])
 		for range n {
@@ -81,6 +92,14 @@ func obey(o []string) []byte {
 			unix.Connect(fd, &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()})
 			unix.Close(fd)
 		}
+	case "openunread": // the path lies in a page that nobody has looked at
+		r.Error = openUnread(o[1])
+	case "doctor":
+		r.Checks = kernel.Doctor(o[1])
+	case "dieleader": // the thread group goes on without its first thread
+		dieLeader()
+	case "threadexec": // another thread than the leader executes this program, which then obeys
+		threadExec(o[1:])
 	case "fork": // a grandchild connects
 		cmd := exec.Command("/proc/self/exe")
 		cmd.Env = []string{childEnv + "=serve"}
@@ -126,11 +145,31 @@ func connect(kind string, a netip.AddrPort) (r reply) {
 	if err != nil {
 		return reply{Error: errno(err)}
 	}
+	what, port, _ := strings.Cut(kind, " ")
+	if port != "" {
+		n, _ := strconv.Atoi(port)
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+		if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 3}, Port: n}); err != nil {
+			return reply{Error: errno(err)}
+		}
+	}
 	switch kind {
 	case "nonblocking":
 		unix.SetNonblock(fd, true)
 	case "bound": // from another loopback address
 		if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 3}}); err != nil {
+			return reply{Error: errno(err)}
+		}
+	case "routed": // from an address that is no loopback address
+		if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: other4.As4()}); err != nil {
+			return reply{Error: errno(err)}
+		}
+	case "routed6":
+		if err := unix.Bind(fd, &unix.SockaddrInet6{Addr: other6.As16()}); err != nil {
+			return reply{Error: errno(err)}
+		}
+	case "deferred": // Fast Open: the SYN leaves with the first data
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_FASTOPEN_CONNECT, 1); err != nil {
 			return reply{Error: errno(err)}
 		}
 	case "again": // a second try on the same socket, after one that is refused
@@ -145,6 +184,12 @@ func connect(kind string, a netip.AddrPort) (r reply) {
 		unix.Close(fd)
 		return reply{Error: errno(err)}
 	}
+	if what == "reset" {
+		unix.Write(fd, []byte("said by the first"))
+		unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+		unix.Close(fd)
+		return r
+	}
 	if kind == "nonblocking" {
 		unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, 5000)
 		if e, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR); err != nil || e != 0 {
@@ -152,6 +197,12 @@ func connect(kind string, a netip.AddrPort) (r reply) {
 			return reply{Error: unix.ErrnoName(unix.Errno(e))}
 		}
 		unix.SetNonblock(fd, false)
+	}
+	if kind == "deferred" {
+		if _, err := unix.Write(fd, []byte("hello")); err != nil {
+			unix.Close(fd)
+			return reply{Error: errno(err)}
+		}
 	}
 	if peer, err := unix.Getpeername(fd); err == nil {
 		switch p := peer.(type) {
@@ -178,4 +229,82 @@ func connect(kind string, a netip.AddrPort) (r reply) {
 		r.Said = line[:len(line)-1]
 	}
 	return r
+}
+
+// openUnread opens a path through a pointer into a fresh mapping: it is not in memory when the open begins.
+func openUnread(path string) string {
+	f, err := os.CreateTemp("", "path")
+	if err != nil {
+		return err.Error()
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	if _, err := f.WriteString(path + "\x00"); err != nil {
+		return err.Error()
+	}
+	m, err := unix.Mmap(int(f.Fd()), 0, os.Getpagesize(), unix.PROT_READ, unix.MAP_PRIVATE)
+	if err != nil {
+		return err.Error()
+	}
+	defer unix.Munmap(m)
+	at := unix.AT_FDCWD
+	fd, _, e := unix.Syscall6(unix.SYS_OPENAT, uintptr(at), uintptr(unsafe.Pointer(unsafe.SliceData(m))), unix.O_RDONLY, 0, 0, 0)
+	if e != 0 {
+		return unix.ErrnoName(e)
+	}
+	unix.Close(int(fd))
+	return ""
+}
+
+// onThread calls do on a thread that is the leader of its group, or is not.
+func onThread(leader bool, do func()) {
+	release, done := make(chan struct{}), make(chan struct{})
+	defer close(release)
+	for {
+		go func() {
+			runtime.LockOSThread()
+			if (unix.Gettid() == os.Getpid()) != leader {
+				<-release // keeps this thread busy until the right one is found
+				return
+			}
+			do()
+			close(done)
+			<-release
+		}()
+		select {
+		case <-done:
+			return
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+func dieLeader() {
+	go onThread(true, func() { unix.Syscall(unix.SYS_EXIT, 0, 0, 0) })
+	for {
+		b, err := os.ReadFile("/proc/self/stat")
+		if err != nil || bytes.Contains(b, []byte(") Z ")) {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func threadExec(order []string) {
+	b, err := json.Marshal(order)
+	if err != nil {
+		panic(err)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		panic(err)
+	}
+	if _, err := w.Write(append(b, '\n')); err != nil {
+		panic(err)
+	}
+	w.Close()
+	if err := unix.Dup2(int(r.Fd()), 0); err != nil {
+		panic(err)
+	}
+	onThread(false, func() { panic(unix.Exec("/proc/self/exe", []string{"again"}, []string{childEnv + "=serve"})) })
 }

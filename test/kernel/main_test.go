@@ -24,6 +24,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/sallyport-dev/sallyport/agent"
@@ -41,6 +42,8 @@ var (
 	origin6 = netip.MustParseAddrPort(fmt.Sprintf("[::1]:%d", originPort))
 	proxy4  = netip.MustParseAddrPort(fmt.Sprintf("127.0.0.1:%d", proxyPort))
 	proxy6  = netip.MustParseAddrPort(fmt.Sprintf("[::1]:%d", proxyPort))
+	other4  = netip.MustParseAddr("203.0.113.7")
+	other6  = netip.MustParseAddr("2001:db8::7")
 )
 
 func TestMain(m *testing.M) {
@@ -51,7 +54,56 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "kernel tests attach programs and make cgroups: run them as root (sudo make test-root)")
 		os.Exit(1)
 	}
+	if os.Getenv(insideEnv) == "" {
+		os.Exit(inside())
+	}
+	if err := network(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	os.Exit(m.Run())
+}
+
+// insideEnv says that this process has a network namespace of its own already.
+const insideEnv = "SALLYPORT_KTEST_INSIDE"
+
+// inside runs the tests again in a new network namespace.
+func inside() int {
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Env = append(os.Environ(), insideEnv+"=1")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	err := cmd.Run()
+	if code := cmd.ProcessState.ExitCode(); code > 0 {
+		return code
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "running the tests in a network namespace of their own:", err)
+		return 1
+	}
+	return 0
+}
+
+// network makes loopback work, with addresses that are no loopback addresses.
+func network() error {
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		return err
+	}
+	if err := netlink.LinkSetUp(lo); err != nil {
+		return err
+	}
+	for _, a := range []string{other4.String() + "/32", other6.String() + "/128"} {
+		addr, err := netlink.ParseAddr(a)
+		if err != nil {
+			return err
+		}
+		addr.Flags = unix.IFA_F_NODAD
+		if err := netlink.AddrAdd(lo, addr); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // world is a cgroup with our programs on it, an origin that says ORIGIN, and a proxy that says PROXY.
@@ -151,6 +203,7 @@ func (w *world) startProxy() {
 
 func (w *world) stopProxy() {
 	w.stop()
+	w.stop = func() {}
 	w.heart.Wait()
 	for _, ln := range w.proxies {
 		ln.Close()
@@ -175,11 +228,24 @@ func (w *world) accept(ln *net.TCPListener) {
 			}
 		}
 		w.mu.Unlock()
-		if err == nil {
+		w.group.Go(func() {
+			defer c.Close()
+			if err != nil {
+				return
+			}
 			io.WriteString(c, "PROXY\n")
-		}
-		c.Close()
+			c.CloseWrite()
+			c.SetDeadline(time.Now().Add(5 * time.Second))
+			io.Copy(io.Discard, c) // closing with bytes unread would reset the connection
+		})
 	}
+}
+
+// went is how many connections reached the origin directly.
+func (w *world) went() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.direct
 }
 
 // taken empties the list of connections that the proxy saw.

@@ -10,10 +10,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/sallyport-dev/sallyport/agent"
+	"github.com/sallyport-dev/sallyport/agent/kernel"
 )
 
 // byMark selects what carries the LangChain mark.
@@ -22,7 +27,7 @@ var byMark = agent.ScopeRow{Mode: agent.ModeEnforce, Closed: true, NeedMark: tru
 // markedWorld has a copy of this test binary that is called python3, and files to open.
 type markedWorld struct {
 	*world
-	python, core, dist, own string
+	python, dir string
 
 	mu    sync.Mutex
 	marks []agent.Mark
@@ -35,16 +40,7 @@ func newMarkedWorld(t *testing.T, rows ...agent.ScopeRow) *markedWorld {
 	dir := t.TempDir()
 	w.python = filepath.Join(dir, "python3.99")
 	copyFile(t, "/proc/self/exe", w.python)
-	file := func(parts ...string) string {
-		f := filepath.Join(append([]string{dir, "site-packages"}, parts...)...)
-		must(t, os.MkdirAll(filepath.Dir(f), 0o755))
-		must(t, os.WriteFile(f, nil, 0o644))
-		return f
-	}
-	w.core = file("langchain_core", "__init__.py")
-	w.dist = file("langchain_core-1.7.2.dist-info", "entry_points.txt")
-	w.own = file("my-langchain_tools", "x.py")
-	file("@langchain", "core", "index.js")
+	w.dir = dir
 	ctx, stop := context.WithCancel(context.Background())
 	var done sync.WaitGroup
 	done.Go(func() {
@@ -55,6 +51,27 @@ func newMarkedWorld(t *testing.T, rows ...agent.ScopeRow) *markedWorld {
 	})
 	t.Cleanup(func() { stop(); done.Wait() })
 	return w
+}
+
+// core is a file whose opening marks.
+const core = "site-packages/langchain_core/__init__.py"
+
+// file makes a file and the folders on its way.
+func (w *markedWorld) file(path string) string {
+	w.t.Helper()
+	f := filepath.Join(w.dir, path)
+	must(w.t, os.MkdirAll(filepath.Dir(f), 0o755))
+	must(w.t, os.WriteFile(f, nil, 0o644))
+	return f
+}
+
+// told empties the list of marks that the kernel told.
+func (w *markedWorld) told() []agent.Mark {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	out := w.marks
+	w.marks = nil
+	return out
 }
 
 func copyFile(t *testing.T, from, to string) {
@@ -73,51 +90,108 @@ func (w *markedWorld) interpreter() *process {
 	return w.spawn("app", func(c *exec.Cmd) { c.Path = w.python })
 }
 
-// TestMarks: which opens mark a process, and what becomes of the mark.
+// TestMarks: which opens mark a process, and what is told about it.
 func TestMarks(t *testing.T) {
 	w := newMarkedWorld(t, byMark)
-	node := filepath.Join(filepath.Dir(filepath.Dir(w.core)), "@langchain", "core", "index.js")
+	long := strings.Repeat("a/", 100) // with what precedes it, beyond 256 letters
 	for _, c := range []struct {
 		name, path string
-		python     bool
-		want       string
+		order      string
+		foreign    bool // the program is no interpreter
+		absent     bool // there is no such file
+		relative   bool
+		marks      bool
 	}{
-		{"a package file", w.core, true, "PROXY"},
-		{"a node package", node, true, "PROXY"},
-		{"the metadata that any plug-in scan reads", w.dist, true, "ORIGIN"},
-		{"a folder that only ends in the name", w.own, true, "ORIGIN"},
-		{"an open that fails", filepath.Join(filepath.Dir(w.core), "missing.py"), true, "ORIGIN"},
-		{"a program that is no interpreter", w.core, false, "ORIGIN"},
+		{name: "a package file", path: core, marks: true},
+		{name: "a partner package", path: "dist-packages/langchain_google_genai/llms.py", marks: true},
+		{name: "the main package", path: "site-packages/langchain/__init__.py", marks: true},
+		{name: "a node package", path: "node_modules/@langchain/core/index.js", marks: true},
+		{name: "the main node package", path: "node_modules/langchain/index.js", marks: true},
+		{name: "a long path", path: long + core, marks: true},
+		{name: "a relative path", path: core, relative: true, marks: true},
+		{name: "a path that is not in memory yet", path: core, order: "openunread", marks: true},
+		{name: "another path that is not in memory yet", path: "x.py", order: "openunread"},
+		{name: "the metadata that any plug-in scan reads", path: "site-packages/langchain_core-1.7.2.dist-info/entry_points.txt"},
+		{name: "a folder that only ends in the name", path: "site-packages/my-langchain_tools/x.py"},
+		{name: "a project of that name", path: "work/langchain/app.py"},
+		{name: "another product", path: "node_modules/langchain4j/index.js"},
+		{name: "a file of that name", path: "site-packages/langchain_core"},
+		{name: "an open that fails", path: "site-packages/langchain_core/missing.py", absent: true},
+		{name: "a program that is no interpreter", path: core, foreign: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			w.t = t
+			defer func() { must(t, os.RemoveAll(filepath.Join(w.dir, "tree"))) }()
+			path := filepath.Join(w.dir, "tree", c.path)
+			if !c.absent {
+				w.file(filepath.Join("tree", c.path))
+			}
 			var p *process
-			if c.python {
-				p = w.interpreter()
-			} else {
+			switch {
+			case c.foreign:
 				p = w.spawn("app")
+			case c.relative:
+				p = w.spawn("app", func(cmd *exec.Cmd) { cmd.Path, cmd.Dir = w.python, filepath.Join(w.dir, "tree", "site-packages") })
+				path = "langchain_core/__init__.py"
+			default:
+				p = w.interpreter()
 			}
 			if got := p.connect("v4", origin4); got != "ORIGIN" {
 				t.Fatalf("before any open: %s", got)
 			}
-			p.do("open", c.path)
-			if got := p.connect("v4", origin4); got != c.want {
-				t.Errorf("got %s, want %s", got, c.want)
+			order := c.order
+			if order == "" {
+				order = "open"
+			}
+			if r := p.do(order, path); (r.Error != "") != c.absent {
+				t.Fatalf("opening: %s", r.Error)
+			}
+			want := "ORIGIN"
+			if c.marks {
+				want = "PROXY"
+			}
+			if got := p.connect("v4", origin4); got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+			if !c.marks {
+				return
+			}
+			var told []agent.Mark
+			wait(t, "the mark to be told", func() bool { told = append(told, w.told()...); return len(told) > 0 })
+			m := told[0]
+			if len(told) != 1 || m.Path != path || int(m.Proc.TGID) != p.cmd.Process.Pid || m.Proc.Start == 0 || m.Kind != agent.MarkLangChain || m.Proc.Comm != "python3.99" {
+				t.Errorf("told %+v", told)
+			}
+			// What is found by looking, when events were lost, is the same but for the path.
+			m.Path = ""
+			found, err := w.k.Marks()
+			must(t, err)
+			if !slices.Contains(found, m) {
+				t.Errorf("found %+v, want %+v among them", found, m)
 			}
 		})
 	}
-	wait(t, "two marks to be told", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return len(w.marks) == 2 })
-	if w.marks[0].Path != w.core || w.marks[0].Proc.TGID == 0 || w.marks[0].Proc.Start == 0 || w.marks[0].Kind != agent.MarkLangChain {
-		t.Errorf("told %+v", w.marks[0])
+	if told := w.told(); len(told) > 0 {
+		t.Errorf("told besides: %+v", told)
 	}
 }
 
-// TestDescendants: a child of a marked process carries a mark that survives exec.
+// TestDescendants: a child of a marked process carries a mark that survives exec, whichever thread executes.
 func TestDescendants(t *testing.T) {
 	w := newMarkedWorld(t, byMark)
 	p := w.interpreter()
-	p.do("open", w.core)
-	if r := p.do("fork", "connect", "v4", origin4.String()); r.Said != "PROXY" {
-		t.Errorf("a child that executed another program: %+v", r)
+	p.do("open", w.file(core))
+	for _, c := range []struct {
+		name  string
+		order []string
+	}{
+		{"a child that executed another program", []string{"fork", "connect", "v4", origin4.String()}},
+		{"its child", []string{"fork", "fork", "connect", "v4", origin4.String()}},
+		{"a child in which another thread than the first executed it", []string{"fork", "threadexec", "connect", "v4", origin4.String()}},
+	} {
+		if r := p.do(c.order...); r.Said != "PROXY" {
+			t.Errorf("%s: %+v", c.name, r)
+		}
 	}
 	kind, is, err := w.k.Marked(uint32(p.cmd.Process.Pid))
 	if err != nil || !is || kind != agent.MarkLangChain {
@@ -127,6 +201,37 @@ func TestDescendants(t *testing.T) {
 	if r := q.do("fork", "connect", "v4", origin4.String()); r.Said != "ORIGIN" {
 		t.Errorf("a child of a process without a mark: %+v", r)
 	}
+	// Executing something else drops the program's own mark.
+	if r := p.do("threadexec", "connect", "v4", origin4.String()); r.Said != "ORIGIN" {
+		t.Errorf("after exec: %+v", r)
+	}
+	if _, is, err := w.k.Marked(uint32(p.cmd.Process.Pid)); err != nil || is {
+		t.Errorf("after exec: %v %v", is, err)
+	}
+}
+
+// TestDeadLeader: a thread group whose first thread has exited is still itself.
+func TestDeadLeader(t *testing.T) {
+	w := newMarkedWorld(t, byMark, agent.ScopeRow{Mode: agent.ModeEnforce, Closed: true, NeedExe: true})
+	var st unix.Stat_t
+	must(t, unix.Stat(w.python, &st))
+	marked, plain := w.interpreter(), w.interpreter()
+	marked.do("open", w.file(core))
+	for _, c := range []struct {
+		what string
+		p    *process
+		row  uint32
+	}{{"mark", marked, 0}, {"executable", plain, 1}} {
+		must(t, w.k.SetExe(agent.File{Dev: st.Dev, Ino: st.Ino}, 2))
+		c.p.do("dieleader")
+		if got := c.p.connect("v4", origin4); got != "PROXY" {
+			t.Errorf("%s: %s", c.what, got)
+		}
+		if conns := w.taken(); len(conns) != 1 || conns[0].Scope != c.row || int(conns[0].Proc.TGID) != c.p.cmd.Process.Pid {
+			t.Errorf("%s: records %+v", c.what, conns)
+		}
+		c.p.cmd.Process.Kill() // without its first thread, the Go runtime does not end in an orderly way
+	}
 }
 
 // TestDefaultScope: a marked process that no row names gets the default mode.
@@ -134,7 +239,7 @@ func TestDefaultScope(t *testing.T) {
 	w := newMarkedWorld(t)
 	must(t, w.k.SetDefault(agent.ModeDiscover, false))
 	p := w.interpreter()
-	p.do("open", w.core)
+	p.do("open", w.file(core))
 	if got := p.connect("v4", origin4); got != "PROXY" {
 		t.Fatalf("got %s", got)
 	}
@@ -154,7 +259,7 @@ func TestThousandStarts(t *testing.T) {
 	said := map[string]int{}
 	for range starts {
 		p := w.interpreter()
-		p.do("open", w.core)
+		p.do("open", w.file(core))
 		said[p.connect("v4", origin4)]++
 		p.end()
 	}
@@ -171,21 +276,35 @@ func TestThousandStarts(t *testing.T) {
 // TestFlagInterpreters: an interpreter that ran before the programs were attached is flagged from user space.
 func TestFlagInterpreters(t *testing.T) {
 	w := newMarkedWorld(t, byMark)
-	cmd := exec.Command(w.python)
-	cmd.Env = []string{childEnv + "=serve"}
-	in, err := cmd.StdinPipe()
-	must(t, err)
-	must(t, cmd.Start())
-	defer func() { in.Close(); cmd.Wait() }()
-	n, err := w.k.FlagInterpreters()
-	must(t, err)
-	t.Logf("%d interpreters flagged", n) // exec has flagged ours already: the call must not disturb that
-	p := w.interpreter()
-	_, err = w.k.FlagInterpreters()
-	must(t, err)
-	p.do("open", w.core)
+	w.stopProxy()
+	w.k.Close()
+	must(t, kernel.Uninstall(w.pins))
+	p := w.interpreter() // nobody sees it start
+	w.k = w.load(2)
+	defer w.k.Close()
+	must(t, w.k.SetPorts([]uint16{originPort}))
+	must(t, w.k.SetScopes([]agent.ScopeRow{byMark}))
+	must(t, w.k.SetProxy(proxy4, proxy6))
+	must(t, w.k.Attach())
+	w.startProxy()
+	defer w.stopProxy()
+	path := w.file(core)
+	p.do("open", path)
+	if got := p.connect("v4", origin4); got != "ORIGIN" {
+		t.Errorf("not flagged: %s", got)
+	}
+	if n, err := w.k.FlagInterpreters(); err != nil || n == 0 {
+		t.Errorf("%d flagged, %v", n, err)
+	}
+	p.do("open", path)
 	if got := p.connect("v4", origin4); got != "PROXY" {
-		t.Errorf("got %s", got)
+		t.Errorf("flagged: %s", got)
+	}
+	if _, err := w.k.FlagInterpreters(); err != nil { // does not take the mark away
+		t.Error(err)
+	}
+	if got := p.connect("v4", origin4); got != "PROXY" {
+		t.Errorf("flagged twice: %s", got)
 	}
 }
 
