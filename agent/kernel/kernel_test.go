@@ -233,3 +233,44 @@ func TestRunsScripts(t *testing.T) {
 		}
 	}
 }
+
+func TestFiles(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(self, &st); err != nil {
+		t.Fatal(err)
+	}
+	got, err := Files(self)
+	if err != nil || len(got) == 0 || got[0] != (agent.File{Dev: st.Dev, Ino: st.Ino}) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for name, path := range map[string]string{"missing": t.TempDir() + "/x", "a folder": t.TempDir(), "empty": "/dev/null"} {
+		if got, err := Files(path); err == nil {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
+func TestMappedFile(t *testing.T) {
+	const maps = "1000-2000 r--p 00000000 08:01 12 /a b\n\n2000-3000 r--p 00000000 fd:1f 34 /c\n4000-5000 rw-p 00000000 zz:01 5\n"
+	for _, c := range []struct {
+		name string
+		at   uint64
+		want agent.File
+		bad  bool
+	}{
+		{"first", 0x1000, agent.File{Dev: unix.Mkdev(8, 1), Ino: 12}, false},
+		{"second", 0x2fff, agent.File{Dev: unix.Mkdev(0xfd, 0x1f), Ino: 34}, false},
+		{"between", 0x3000, agent.File{}, true},
+		{"unreadable", 0x4000, agent.File{}, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got, err := mappedFile(strings.NewReader(maps), c.at); got != c.want || (err != nil) != c.bad {
+				t.Errorf("%+v, %v", got, err)
+			}
+		})
+	}
+}

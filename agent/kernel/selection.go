@@ -86,7 +86,7 @@ func (k *Kernel) SetUID(uid uint32, mask uint64) error {
 	return nil
 }
 
-// SetExe says which rows an executable satisfies; 0 = none.
+// SetExe says which rows an executable satisfies; 0 = none. Files gives the names of an executable.
 func (k *Kernel) SetExe(f agent.File, mask uint64) error {
 	m := k.redirect.Maps[bpf.RedirectMapExes]
 	// The kernel's own form of a device number differs from the one that stat gives.

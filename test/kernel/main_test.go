@@ -64,21 +64,21 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// insideEnv says that this process has a network namespace of its own already.
+// insideEnv says that this process has namespaces of its own already.
 const insideEnv = "SALLYPORT_KTEST_INSIDE"
 
-// inside runs the tests again in a new network namespace.
+// inside runs the tests again in new network and mount namespaces.
 func inside() int {
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Env = append(os.Environ(), insideEnv+"=1")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
 	err := cmd.Run()
 	if code := cmd.ProcessState.ExitCode(); code > 0 {
 		return code
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "running the tests in a network namespace of their own:", err)
+		fmt.Fprintln(os.Stderr, "running the tests in namespaces of their own:", err)
 		return 1
 	}
 	return 0

@@ -9,12 +9,14 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/sallyport-dev/sallyport/agent"
+	"github.com/sallyport-dev/sallyport/agent/kernel"
 )
 
 var enforced = agent.ScopeRow{Mode: agent.ModeEnforce, Closed: true, NeedCgroup: true}
@@ -142,4 +144,37 @@ func TestScopes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestOverlay: an executable on an overlay of two file systems, where stat does not show the device that the kernel knows.
+func TestOverlay(t *testing.T) {
+	w := newWorld(t, agent.ScopeRow{Mode: agent.ModeEnforce, Closed: true, NeedExe: true})
+	w.sub("app")
+	dir := t.TempDir()
+	for _, d := range []string{"lower", "upper", "all"} {
+		at := filepath.Join(dir, d)
+		must(t, os.Mkdir(at, 0o755))
+		if d != "all" {
+			must(t, unix.Mount("tmpfs", at, "tmpfs", 0, ""))
+			t.Cleanup(func() { must(t, unix.Unmount(at, 0)) })
+		}
+	}
+	copyFile(t, "/proc/self/exe", filepath.Join(dir, "lower", "prog"))
+	must(t, os.Mkdir(filepath.Join(dir, "upper", "files"), 0o755))
+	must(t, os.Mkdir(filepath.Join(dir, "upper", "work"), 0o755))
+	all := filepath.Join(dir, "all")
+	must(t, unix.Mount("overlay", all, "overlay", 0, fmt.Sprintf("lowerdir=%s/lower,upperdir=%s/upper/files,workdir=%s/upper/work", dir, dir, dir)))
+	t.Cleanup(func() { must(t, unix.Unmount(all, 0)) })
+	prog := filepath.Join(all, "prog")
+	files, err := kernel.Files(prog)
+	must(t, err)
+	t.Logf("known as %+v", files)
+	for _, f := range files {
+		must(t, w.k.SetExe(f, 1))
+	}
+	p := w.spawn("app", func(c *exec.Cmd) { c.Path = prog })
+	if got := p.connect("v4", origin4); got != "PROXY" {
+		t.Errorf("got %s; known as %+v", got, files)
+	}
+	p.end()
 }
