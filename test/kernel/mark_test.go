@@ -6,6 +6,7 @@ package kernel
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -13,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -207,6 +209,38 @@ func TestDescendants(t *testing.T) {
 	}
 	if _, is, err := w.k.Marked(uint32(p.cmd.Process.Pid)); err != nil || is {
 		t.Errorf("after exec: %v %v", is, err)
+	}
+}
+
+// TestWorkers: real Python that imports a package and then forks workers, which connect from threads, without exec.
+func TestWorkers(t *testing.T) {
+	w := newMarkedWorld(t, byMark)
+	dir := filepath.Dir(filepath.Dir(w.file(core)))
+	script := fmt.Sprintf(`
+import sys, os, socket, threading
+sys.path.insert(0, %q)
+import langchain_core
+def say():
+    print(socket.create_connection((%q, %d)).makefile().readline(), end="", flush=True)
+for _ in range(3):
+    if os.fork() == 0:
+        t = threading.Thread(target=say); t.start(); t.join(); os._exit(0)
+for _ in range(3): os.wait()
+`, dir, origin4.Addr(), origin4.Port())
+	at, err := os.Open(filepath.Join(w.cgroup, "app"))
+	must(t, err)
+	defer at.Close()
+	cmd := exec.Command("python3", "-I", "-S", "-c", script)
+	cmd.Env = []string{}
+	cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(at.Fd())}
+	out, err := cmd.CombinedOutput()
+	if err != nil || string(out) != strings.Repeat("PROXY\n", 3) {
+		t.Errorf("%v: %s", err, out)
+	}
+	for _, c := range w.taken() {
+		if int(c.Proc.TGID) == cmd.Process.Pid || c.Scope != 0 {
+			t.Errorf("record %+v, want one of a worker of %d", c, cmd.Process.Pid)
+		}
 	}
 }
 
