@@ -1,0 +1,424 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package flow
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+
+	"github.com/sallyport-dev/sallyport/pipeline/llm"
+	"github.com/sallyport-dev/sallyport/pipeline/stream"
+)
+
+// events turns the events of a stream into what may be released of them. Events wait in a queue until their texts
+// are masked and their tool calls decided; then they leave as they came, or with the changes spliced in.
+//
+// The order of events stays, with one exception: while events wait for a tool call of one choice to be complete,
+// events of other choices, and comments, may overtake them.
+type events struct {
+	x     *exchange
+	ctx   context.Context
+	split *stream.SSE
+	lanes []*lane
+	calls []*toolCall
+	chose []*choiceState
+	queue []*event
+	spare []*event
+	like  []byte // data of an early event, for the identity of events that we add
+
+	out   []byte // may be released
+	final []byte // the end of the stream, to be released after the outcome is on disk
+	done  bool   // the end of the stream was seen
+	cut   bool   // the stream ended early: what is not complete stays behind
+	wait  []int  // choices that wait for a tool call; scratch of drain
+}
+
+// choiceState is what is known of one choice.
+type choiceState struct {
+	index    int
+	calls    int  // tool calls so far
+	denied   int  // of these
+	said     bool // the text that stands for them is out
+	finished bool
+	answered bool // policy was asked about the text
+}
+
+// event waits for its release.
+type event struct {
+	raw     []byte // owned
+	data    []byte // owned if at < 0, else part of raw
+	at      int    // offset of data in raw, -1 if it is in several fields
+	name    string
+	hasData bool
+	done    bool
+	usage   bool
+	texts   []eventText
+	tools   []eventTool
+	fixed   []llm.Edit // decided already
+	choices []llm.Choice
+	text    []byte // owned: the original pieces, one after the other
+}
+
+type eventText struct {
+	lane *lane
+	from int // offset in the lane's text
+	n    int
+	off  int // offset in event.text
+	at   llm.Span
+}
+
+type eventTool struct {
+	call  *toolCall
+	from  int // offset of the piece in the arguments
+	n     int
+	piece llm.ToolPiece // Args is not valid any more
+}
+
+func newEvents(ctx context.Context, x *exchange) *events {
+	return &events{x: x, ctx: ctx, split: stream.NewSSE(x.f.o.EventLimit), out: x.buf.out[:0]}
+}
+
+// step takes what one read of the stream gave.
+func (m *events) step(p []byte, rerr error) error {
+	if err := m.feed(p); err != nil {
+		return err
+	}
+	switch {
+	case errors.Is(rerr, io.EOF):
+		return m.end()
+	case rerr != nil:
+		return m.broken()
+	}
+	return nil
+}
+
+// feed takes bytes of the stream. out and final then hold what may be released, also if there is an error.
+func (m *events) feed(p []byte) error {
+	m.split.Write(p)
+	return m.pull()
+}
+
+// end says that the stream ended by itself.
+func (m *events) end() error {
+	m.split.End()
+	if err := m.pull(); err != nil {
+		return err
+	}
+	if m.done {
+		return nil
+	}
+	if err := m.complete(-1); err != nil {
+		return err
+	}
+	if err := m.drain(); err != nil {
+		return err
+	}
+	for _, ch := range m.chose {
+		m.out = m.sayRefused(m.out, ch.index)
+	}
+	return m.answers(nil)
+}
+
+// broken says that the stream was cut: texts end, tool calls that are not complete stay behind.
+func (m *events) broken() error {
+	m.cut = true
+	for _, l := range m.lanes {
+		if err := l.end(); err != nil {
+			return err
+		}
+	}
+	return m.drain()
+}
+
+func (m *events) pull() error {
+	for {
+		ev, ok, err := m.split.Next()
+		if err != nil {
+			return llm.NotInspected("%w", err)
+		}
+		if !ok {
+			return nil
+		}
+		if err := m.event(&ev); err != nil {
+			return err
+		}
+		if err := m.drain(); err != nil {
+			return err
+		}
+	}
+}
+
+func (m *events) event(ev *stream.Event) error {
+	if m.done && ev.HasData {
+		return llm.NotInspected("events after the end of the stream")
+	}
+	e := m.take(ev)
+	if !ev.HasData {
+		m.queue = append(m.queue, e)
+		return nil
+	}
+	c := &m.x.buf.chunk
+	if err := m.x.codec.Event(ev.Name, ev.Data, c); err != nil {
+		return err
+	}
+	m.x.note(c)
+	if m.like == nil && c.ID != "" {
+		m.like = append([]byte(nil), ev.Data...)
+	}
+	e.done, e.usage = c.Done, c.HasUsage
+	e.choices = append(e.choices[:0], c.Choices...)
+	for i := range c.Choices {
+		m.choice(c.Choices[i].Index)
+	}
+	for i := range c.Pieces {
+		if err := m.piece(e, &c.Pieces[i]); err != nil {
+			return err
+		}
+	}
+	for i := range c.Tools {
+		if err := m.tool(e, &c.Tools[i]); err != nil {
+			return err
+		}
+	}
+	m.queue = append(m.queue, e)
+	for i := range c.Choices {
+		if c.Choices[i].Finish != "" {
+			if err := m.complete(c.Choices[i].Index); err != nil {
+				return err
+			}
+		}
+	}
+	if c.Done {
+		m.done = true
+		return m.complete(-1)
+	}
+	return nil
+}
+
+// take copies an event.
+func (m *events) take(ev *stream.Event) *event {
+	var e *event
+	if n := len(m.spare); n > 0 {
+		e, m.spare = m.spare[n-1], m.spare[:n-1]
+	} else {
+		e = new(event)
+	}
+	*e = event{raw: append(e.raw[:0], ev.Raw...), at: ev.At, hasData: ev.HasData,
+		texts: e.texts[:0], tools: e.tools[:0], fixed: e.fixed[:0], choices: e.choices[:0], text: e.text[:0]}
+	if ev.At >= 0 {
+		e.data = e.raw[ev.At : ev.At+len(ev.Data)]
+	} else if ev.HasData {
+		e.data = append([]byte(nil), ev.Data...)
+		e.name = string(ev.Name)
+	}
+	return e
+}
+
+func (m *events) choice(index int) *choiceState {
+	for _, ch := range m.chose {
+		if ch.index == index {
+			return ch
+		}
+	}
+	ch := &choiceState{index: index}
+	m.chose = append(m.chose, ch)
+	return ch
+}
+
+// piece gives a text to its lane.
+func (m *events) piece(e *event, p *llm.Piece) error {
+	if p.Whole {
+		with, masks, err := m.x.maskText(p.Text)
+		if err == nil && len(masks) > 0 {
+			m.x.out.Masks = append(m.x.out.Masks, masks...)
+			e.fixed = append(e.fixed, llm.Edit{Span: p.At, With: llm.AppendString(nil, with)})
+		}
+		return err
+	}
+	var l *lane
+	for _, have := range m.lanes {
+		if have.choice == p.Choice && have.name == p.Lane {
+			l = have
+		}
+	}
+	if l == nil {
+		l = &lane{choice: p.Choice, name: p.Lane, rw: m.x.f.o.Masker.Stream("text", m.x.m)}
+		l.keep = p.Lane == "content" || p.Lane == "refusal"
+		m.lanes = append(m.lanes, l)
+	}
+	e.texts = append(e.texts, eventText{lane: l, from: l.total, n: len(p.Text), off: len(e.text), at: p.At})
+	e.text = append(e.text, p.Text...)
+	return l.write(p.Text)
+}
+
+// tool gives a piece of a tool call to its call. Where clients put pieces together differently, nothing is inspected.
+func (m *events) tool(e *event, p *llm.ToolPiece) error {
+	var call *toolCall
+	for _, have := range m.calls {
+		if have.choice == p.Choice && have.index == p.Index {
+			call = have
+		}
+	}
+	if call == nil {
+		if err := m.completeCalls(p.Choice); err != nil { // the next call begins: those before it are complete
+			return err
+		}
+		call = &toolCall{choice: p.Choice, index: p.Index}
+		m.calls = append(m.calls, call)
+		m.choice(p.Choice).calls++
+	}
+	if call.decided {
+		return llm.NotInspected("tool call goes on after its end")
+	}
+	if p.Name != "" {
+		if call.name != "" {
+			return llm.NotInspected("tool call with its name in pieces")
+		}
+		call.name = p.Name
+	}
+	if p.ID != "" {
+		if call.id != "" && call.id != p.ID {
+			return llm.NotInspected("tool call with two IDs")
+		}
+		call.id = p.ID
+	}
+	e.tools = append(e.tools, eventTool{call: call, from: len(call.args), n: len(p.Args), piece: *p})
+	call.args = append(call.args, p.Args...)
+	return nil
+}
+
+// complete ends the texts and tool calls of a choice, or of all for -1, and asks policy about the answer.
+func (m *events) complete(choice int) error {
+	for _, l := range m.lanes {
+		if choice < 0 || l.choice == choice {
+			if err := l.end(); err != nil {
+				return err
+			}
+		}
+	}
+	for _, ch := range m.chose {
+		if choice < 0 || ch.index == choice {
+			ch.finished = true
+			if err := m.completeCalls(ch.index); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (m *events) completeCalls(choice int) error {
+	for _, t := range m.calls {
+		if t.choice != choice || t.decided {
+			continue
+		}
+		if err := m.x.decideCall(m.ctx, t); err != nil {
+			return err
+		}
+		if t.denied {
+			m.choice(choice).denied++
+		}
+	}
+	return nil
+}
+
+// ready tells whether an event may leave, and if not, whether only tool calls keep it.
+func (e *event) ready() (ok, byTool bool) {
+	for i := range e.texts {
+		if t := &e.texts[i]; t.from+t.n > t.lane.resolved() {
+			return false, false
+		}
+	}
+	for i := range e.tools {
+		if !e.tools[i].call.decided {
+			return false, true
+		}
+	}
+	return true, false
+}
+
+func (e *event) touches(choices []int) bool {
+	for i := range e.choices {
+		if slices.Contains(choices, e.choices[i].Index) {
+			return true
+		}
+	}
+	return false
+}
+
+// drain moves what may leave from the queue to out.
+func (m *events) drain() error {
+	m.wait = m.wait[:0]
+	kept, all := m.queue[:0], false
+	for i, e := range m.queue {
+		ok, byTool := e.ready()
+		overtakes := len(m.wait) > 0
+		switch {
+		case all:
+			ok = false
+		case !ok:
+			all = !byTool
+		case overtakes && len(e.choices) == 0 && e.hasData: // usage and the end keep their places
+			ok, all = false, true
+		case e.touches(m.wait):
+			ok = false
+		}
+		if !ok {
+			for c := range e.choices {
+				m.wait = append(m.wait, e.choices[c].Index)
+			}
+			kept = append(kept, e)
+			continue
+		}
+		if err := m.release(e); err != nil {
+			m.queue = append(kept, m.queue[i:]...)
+			return err
+		}
+		m.spare = append(m.spare, e)
+	}
+	m.queue = kept
+	return nil
+}
+
+// answers asks policy about the choices that finish in an event, or with the stream (nil).
+func (m *events) answers(e *event) error {
+	for _, ch := range m.chose {
+		if ch.answered || !ch.finished || !(e == nil || e.done || e.finishes(ch.index)) {
+			continue
+		}
+		ch.answered = true
+		for _, l := range m.lanes {
+			if l.choice == ch.index && l.keep {
+				if err := m.x.response(m.ctx, ch.index, string(l.kept)); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func (e *event) finishes(choice int) bool {
+	for i := range e.choices {
+		if e.choices[i].Index == choice && e.choices[i].Finish != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// close hands over what the outcome wants to know.
+func (m *events) close() {
+	for _, l := range m.lanes {
+		m.x.out.Masks = append(m.x.out.Masks, l.rw.Masks()...)
+		if l.keep {
+			m.x.out.Text = join(m.x.out.Text, string(l.kept))
+		}
+	}
+	m.lanes = nil
+}
+
+// allRefused tells whether a choice has tool calls and none of them may be released.
+func (ch *choiceState) allRefused() bool { return ch.calls > 0 && ch.denied == ch.calls }

@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package flow
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sallyport-dev/sallyport/pipeline"
+	"github.com/sallyport-dev/sallyport/pipeline/llm"
+)
+
+// exchange is the state of one Serve. One goroutine uses it.
+type exchange struct {
+	f       *Flow
+	m       *pipeline.Meta
+	client  pipeline.Client
+	up      pipeline.Upstream
+	enforce bool
+	head    pipeline.Head
+	codec   llm.Codec // nil if the request is not inspected
+	req     llm.Request
+	steps   []pipeline.Step // of the request, masked, for records
+	began   time.Time       // the request was read
+	asked   time.Time       // the intent was recorded
+	waited  time.Duration   // for others than us, since began
+	pending []<-chan error  // records that are not known to be on disk
+	cred    string
+
+	out       pipeline.Outcome
+	tooLarge  bool
+	responded bool
+	closed    bool // the outcome is written
+	seq       int
+	buf       *buffers
+}
+
+// buffers are reused from one exchange to the next.
+type buffers struct {
+	texts []llm.Text
+	chunk llm.Chunk
+	out   []byte
+	raw   []byte
+	edits []llm.Edit
+	mask  []byte
+}
+
+var pool = sync.Pool{New: func() any { return new(buffers) }}
+
+// keepBytes is the largest buffer that is kept for reuse.
+const keepBytes = 1 << 20
+
+func newExchange(f *Flow, m *pipeline.Meta, client pipeline.Client, up pipeline.Upstream) *exchange {
+	if m.Exchange == "" {
+		m.Exchange = newID("exc_")
+	}
+	x := &exchange{f: f, m: m, client: client, up: up, enforce: m.Mode != pipeline.ModeObserve, head: client.Head()}
+	x.buf = pool.Get().(*buffers)
+	x.req.Texts = x.buf.texts
+	x.out.Enforced = x.enforce
+	return x
+}
+
+func (x *exchange) free() {
+	b := x.buf
+	x.buf = nil
+	clear(x.req.Texts[:cap(x.req.Texts)])
+	b.texts = x.req.Texts[:0]
+	b.chunk.Reset()
+	if cap(b.out) > keepBytes || cap(b.raw) > keepBytes || cap(b.mask) > keepBytes || cap(b.texts) > 4096 {
+		return
+	}
+	pool.Put(b)
+}
+
+func (x *exchange) decodeRequest(body []byte, read error) error {
+	if read != nil {
+		x.tooLarge = true
+		return llm.NotInspected("request body exceeds %d bytes", x.f.o.BodyLimit)
+	}
+	codec, err := x.f.o.Codecs.For(&x.m.Endpoint, &x.head)
+	if err != nil {
+		return err
+	}
+	if err := codec.Request(body, &x.req); err != nil {
+		x.req.Reset()
+		return err
+	}
+	x.codec = codec
+	return nil
+}
+
+// append writes a record. Its channel is kept for settle.
+func (x *exchange) append(kind string, body any) {
+	_, durable := x.f.o.Log.Append(pipeline.Record{Kind: kind, Time: x.f.o.Now(), Session: x.m.Session, Exchange: x.m.Exchange, Body: body})
+	if x.enforce && durable != nil {
+		x.pending = append(x.pending, durable)
+	}
+}
+
+// settle waits until the records written so far are on disk, but for the last keep ones.
+func (x *exchange) settle(ctx context.Context, keep int) error {
+	for len(x.pending) > keep {
+		select {
+		case err := <-x.pending[0]:
+			if err != nil {
+				return fmt.Errorf("record: %w", err)
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		x.pending = x.pending[1:]
+	}
+	return nil
+}
+
+// recordIntent masks the request for the record and writes it down. The request itself is sent as it is.
+func (x *exchange) recordIntent(body []byte, unread error) {
+	in := &pipeline.Intent{
+		Flow: x.m.Flow, Scope: x.m.Scope, Mode: x.m.Mode, Workload: x.m.Workload, Principal: x.m.Principal, Endpoint: x.m.Endpoint,
+		Method: x.head.Method, Target: cutQuery(x.head.Target), UserAgent: x.head.Get("User-Agent"), Credential: x.head.Credential,
+		BodyBytes: int64(len(body)), Policy: x.f.o.Decider.Version(),
+	}
+	if !x.tooLarge {
+		sum := sha256.Sum256(body)
+		in.BodySHA256 = hex.EncodeToString(sum[:])
+	}
+	if unread == nil {
+		// A masker that fails leaves the texts out of the record; deciding then fails too, in decideRequest.
+		if err := x.inspect("mask request", func() error { return x.maskRequest(body, in) }); err != nil {
+			x.f.o.Notice("mask request", err)
+			x.steps, in.Body = nil, nil
+			in.Uninspected = "the request could not be masked"
+		}
+	} else {
+		in.Uninspected = reason(unread)
+	}
+	in.Call = x.req.Call
+	in.Call.Steps = x.steps
+	x.asked = x.f.o.Now()
+	x.append(pipeline.KindIntent, in)
+}
+
+// reason is an error for records and people: what it is about, without our own prefix.
+func reason(err error) string {
+	return strings.TrimPrefix(err.Error(), llm.ErrNotInspected.Error()+": ")
+}
+
+// cutQuery keeps the names of a query and cuts the values out.
+func cutQuery(target string) string {
+	path, query, ok := strings.Cut(target, "?")
+	if !ok {
+		return target
+	}
+	parts := strings.Split(query, "&")
+	for i, p := range parts {
+		name, _, has := strings.Cut(p, "=")
+		if has {
+			name += "="
+		}
+		parts[i] = name
+	}
+	return path + "?" + strings.Join(parts, "&")
+}
+
+// maskRequest fills the intent with the masked request and x.steps with the masked steps.
+func (x *exchange) maskRequest(body []byte, in *pipeline.Intent) error {
+	x.steps = append([]pipeline.Step(nil), x.req.Call.Steps...)
+	edits := x.buf.edits[:0]
+	for i := range x.req.Texts {
+		t := &x.req.Texts[i]
+		var masked []byte
+		var masks []pipeline.Mask
+		var err error
+		if t.Args {
+			masked, masks, err = x.maskArgs(t.Value)
+		} else {
+			masked, masks, err = x.maskText(t.Value)
+		}
+		if err != nil {
+			return err
+		}
+		if len(masks) == 0 {
+			if t.Args && t.Step >= 0 {
+				x.steps[t.Step].Args = jsonOrString(x.steps[t.Step].Args)
+			}
+			continue
+		}
+		in.Masks = append(in.Masks, masks...)
+		edits = append(edits, llm.Edit{Span: t.At, With: llm.AppendString(nil, masked)})
+		if t.Step < 0 {
+			continue
+		}
+		if t.Args {
+			x.steps[t.Step].Args = jsonOrString(append([]byte(nil), masked...))
+		} else {
+			x.steps[t.Step].Text = string(masked)
+		}
+	}
+	x.buf.edits = edits[:0]
+	if len(edits) == 0 {
+		in.Body = json.RawMessage(body)
+		return nil
+	}
+	masked, err := llm.Splice(make([]byte, 0, len(body)+64*len(edits)), body, edits)
+	in.Body = masked
+	return err
+}
+
+// maskText masks a whole text. masked is valid until the next call; it is nil if nothing was masked.
+func (x *exchange) maskText(text []byte) (masked []byte, masks []pipeline.Mask, err error) {
+	return x.maskWhole("text", text)
+}
+
+func (x *exchange) maskWhole(carrier string, text []byte) ([]byte, []pipeline.Mask, error) {
+	rw := x.f.o.Masker.Stream(carrier, x.m)
+	out, err := rw.Write(x.buf.mask[:0], text)
+	if err == nil {
+		out, err = rw.Flush(out)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("mask: %w", err)
+	}
+	x.buf.mask = out
+	masks := rw.Masks()
+	if len(masks) == 0 {
+		if string(out) != string(text) {
+			return nil, nil, errors.New("mask: text changed without a mask")
+		}
+		return nil, nil, nil
+	}
+	return out, masks, nil
+}
+
+// jsonOrString makes arguments fit for a record: those that are no JSON become a JSON string.
+func jsonOrString(args json.RawMessage) json.RawMessage {
+	if len(args) == 0 {
+		return nil
+	}
+	if validJSON(args) {
+		return args
+	}
+	return llm.AppendString(nil, args)
+}
+
+func validJSON(b []byte) bool {
+	var s llm.Scanner
+	if s.Reset(b) != nil {
+		return false
+	}
+	if _, err := s.Skip(); err != nil {
+		return false
+	}
+	return s.End() == nil
+}
+
+// send asks the provider. An error means that the connection ends without a reply, as it would without us.
+func (x *exchange) send(ctx context.Context, body []byte) (pipeline.Reply, error) {
+	var durable <-chan error
+	if x.enforce {
+		if err := x.settle(ctx, 1); err != nil {
+			return nil, x.refuse(ctx, x.unavailable(err))
+		}
+		if len(x.pending) == 1 {
+			durable = x.pending[0]
+			x.pending = x.pending[:0]
+		}
+	}
+	before := x.f.o.Now()
+	reply, err := x.up.Send(ctx, x.head, body, x.cred, durable)
+	x.waited += x.f.o.Now().Sub(before)
+	if err == nil {
+		return reply, nil
+	}
+	x.out.Cut = "upstream"
+	if ctx.Err() != nil {
+		x.out.Cut = "agent"
+	}
+	x.finish(0)
+	if lerr := x.settle(ctx, 0); lerr != nil && ctx.Err() == nil {
+		// The journal is what failed, now or before: say so rather than look like a broken line.
+		return nil, x.respondFailure(x.unavailable(lerr))
+	}
+	return nil, fmt.Errorf("send: %w", err)
+}

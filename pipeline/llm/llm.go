@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package llm is what providers' protocols have in common: a Codec reads requests and replies of one operation into
+// the words of package pipeline and tells where in the bytes each text and tool call stands, so that what must change
+// is spliced and the rest stays as it was. Codecs live in one folder per provider; a Registry finds them.
+package llm
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/sallyport-dev/sallyport/pipeline"
+)
+
+// ErrNotInspected is wrapped by errors that mean: this cannot be understood surely, so it is not inspected.
+var ErrNotInspected = errors.New("not inspected")
+
+// NotInspected makes an error that wraps ErrNotInspected and says why.
+func NotInspected(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{ErrNotInspected}, args...)...)
+}
+
+// Codec understands one operation of one provider's protocol. It holds no state and may be used by many goroutines.
+// What it cannot understand surely is an error that wraps ErrNotInspected.
+type Codec interface {
+	// Request decodes a whole request body into r. What r holds may point into body.
+	Request(body []byte, r *Request) error
+	// Reply decodes a whole JSON reply of success into c.
+	Reply(body []byte, c *Chunk) error
+	// Event decodes the data of one stream event into c.
+	Event(name, data []byte, c *Chunk) error
+	// AppendText appends a framed stream event that adds text to a choice. like is the data of an event of the same
+	// stream, from which its identity is taken; it may be nil.
+	AppendText(dst []byte, like []byte, choice int, text string) []byte
+	// Stop is the JSON of the finish reason of a message that ended by itself.
+	Stop() string
+	Failer
+}
+
+// Failer writes errors in a provider's own form.
+type Failer interface {
+	// AppendFailure appends the body (JSON) of an error reply.
+	AppendFailure(dst []byte, f Failure) []byte
+	// AppendFailureEvent appends a framed stream event that the provider's clients take for an error.
+	AppendFailureEvent(dst []byte, f Failure) []byte
+}
+
+// Failure is an error for the application.
+type Failure struct {
+	Code    string // "sallyport_denied" and the like
+	Message string // one line, for people
+}
+
+// Text is one string of a request that may hold something to be masked.
+type Text struct {
+	At    Span   // of the JSON string, quotes included
+	Value []byte // decoded
+	Step  int    // index in Call.Steps, or -1
+	Args  bool   // arguments of a tool call, themselves JSON
+}
+
+// Request is a decoded request. Texts are in the order of the body.
+type Request struct {
+	Call  pipeline.Call
+	Texts []Text
+}
+
+// Reset empties a request for reuse. Call.Steps is not reused, as others may keep it.
+func (r *Request) Reset() {
+	clear(r.Texts)
+	*r = Request{Texts: r.Texts[:0]}
+}
+
+// Piece is some text of a reply. In a stream, the pieces with the same choice and lane, one after the other, are one
+// text.
+type Piece struct {
+	Choice int    // -1: of no choice
+	Lane   string // "content", "refusal", … or a path
+	At     Span   // of the JSON string, quotes included
+	Text   []byte // decoded; valid as long as the data and the chunk
+	Whole  bool   // a text by itself, also in a stream
+}
+
+// ToolPiece is a tool call, or a piece of one.
+type ToolPiece struct {
+	Choice int
+	Index  int // place among the calls of the choice; -1 for the single call of an older form
+	ID     string
+	Name   string
+	Args   []byte // decoded; valid as long as the data and the chunk
+	ArgsAt Span   // of the JSON string, quotes included; empty if there is none
+	At     Span   // of the element in the array of calls; the whole value for the older form
+}
+
+// Choice is what a reply, or an event, says about one of the alternative answers.
+type Choice struct {
+	Index    int
+	Finish   string // "" if it goes on
+	FinishAt Span   // of the value; empty if absent
+	Logprobs Span   // of the value, if it is there and not null: it repeats the text
+	Content  Span   // of the value of the message's text, null included; empty if absent
+	Calls    Span   // of the array of tool calls; empty if absent
+	CallsAt  Span   // of the member that holds it, with one comma if there is one
+	CallsKey int    // offset of the member's key
+	Other    bool   // the message or delta says more than its tool calls
+}
+
+// Chunk is a decoded reply, or event of one.
+type Chunk struct {
+	ID, Model string
+	Done      bool // the end of the stream
+	Error     bool // the provider reports an error
+	HasUsage  bool
+	Usage     pipeline.Usage
+	Pieces    []Piece
+	Tools     []ToolPiece
+	Choices   []Choice
+	Scanner   Scanner // for the codec
+	words     [8]string
+	nextWord  int
+}
+
+// Word returns text as a string; words that a stream repeats in each event are made only once.
+func (c *Chunk) Word(text []byte) string {
+	for _, w := range c.words {
+		if w == string(text) {
+			return w
+		}
+	}
+	w := string(text)
+	c.words[c.nextWord%len(c.words)] = w
+	c.nextWord++
+	return w
+}
+
+// Reset empties a chunk for reuse.
+func (c *Chunk) Reset() {
+	clear(c.Pieces)
+	clear(c.Tools)
+	*c = Chunk{Pieces: c.Pieces[:0], Tools: c.Tools[:0], Choices: c.Choices[:0], Scanner: c.Scanner,
+		words: c.words, nextWord: c.nextWord}
+	c.Scanner.data = nil
+}
+
+// Strings makes a piece of every string of a JSON text, for replies that no codec knows, such as errors.
+func (c *Chunk) Strings(body []byte) error {
+	if err := c.Scanner.Reset(body); err != nil {
+		return err
+	}
+	err := c.Scanner.Strings(func(text []byte, at Span) error {
+		if len(text) >= MinText {
+			c.Pieces = append(c.Pieces, Piece{Choice: -1, Lane: "error", At: at, Text: text, Whole: true})
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return c.Scanner.End()
+}
+
+// MinText is the length in bytes below which a string that is whole can hold nothing to be masked.
+const MinText = 6
+
+// Provider finds the codec of a request to one kind of endpoint.
+type Provider interface {
+	Failer
+	// Codec fails with an error that wraps ErrNotInspected for requests that it does not know.
+	Codec(h *pipeline.Head) (Codec, error)
+}
+
+// Registry maps the protocol of an endpoint to its provider. It is a plain value; do not change it once in use.
+type Registry map[string]Provider
+
+// For finds the codec of a request. The error wraps ErrNotInspected.
+func (r Registry) For(e *pipeline.Endpoint, h *pipeline.Head) (Codec, error) {
+	p, ok := r[e.Protocol]
+	if !ok {
+		return nil, NotInspected("unknown protocol %q", e.Protocol)
+	}
+	if enc := h.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
+		return nil, NotInspected("request in content coding %q", enc)
+	}
+	return p.Codec(h)
+}
+
+// Failer gives the error forms of an endpoint's protocol, nil if the protocol is unknown.
+func (r Registry) Failer(e *pipeline.Endpoint) Failer {
+	if p, ok := r[e.Protocol]; ok {
+		return p
+	}
+	return nil
+}

@@ -1,0 +1,379 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package openai
+
+import (
+	"bytes"
+
+	"github.com/sallyport-dev/sallyport/pipeline/llm"
+	"github.com/sallyport-dev/sallyport/pipeline/stream"
+)
+
+var (
+	replyKeys  = llm.Names{"choices", "id", "model", "usage", "error"}
+	choiceKeys = llm.Names{"index", "message", "delta", "finish_reason", "logprobs"}
+	deltaKeys  = llm.Names{"content", "refusal", "reasoning_content", "reasoning", "role", "tool_calls", "function_call", "audio"}
+)
+
+// labels are keys whose strings are the provider's own words and hold nothing of a conversation.
+func label(key []byte) bool {
+	switch string(key) {
+	case "object", "system_fingerprint", "service_tier", "obfuscation":
+		return true
+	}
+	return false
+}
+
+func (chat) Reply(body []byte, c *llm.Chunk) error { return decode(body, c, true) }
+
+func (chat) Event(_, data []byte, c *llm.Chunk) error {
+	if bytes.Equal(bytes.TrimSpace(data), []byte("[DONE]")) {
+		c.Reset()
+		c.Done = true
+		return nil
+	}
+	return decode(data, c, false)
+}
+
+func (chat) Stop() string { return `"stop"` }
+
+func decode(data []byte, c *llm.Chunk, whole bool) error {
+	c.Reset()
+	s := &c.Scanner
+	if err := s.Reset(data); err != nil {
+		return llm.NotInspected("reply: %w", err)
+	}
+	seen := uint64(0)
+	err := s.Object(func(m llm.Member) error {
+		k, err := replyKeys.Once(m.Key, &seen)
+		if err != nil {
+			return err
+		}
+		switch k {
+		case 0:
+			if s.Peek() == llm.Null {
+				return skip(s)
+			}
+			return s.Array(func(i int) error { return choice(s, c, i, whole) })
+		case 1:
+			return word(s, c, &c.ID)
+		case 2:
+			return word(s, c, &c.Model)
+		case 3:
+			return usage(s, c)
+		case 4:
+			if s.Peek() == llm.Null {
+				return skip(s)
+			}
+			c.Error = true
+			return pieces(s, c, -1, "error", true)
+		}
+		if label(m.Key) {
+			return skip(s)
+		}
+		return pieces(s, c, -1, "", true)
+	})
+	if err == nil {
+		err = s.End()
+	}
+	if err != nil {
+		return uninspected("reply", err)
+	}
+	return nil
+}
+
+// word reads a string, and skips what is none.
+func word(s *llm.Scanner, c *llm.Chunk, to *string) error {
+	if s.Peek() != llm.String {
+		return skip(s)
+	}
+	text, _, err := s.Text()
+	*to = c.Word(text)
+	return err
+}
+
+// number reads a small index.
+func number(s *llm.Scanner, below int64) (int, error) {
+	v, err := s.Int()
+	if err == nil && v >= below {
+		err = llm.NotInspected("index %d", v)
+	}
+	return int(v), err
+}
+
+func choice(s *llm.Scanner, c *llm.Chunk, place int, whole bool) error {
+	at := len(c.Choices)
+	c.Choices = append(c.Choices, llm.Choice{Index: -1})
+	firstPiece, firstTool := len(c.Pieces), len(c.Tools)
+	seen := uint64(0)
+	err := s.Object(func(m llm.Member) error {
+		k, err := choiceKeys.Once(m.Key, &seen)
+		if err != nil {
+			return err
+		}
+		ch := &c.Choices[at]
+		switch k {
+		case 0:
+			ch.Index, err = number(s, maxChoices)
+			return err
+		case 1, 2:
+			if s.Peek() == llm.Null {
+				return skip(s)
+			}
+			if (k == 1) != whole {
+				return llm.NotInspected("a %s where it does not belong", choiceKeys[k])
+			}
+			return message(s, c, at, whole)
+		case 3:
+			s.Peek()
+			from := s.Pos()
+			err := word(s, c, &ch.Finish)
+			ch.FinishAt = llm.Span{Start: from, End: s.Pos()}
+			return err
+		case 4:
+			null := s.Peek() == llm.Null
+			span, err := s.Skip()
+			if !null {
+				ch.Logprobs = span
+			}
+			return err
+		}
+		return pieces(s, c, -1, "", true)
+	})
+	if err != nil {
+		return err
+	}
+	ch := &c.Choices[at]
+	if ch.Index < 0 {
+		if !whole {
+			return llm.NotInspected("choice without an index")
+		}
+		ch.Index = place
+	}
+	for i := range c.Choices[:at] {
+		if c.Choices[i].Index == ch.Index {
+			return llm.NotInspected("choice %d given twice", ch.Index)
+		}
+	}
+	// the index may come after the message
+	for i := firstPiece; i < len(c.Pieces); i++ {
+		c.Pieces[i].Choice = ch.Index
+	}
+	for i := firstTool; i < len(c.Tools); i++ {
+		c.Tools[i].Choice = ch.Index
+	}
+	return nil
+}
+
+func message(s *llm.Scanner, c *llm.Chunk, at int, whole bool) error {
+	seen := uint64(0)
+	prevComma := -1
+	var err error
+	var calls llm.Span
+	callsKey, callsEnd, next := -1, -1, -1
+	err = s.Object(func(m llm.Member) error {
+		if callsKey >= 0 && next < 0 {
+			next = m.At.Start
+		}
+		k, err := deltaKeys.Once(m.Key, &seen)
+		if err != nil {
+			return err
+		}
+		null := s.Peek() == llm.Null
+		ch := &c.Choices[at]
+		if k != 5 && k != 6 && !null {
+			ch.Other = true
+		}
+		switch k {
+		case 0:
+			from := s.Pos()
+			if !null && s.Peek() != llm.String {
+				return llm.NotInspected("content that is not a text")
+			}
+			err := pieces(s, c, 0, "content", whole)
+			ch.Content = llm.Span{Start: from, End: s.Pos()}
+			prevComma = s.Pos()
+			return err
+		case 1, 2, 3:
+			err = pieces(s, c, 0, deltaKeys[k], whole)
+		case 4:
+			err = skip(s)
+		case 5:
+			if null {
+				err = skip(s)
+				break
+			}
+			callsKey = m.At.Start
+			calls.Start = s.Pos()
+			err = s.Array(func(i int) error { return call(s, c, i, whole) })
+			calls.End = s.Pos()
+			callsEnd = calls.End
+			return err
+		case 6:
+			if null {
+				err = skip(s)
+				break
+			}
+			from := s.Pos()
+			tp := llm.ToolPiece{Index: -1}
+			err = called(s, &tp)
+			tp.At = llm.Span{Start: from, End: s.Pos()}
+			c.Tools = append(c.Tools, tp)
+		case 7:
+			if !null {
+				return llm.NotInspected("audio")
+			}
+			err = skip(s)
+		default:
+			err = pieces(s, c, 0, string(m.Key), whole)
+		}
+		if callsKey < 0 {
+			prevComma = s.Pos()
+		}
+		return err
+	})
+	if err != nil || callsKey < 0 {
+		return err
+	}
+	ch := &c.Choices[at]
+	ch.Calls, ch.CallsKey = calls, callsKey
+	switch {
+	case next >= 0:
+		ch.CallsAt = llm.Span{Start: callsKey, End: next}
+	case prevComma >= 0:
+		ch.CallsAt = llm.Span{Start: prevComma, End: callsEnd}
+	default:
+		ch.CallsAt = llm.Span{Start: callsKey, End: callsEnd}
+	}
+	return nil
+}
+
+func call(s *llm.Scanner, c *llm.Chunk, place int, whole bool) error {
+	s.Peek()
+	tp := llm.ToolPiece{Index: -1}
+	from := s.Pos()
+	kind := "function"
+	seen := uint64(0)
+	err := s.Object(func(m llm.Member) error {
+		k, err := callKeys.Once(m.Key, &seen)
+		if err != nil {
+			return err
+		}
+		null := s.Peek() == llm.Null
+		switch {
+		case k < 0 || null && k != 3:
+			return pieces(s, c, -1, "", true)
+		case k == 0:
+			return word(s, c, &tp.ID)
+		case k == 1:
+			return word(s, c, &kind)
+		case k == 2:
+			return called(s, &tp)
+		}
+		tp.Index, err = number(s, maxCalls)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if whole {
+		tp.Index = place
+	} else if tp.Index < 0 {
+		return llm.NotInspected("tool call without an index")
+	}
+	if kind != "function" && kind != "" {
+		return llm.NotInspected("tool call of type %q", kind)
+	}
+	tp.At = llm.Span{Start: from, End: s.Pos()}
+	c.Tools = append(c.Tools, tp)
+	return nil
+}
+
+func called(s *llm.Scanner, tp *llm.ToolPiece) error {
+	seen := uint64(0)
+	return s.Object(func(m llm.Member) error {
+		k, err := calledKeys.Once(m.Key, &seen)
+		if err != nil {
+			return err
+		}
+		null := s.Peek() == llm.Null
+		switch {
+		case k == 0 && !null:
+			text, _, err := s.Text()
+			tp.Name = string(text)
+			return err
+		case k == 1 && !null:
+			var err error
+			tp.Args, tp.ArgsAt, err = s.Text()
+			return err
+		case null:
+			return skip(s)
+		}
+		return llm.NotInspected("tool call with an unknown key in its function")
+	})
+}
+
+// pieces makes a piece of every string of a value. Strings further down belong to a lane named after their path.
+func pieces(s *llm.Scanner, c *llm.Chunk, choice int, lane string, whole bool) error {
+	switch s.Peek() {
+	case llm.String:
+		text, at, err := s.Text()
+		if err == nil && len(text) > 0 {
+			c.Pieces = append(c.Pieces, llm.Piece{Choice: choice, Lane: lane, At: at, Text: text, Whole: whole})
+		}
+		return err
+	case llm.Array:
+		return s.Array(func(int) error { return pieces(s, c, choice, lane, whole) })
+	case llm.Object:
+		return s.Object(func(m llm.Member) error {
+			return pieces(s, c, choice, lane+"."+string(m.Key), whole)
+		})
+	}
+	return skip(s)
+}
+
+// AppendText appends a chunk that adds text to a choice, with the id, created and model of like.
+func (chat) AppendText(dst, like []byte, choice int, text string) []byte {
+	data := []byte(`{"id":`)
+	id, created, model := identity(like)
+	data = append(data, id...)
+	data = append(data, `,"object":"chat.completion.chunk","created":`...)
+	data = append(data, created...)
+	data = append(data, `,"model":`...)
+	data = append(data, model...)
+	data = append(data, `,"choices":[{"index":`...)
+	data = appendInt(data, choice)
+	data = append(data, `,"delta":{"content":`...)
+	data = llm.AppendString(data, []byte(text))
+	data = append(data, `},"finish_reason":null}]}`...)
+	return stream.AppendEvent(dst, "", data)
+}
+
+func appendInt(dst []byte, n int) []byte {
+	if n >= 10 {
+		dst = appendInt(dst, n/10)
+	}
+	return append(dst, byte('0'+n%10))
+}
+
+// identity returns the JSON of what all chunks of a stream share.
+func identity(like []byte) (id, created, model []byte) {
+	id, created, model = []byte(`"chatcmpl-sallyport"`), []byte("0"), []byte(`""`)
+	var s llm.Scanner
+	if s.Reset(like) != nil {
+		return
+	}
+	_ = s.Object(func(m llm.Member) error {
+		at, err := s.Skip()
+		switch string(m.Key) {
+		case "id":
+			id = s.Bytes(at)
+		case "created":
+			created = s.Bytes(at)
+		case "model":
+			model = s.Bytes(at)
+		}
+		return err
+	})
+	return
+}
