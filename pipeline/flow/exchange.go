@@ -110,13 +110,13 @@ func (x *exchange) settle(ctx context.Context, keep int) error {
 	for len(x.pending) > keep {
 		select {
 		case err := <-x.pending[0]:
+			x.pending = x.pending[1:] // it yields once
 			if err != nil {
 				return fmt.Errorf("record: %w", err)
 			}
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		x.pending = x.pending[1:]
 	}
 	return nil
 }

@@ -302,7 +302,7 @@ func TestFailClosed(t *testing.T) {
 		{"policy panics", func(r *rig) {
 			r.opts.Decider = fakes.Decider(func(*pipeline.Meta, *pipeline.Call, *pipeline.Step) pipeline.Verdict { panic("x") })
 		}, "sallyport_unavailable", 0},
-		{"codec panics", func(r *rig) { r.opts.Codecs = panicCodecs{} }, "sallyport_unavailable", 0},
+		{"codec panics", func(r *rig) { r.opts.Codecs = panicCodecs{} }, "sallyport_not_inspected", 0},
 		{"intent not durable", func(r *rig) { r.log.Fail = func(pipeline.Record) error { return boom } }, "sallyport_unavailable", 0},
 		{"hold without a holder", func(r *rig) { r.opts.Decider = actOn(pipeline.StepPrompt, pipeline.Hold) }, "sallyport_held", 0},
 		{"holder fails", func(r *rig) {
