@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"sync/atomic"
 
 	"github.com/sallyport-dev/sallyport/agent"
@@ -88,6 +89,13 @@ func (c console) Status(context.Context) (adminapi.Status, error) {
 		s.Warnings = append(s.Warnings, journal.ErrFull.Error())
 	}
 	s.Elastic = d.elasticStatus()
+	if d.elastic != nil {
+		if st := d.elastic.State(); st.Dead > 0 {
+			s.Warnings = append(s.Warnings, fmt.Sprintf("Elasticsearch refused %d documents for good: see the dead letters beside the journal", st.Dead))
+		} else if st.LastError != "" {
+			s.Warnings = append(s.Warnings, "Elasticsearch: "+st.LastError)
+		}
+	}
 	for name, err := range d.kernel.Refused() {
 		s.Warnings = append(s.Warnings, "the kernel refused "+name+": "+err.Error())
 	}

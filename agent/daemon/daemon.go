@@ -26,6 +26,7 @@ import (
 	"github.com/sallyport-dev/sallyport/agent/trust"
 	"github.com/sallyport-dev/sallyport/agent/workload"
 	"github.com/sallyport-dev/sallyport/pipeline"
+	"github.com/sallyport-dev/sallyport/pipeline/elastic"
 	"github.com/sallyport-dev/sallyport/pipeline/flow"
 	"github.com/sallyport-dev/sallyport/pipeline/journal"
 	"github.com/sallyport-dev/sallyport/tlsca/authority"
@@ -62,6 +63,7 @@ type daemon struct {
 	flow     *flow.Flow
 	proxy    *proxy.Server
 	admin    *admin.Server
+	elastic  *elastic.Shipper // nil if it is off
 	selftest *selfTest
 	router   *router
 
@@ -201,7 +203,10 @@ func (d *daemon) openKernel(context.Context) (err error) {
 	if err := d.kernel.Attach(); err != nil {
 		return err
 	}
-	d.installed = false // from here on the pins keep failing closed, whatever becomes of us
+	d.installed = false                      // from here on the pins keep failing closed, whatever becomes of us
+	if err := d.enrol.Rescan(); err != nil { // cgroups that were made between Apply and Attach
+		return err
+	}
 	_, err = d.kernel.FlagInterpreters()
 	return err
 }
@@ -215,9 +220,19 @@ func (d *daemon) serve(ctx context.Context) error {
 	g.Go(func() error { return d.proxy.Serve(run, d.listeners...) })
 	g.Go(d.admin.Serve)
 	marks := newMarker(d)
+	already, err := d.kernel.Marks()
+	if err != nil {
+		return err
+	}
+	for _, m := range already { // they were marked under an earlier daemon
+		marks.mark(m)
+	}
 	g.Go(func() error { return marks.run(run) })
 	g.Go(func() error { return d.kernel.Listen(run, marks.mark, d.enrol.Cgroup) })
 	g.Go(func() error { return d.watch(run) })
+	if d.elastic != nil {
+		g.Go(func() error { return d.elastic.Run(run) })
+	}
 	g.Go(func() error {
 		select {
 		case <-d.proxy.Ready():
@@ -270,7 +285,7 @@ func (d *daemon) close(failed bool) (err error) {
 	if d.installed && failed {
 		err = errors.Join(err, kernel.Uninstall(d.cfg.Capture.PinDir))
 	}
-	for _, c := range []func() error{d.closeElastic, d.closeTrust, closer(d.leaves), closer(d.ca), closer(d.journal)} {
+	for _, c := range []func() error{d.closeTrust, closer(d.leaves), closer(d.ca), closer(d.journal)} {
 		err = errors.Join(err, c())
 	}
 	return err

@@ -37,7 +37,7 @@ func bypassNote(cfg *config.Config) string {
 // Bypass lets the connections of a scope go direct for a while, with or without a daemon. It is noted on disk before it
 // takes effect; the daemon, or the next one, moves the note into the journal.
 func Bypass(cfg *config.Config, scope string, d time.Duration, reason string) error {
-	for i, s := range cfg.Protect {
+	for _, s := range cfg.Protect {
 		if s.Name != scope {
 			continue
 		}
@@ -48,7 +48,7 @@ func Bypass(cfg *config.Config, scope string, d time.Duration, reason string) er
 		if err := appendSync(bypassNote(cfg), append(line, '\n')); err != nil {
 			return fmt.Errorf("noting the bypass: %w", err)
 		}
-		return kernel.Bypass(cfg.Capture.PinDir, uint32(i), d)
+		return kernel.BypassName(cfg.Capture.PinDir, scope, d)
 	}
 	return &UsageError{fmt.Errorf("no scope is called %q: see protect[] in the configuration", scope)}
 }

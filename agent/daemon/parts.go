@@ -13,11 +13,13 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/sallyport-dev/sallyport/agent"
+	"github.com/sallyport-dev/sallyport/agent/config"
 	"github.com/sallyport-dev/sallyport/agent/enrol"
 	"github.com/sallyport-dev/sallyport/agent/proxy"
 	"github.com/sallyport-dev/sallyport/agent/telemetry"
@@ -40,6 +42,9 @@ func (b *policyBox) Decide(m *pipeline.Meta, c *pipeline.Call, s *pipeline.Step)
 func (b *policyBox) Version() string { return b.set.Load().Version() }
 
 func (d *daemon) openPolicy(context.Context) error {
+	if err := config.CheckFiles(d.cfg); err != nil {
+		return &UsageError{err}
+	}
 	set, err := policy.Load(d.cfg.Policy.Dir)
 	if err != nil {
 		return &UsageError{err}
@@ -79,7 +84,7 @@ func (d *daemon) reload(ctx context.Context) {
 func (d *daemon) watch(ctx context.Context) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	var lost uint64
+	var lost, ticks uint64
 	for {
 		select {
 		case <-ctx.Done():
@@ -88,7 +93,12 @@ func (d *daemon) watch(ctx context.Context) error {
 			d.reload(ctx)
 		case <-tick.C:
 			if err := d.recordBypasses(ctx); err != nil {
-				return err
+				d.Log.Error("a bypass is not on record yet", telemetry.KeyError, err)
+			}
+			if ticks++; ticks%5 == 0 { // an upgraded executable is another file
+				if err := d.enrol.Refresh(); err != nil {
+					d.Log.Error("looking for the executables of scopes", telemetry.KeyError, err)
+				}
 			}
 			errs, err := d.kernel.Errors()
 			if err != nil {
@@ -119,8 +129,14 @@ func (d *daemon) openFlow(context.Context) error {
 	if err != nil {
 		return &UsageError{err}
 	}
+	sessions := session.New(session.Options{})
+	known := d.index.Sessions(0, nil)
+	slices.Reverse(known) // the oldest first
+	for _, s := range known {
+		sessions.Resume(session.Process{PID: s.Workload.PID, Start: s.Workload.Start}, s.Session, s.Last)
+	}
 	d.flow, err = flow.New(flow.Options{
-		Decider: d.policy, Masker: masker{mask.New(mask.Options{Key: key})}, Log: d.journal, Sessions: session.New(session.Options{}),
+		Decider: d.policy, Masker: masker{mask.New(mask.Options{Key: key})}, Log: d.journal, Sessions: sessions,
 		Codecs: llm.Registry{"openai": openai.Provider{}}, HelpURL: d.cfg.Policy.HelpURL, Notice: d.notice,
 	})
 	return err

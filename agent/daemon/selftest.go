@@ -57,6 +57,11 @@ func (s *selfTest) SetScopes(rows []agent.ScopeRow) error {
 	return s.Kernel.SetScopes(append(append([]agent.ScopeRow{}, rows...), agent.ScopeRow{Mode: agent.ModeDiscover, Closed: true, NeedUID: true}))
 }
 
+// KeepSelection keeps the self-test's user too.
+func (s *selfTest) KeepSelection(uids []uint32, exes []agent.File) error {
+	return s.Kernel.KeepSelection(append(append([]uint32{}, uids...), selfTestUID), exes)
+}
+
 // saw says whether a connection is the self-test's, and notes it.
 func (s *selfTest) saw(c agent.Conn) bool {
 	if c.Proc.UID != selfTestUID || c.Scope != s.row.Load() {

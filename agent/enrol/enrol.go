@@ -141,7 +141,7 @@ func (e *Enrol) Apply() error {
 	uids := map[uint32]uint64{}
 	for i, s := range e.scopes {
 		m := &s.Match
-		rows[i] = agent.ScopeRow{Mode: s.Mode, Closed: s.Closed || s.Mode == agent.ModeEnforce, NeedCgroup: m.Cgroup != "" || m.Unit != "",
+		rows[i] = agent.ScopeRow{Name: s.Name, Mode: s.Mode, Closed: s.Closed || s.Mode == agent.ModeEnforce, NeedCgroup: m.Cgroup != "" || m.Unit != "",
 			NeedUID: m.UID != nil, NeedExe: m.Exe != "", NeedMark: m.LangChain}
 		if m.UID != nil {
 			uids[*m.UID] |= 1 << i

@@ -23,8 +23,8 @@ func TestRows(t *testing.T) {
 		agent.Scope{Name: "b", Match: agent.Match{Cgroup: "/x", UID: ptr(uint32(5))}, Mode: agent.ModeObserve, Closed: true},
 		agent.Scope{Name: "c", Match: agent.Match{Exe: "/x", LangChain: true}, Mode: agent.ModeOff},
 	))
-	want := []agent.ScopeRow{{Mode: agent.ModeEnforce, Closed: true, NeedCgroup: true}, {Mode: agent.ModeObserve, Closed: true, NeedCgroup: true, NeedUID: true},
-		{Mode: agent.ModeOff, NeedExe: true, NeedMark: true}}
+	want := []agent.ScopeRow{{Name: "a", Mode: agent.ModeEnforce, Closed: true, NeedCgroup: true}, {Name: "b", Mode: agent.ModeObserve, Closed: true, NeedCgroup: true, NeedUID: true},
+		{Name: "c", Mode: agent.ModeOff, NeedExe: true, NeedMark: true}}
 	if diff := cmp.Diff(want, h.kernel.rows); diff != "" || h.kernel.mode != agent.ModeDiscover || h.kernel.closed {
 		t.Error(diff, h.kernel.mode, h.kernel.closed)
 	}

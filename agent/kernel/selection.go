@@ -89,8 +89,7 @@ func (k *Kernel) SetUID(uid uint32, mask uint64) error {
 // SetExe says which rows an executable satisfies; 0 = none. Files gives the names of an executable.
 func (k *Kernel) SetExe(f agent.File, mask uint64) error {
 	m := k.redirect.Maps[bpf.RedirectMapExes]
-	// The kernel's own form of a device number differs from the one that stat gives.
-	key := bpf.RedirectExeKey{Dev: uint64(unix.Major(f.Dev))<<20 | uint64(unix.Minor(f.Dev)), Ino: f.Ino}
+	key := exeKey(f)
 	if mask == 0 {
 		return ignoreMissing(m.Delete(key))
 	}
@@ -98,6 +97,25 @@ func (k *Kernel) SetExe(f agent.File, mask uint64) error {
 		return fmt.Errorf("naming an executable: %w", err)
 	}
 	return nil
+}
+
+// exeKey names a file as the kernel does, whose own form of a device number differs from the one that stat gives.
+func exeKey(f agent.File) bpf.RedirectExeKey {
+	return bpf.RedirectExeKey{Dev: uint64(unix.Major(f.Dev))<<20 | uint64(unix.Minor(f.Dev)), Ino: f.Ino}
+}
+
+// KeepSelection forgets which rows users and executables satisfy, but for these: what the new scopes name too stays in
+// force while they are exchanged.
+func (k *Kernel) KeepSelection(uids []uint32, exes []agent.File) error {
+	users, files := map[uint32]bool{}, map[bpf.RedirectExeKey]bool{}
+	for _, u := range uids {
+		users[u] = true
+	}
+	for _, f := range exes {
+		files[exeKey(f)] = true
+	}
+	return errors.Join(prune(k.redirect.Maps[bpf.RedirectMapUids], func(u uint32) bool { return users[u] }),
+		prune(k.redirect.Maps[bpf.RedirectMapExes], func(f bpf.RedirectExeKey) bool { return files[f] }))
 }
 
 // ResetSelection forgets which users and executables satisfy which rows.
