@@ -28,7 +28,8 @@ type bench struct {
 	mock    *exec.Cmd
 	results *os.File
 	certs   string
-	missing map[string]bool // paths already reported as not to be had
+	missing map[string]bool  // paths already reported as not to be had
+	right   map[string]int64 // right answers of a path in the running round
 }
 
 func newBench(ctx context.Context, o options) (*bench, error) {
@@ -46,7 +47,7 @@ func newBench(ctx context.Context, o options) (*bench, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &bench{options: o, results: f, certs: filepath.Join(o.dir, "certs"), missing: map[string]bool{}}
+	b := &bench{options: o, results: f, certs: filepath.Join(o.dir, "certs"), missing: map[string]bool{}, right: map[string]int64{}}
 	b.mock, err = b.start(o.cpuLoad, "mock", "mockllm", "-addr", b.addr(0), "-out", b.certs, "-h1")
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
@@ -67,7 +68,8 @@ func (b *bench) addr(n int) string { return fmt.Sprintf("127.0.0.1:%d", b.port+n
 // start runs a program of the bin folder, pinned to a CPU, in a process group of its own.
 func (b *bench) start(cpu, name string, args ...string) (*exec.Cmd, error) {
 	args[0] = filepath.Join(b.bin, args[0])
-	c := exec.Command("taskset", append([]string{"-c", cpu}, args...)...)
+	c := exec.Command(args[0], args[1:]...)
+	c.Env = []string{"HOME=/tmp"} // nothing of this shell's: SSL_CERT_FILE, GOMAXPROCS and the like would change results
 	f, err := os.Create(filepath.Join(b.dir, name+".log"))
 	if err != nil {
 		return nil, err
@@ -75,7 +77,7 @@ func (b *bench) start(cpu, name string, args ...string) (*exec.Cmd, error) {
 	defer f.Close()
 	c.Stdout, c.Stderr = f, f
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := c.Start(); err != nil {
+	if err := pinned(cpu, c.Start); err != nil {
 		return nil, fmt.Errorf("starting %s: %w", name, err)
 	}
 	return c, nil
@@ -116,6 +118,7 @@ func (b *bench) path(ctx context.Context, path string, round int) error {
 	if !wanted(b.only, path) || b.missing[path] {
 		return nil
 	}
+	b.right[path] = 0
 	switch path {
 	case "direct":
 		return b.workloads(ctx, path, round, 0, b.plain(b.addr(0)))
@@ -173,10 +176,16 @@ type runner func(ctx context.Context, args []string) ([]byte, error)
 // plain dials addr by hand.
 func (b *bench) plain(addr string) runner {
 	return func(ctx context.Context, args []string) ([]byte, error) {
-		args = append([]string{"-c", b.cpuLoad, filepath.Join(b.bin, "llmload"), "-connect", addr, "-ca", filepath.Join(b.certs, "ca.pem")}, args...)
-		cmd := exec.CommandContext(ctx, "taskset", args...)
-		cmd.Stderr = os.Stderr
-		return cmd.Output()
+		var out bytes.Buffer
+		args = append([]string{"-connect", addr, "-ca", filepath.Join(b.certs, "ca.pem")}, args...)
+		cmd := exec.CommandContext(ctx, filepath.Join(b.bin, "llmload"), args...)
+		cmd.Env = []string{}
+		cmd.Stdout, cmd.Stderr = &out, os.Stderr
+		if err := pinned(b.cpuLoad, cmd.Start); err != nil {
+			return nil, err
+		}
+		err := cmd.Wait()
+		return out.Bytes(), err
 	}
 }
 
@@ -215,7 +224,7 @@ func (b *bench) sallyport(ctx context.Context, path string, round int) (err erro
 	if err != nil {
 		return err
 	}
-	conf := strings.Replace(l.BaseConfig(), "ports: [443, 80]", fmt.Sprintf("ports: [%d]", b.port), 1) + fmt.Sprintf(`
+	conf := strings.NewReplacer("ports: [443, 80]", fmt.Sprintf("ports: [%d]", b.port), "max_bytes: 1GiB", "max_bytes: 8GiB").Replace(l.BaseConfig()) + fmt.Sprintf(`
 protect: [{name: bench, match: {cgroup: %q}, mode: %s}]
 endpoints: [{name: bench, host: llm.bench.test, port: %d, protocol: openai, upstream_ca: %q}]
 policy: {dir: %q}
@@ -225,8 +234,20 @@ proxy: {listen: "127.0.0.1:%d"}
 	if err != nil {
 		return err
 	}
-	if out, err := exec.Command("taskset", "-a", "-p", "-c", b.cpuPeer, fmt.Sprint(d.PID())).CombinedOutput(); err != nil {
-		return fmt.Errorf("pinning the daemon: %w: %s", err, out)
+	if err := pin(ctx, b.cpuPeer, d.PID()); err != nil {
+		return fmt.Errorf("pinning the daemon: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("%w; the daemon said: %s", err, last(d.Log()))
+			return
+		}
+		err = os.RemoveAll(dir) // the journal is some hundred MB
+	}()
+	if path == "enforce" && round == 0 {
+		if err := b.rest(ctx, path, d.PID()); err != nil {
+			return err
+		}
 	}
 	cas := filepath.Join(dir, "cas.pem")
 	if err := joinFiles(cas, filepath.Join(b.certs, "ca.pem"), filepath.Join(dir, "roots.pem")); err != nil {
@@ -234,17 +255,26 @@ proxy: {listen: "127.0.0.1:%d"}
 	}
 	run := func(ctx context.Context, args []string) ([]byte, error) {
 		var out bytes.Buffer
-		cmd := exec.CommandContext(ctx, filepath.Join(b.bin, "sallyport"), append([]string{"run", "--", "/usr/bin/taskset", "-c", b.cpuLoad,
+		cmd := exec.CommandContext(ctx, filepath.Join(b.bin, "sallyport"), append([]string{"run", "--",
 			filepath.Join(b.bin, "llmload"), "-connect", b.addr(0), "-ca", cas}, args...)...)
 		cmd.Env = []string{"SALLYPORT_SOCKET=" + d.Socket}
 		cmd.Stdout, cmd.Stderr = &out, os.Stderr
-		if err := l.Start("load", cmd); err != nil {
+		if err := pinned(b.cpuLoad, func() error { return l.Start("load", cmd) }); err != nil {
 			return nil, err
 		}
 		err := cmd.Wait()
 		return out.Bytes(), err
 	}
-	return b.workloads(ctx, path, round, d.PID(), run)
+	if err := b.workloads(ctx, path, round, d.PID(), run); err != nil {
+		return err
+	}
+	return b.books(ctx, path, round, d, l.State())
+}
+
+// last is the end of a log, on one line.
+func last(log string) string {
+	log = strings.TrimSpace(log)
+	return strings.ReplaceAll(log[max(0, len(log)-2000):], "\n", " | ")
 }
 
 func joinFiles(to string, from ...string) error {
@@ -274,13 +304,14 @@ func (b *bench) workloads(ctx context.Context, path string, round, pid int, run 
 		if len(out) == 0 {
 			return fmt.Errorf("%s gave no result: %w", w.name, err)
 		}
-		if _, err := b.results.Write(out); err != nil {
-			return err
-		}
 		var r load.Result
 		if err := json.Unmarshal(out, &r); err != nil {
 			return fmt.Errorf("%s: reading the result: %w", w.name, err)
 		}
+		if err := b.put(line{Result: &r}); err != nil {
+			return err
+		}
+		b.right[path] += r.OK
 		fmt.Fprintf(os.Stderr, "round %d %-13s %-12s ok %-6d errors %d %v  p50 %.0f us  CPU %.0f us/exchange  load average %s\n",
 			round+1, path, w.name, r.OK, r.Errors, r.ErrorKind, r.Latency.P50, r.Procs["peer"].CPUPerReq, r.LoadAvg)
 	}

@@ -28,11 +28,16 @@ type workload struct {
 }
 
 var workloads = []workload{
-	{"chat-c1", "1 KB prompt, 1 KB answer, keep-alive, one client", []string{"-c", "1", "-d", "2s"}},
-	{"chat-c32", "the same, 32 clients", []string{"-c", "32", "-d", "3s"}},
-	{"connect-c16", "a new connection per exchange, 16 clients", []string{"-c", "16", "-newconn", "-d", "2s", "-warmup", "300ms"}},
-	{"stream-200", "200 streams, 150 deltas, 20 ms apart", []string{"-mode", "stream", "-c", "200", "-n", "200", "-deltas", "150", "-delay", "20ms", "-warmup", "1s"}},
-	{"prompt-1MB", "1 MB prompt, 2 clients", []string{"-c", "2", "-prompt", "1048576", "-d", "2s", "-warmup", "500ms"}},
+	{"chat-c1", "1 KB prompt, 1 KB answer, keep-alive, one client", []string{"-c", "1", "-d", "1500ms", "-warmup", "500ms"}},
+	{"chat-c32", "the same, 32 clients, as fast as they can: the CPU of the path, or that of provider and clients, is full", []string{"-c", "32", "-d", "2s", "-warmup", "500ms"}},
+	{"connect-c16", "a new connection per exchange, 16 clients", []string{"-c", "16", "-newconn", "-d", "1500ms", "-warmup", "300ms"}},
+	{"stream-200", "200 streams, 100 deltas, 20 ms apart, words with the space before them (as providers send them)", stream()},
+	{"stream-closed", "the same, words with the space behind them", stream("-closed")},
+	{"prompt-1MB", "1 MB prompt, 2 clients", []string{"-c", "2", "-prompt", "1048576", "-d", "1500ms", "-warmup", "500ms"}},
+}
+
+func stream(more ...string) []string {
+	return append([]string{"-mode", "stream", "-c", "200", "-n", "200", "-deltas", "100", "-delay", "20ms", "-warmup", "500ms", "-ramp", "500ms"}, more...)
 }
 
 type options struct {
@@ -51,7 +56,7 @@ func main() {
 	flag.StringVar(&o.peers, "peers", "test/bench/peers", "folder with the configurations of other proxies")
 	flag.StringVar(&o.only, "only", "", "comma list of paths (default all)")
 	flag.StringVar(&o.work, "work", "", "comma list of workloads (default all)")
-	flag.IntVar(&o.rounds, "rounds", 3, "rounds")
+	flag.IntVar(&o.rounds, "rounds", 2, "rounds")
 	flag.IntVar(&o.port, "port", 18440, "first port; ten are used")
 	flag.StringVar(&o.cpuLoad, "cpu-load", "0", "CPU of fake provider and load generator")
 	flag.StringVar(&o.cpuPeer, "cpu-peer", "1", "CPU of the path under test")

@@ -26,16 +26,27 @@ func report(w io.Writer, file string) error {
 	}
 	defer f.Close()
 	got := map[string]map[string]byRound{} // workload, path
+	var kept []books
+	var idle []rest
 	sc := bufio.NewScanner(f)
 	sc.Buffer(nil, 1<<20)
 	for sc.Scan() {
-		var r load.Result
-		if err := json.Unmarshal(sc.Bytes(), &r); err != nil {
+		var l line
+		if err := json.Unmarshal(sc.Bytes(), &l); err != nil {
 			return fmt.Errorf("%s: %w", file, err)
 		}
-		label := strings.Split(r.Label, "|")
+		if l.Books != nil {
+			kept = append(kept, *l.Books)
+		}
+		if l.Rest != nil {
+			idle = append(idle, *l.Rest)
+		}
+		if l.Result == nil {
+			continue
+		}
+		label := strings.Split(l.Result.Label, "|")
 		if len(label) != 3 {
-			return fmt.Errorf("%s: label %q is not path|workload|round", file, r.Label)
+			return fmt.Errorf("%s: label %q is not path|workload|round", file, l.Result.Label)
 		}
 		path, work, round := label[0], label[1], label[2]
 		if got[work] == nil {
@@ -44,7 +55,7 @@ func report(w io.Writer, file string) error {
 		if got[work][path] == nil {
 			got[work][path] = byRound{}
 		}
-		got[work][path][round] = r
+		got[work][path][round] = *l.Result
 	}
 	if err := sc.Err(); err != nil {
 		return err
@@ -55,13 +66,23 @@ func report(w io.Writer, file string) error {
 			table(w, got[wl.name])
 		}
 	}
+	if len(kept) > 0 {
+		fmt.Fprint(w, "\n### What the daemon says\n\n| path | round | right answers | exchanges on record, with warm-up | of these refused or cut | connections proxied | passed unread | denied | missed |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|\n")
+	}
+	for _, k := range kept {
+		fmt.Fprintf(w, "| %s | %d | %d | %d | %d | %d | %d | %d | %d |\n", k.Path, k.Round+1, k.Answers, k.Recorded, k.Refused, k.Flows.Proxied, k.Flows.Passed, k.Flows.Denied, k.Flows.Missed)
+	}
+	for _, r := range idle {
+		fmt.Fprintf(w, "\nAt rest (%s, %.0f s after start): RssAnon %.1f MB, RSS %.1f MB, %.2f %% of a core.\n", r.Path, r.Seconds, float64(r.Anon)/1e6, float64(r.RSS)/1e6, 100*r.CPU)
+	}
 	return nil
 }
 
 type column struct {
 	title, format string
 	of            func(load.Result) float64
-	ratioTo       string
+	base          string // path that the value is set against, of the same round
+	minus         bool   // the difference to it, not the ratio
 }
 
 func columns(streams bool) []column {
@@ -77,25 +98,40 @@ func columns(streams bool) []column {
 	transit := func(r load.Result) *hist.Summary { return r.Transit }
 	mid := func(s *hist.Summary) float64 { return s.P50 }
 	high := func(s *hist.Summary) float64 { return s.P99 }
-	p50 := func(r load.Result) float64 { return r.Latency.P50 }
 	cpu := func(r load.Result) float64 { return r.Procs["peer"].CPUPerReq }
 	cols := []column{
-		{"exchanges/s", "%.0f", func(r load.Result) float64 { return r.RPS }, ""},
-		{"p50 µs", "%.0f", p50, ""},
-		{"/direct", "%.2f", p50, "direct"},
-		{"p99 µs", "%.0f", func(r load.Result) float64 { return r.Latency.P99 }, ""},
-		{"CPU µs/exchange", "%.0f", cpu, ""},
-		{"/go", "%.2f", cpu, "go-revproxy"},
+		{title: "CPU µs/exchange", format: "%.0f", of: cpu},
+		{title: "/go", format: "%.2f", of: cpu, base: "go-revproxy"},
 	}
 	if streams {
+		tok := func(r load.Result) float64 { return r.Procs["peer"].CPUPerKTok }
+		cols = []column{
+			{title: "CPU ms/1,000 tokens", format: "%.1f", of: tok},
+			{title: "/go", format: "%.2f", of: tok, base: "go-revproxy"},
+			{title: "first token p50 µs", format: "%.0f", of: part(ttft, mid)},
+			{title: "added", format: "%+.0f", of: part(ttft, mid), base: "direct", minus: true},
+			{title: "p99", format: "%.0f", of: part(ttft, high)},
+			{title: "token transit p50 µs", format: "%.0f", of: part(transit, mid)},
+			{title: "added", format: "%+.0f", of: part(transit, mid), base: "direct", minus: true},
+			{title: "p99", format: "%.0f", of: part(transit, high)},
+			{title: "KB/stream", format: "%.0f", of: func(r load.Result) float64 { return r.Procs["peer"].RSSPerConn / 1e3 }},
+		}
+	} else {
+		p50 := func(r load.Result) float64 { return r.Latency.P50 }
+		p99 := func(r load.Result) float64 { return r.Latency.P99 }
 		cols = append(cols,
-			column{"first token p50 µs", "%.0f", part(ttft, mid), ""}, column{"p99", "%.0f", part(ttft, high), ""},
-			column{"transit p50 µs", "%.0f", part(transit, mid), ""}, column{"p99", "%.0f", part(transit, high), ""},
-			column{"CPU ms/1,000 tokens", "%.1f", func(r load.Result) float64 { return r.Procs["peer"].CPUPerKTok }, ""})
+			column{title: "p50 µs", format: "%.0f", of: p50},
+			column{title: "added", format: "%+.0f", of: p50, base: "direct", minus: true},
+			column{title: "/direct", format: "%.2f", of: p50, base: "direct"},
+			column{title: "/go", format: "%.2f", of: p50, base: "go-revproxy"},
+			column{title: "p99 µs", format: "%.0f", of: p99},
+			column{title: "added", format: "%+.0f", of: p99, base: "direct", minus: true},
+			column{title: "exchanges/s", format: "%.0f", of: func(r load.Result) float64 { return r.RPS }})
 	}
 	return append(cols,
-		column{"RSS MB", "%.0f", func(r load.Result) float64 { return float64(r.Procs["peer"].RSSPeak) / 1e6 }, ""},
-		column{"errors", "%.0f", func(r load.Result) float64 { return float64(r.Errors) }, ""})
+		column{title: "RSS MB", format: "%.0f", of: func(r load.Result) float64 { return float64(r.Procs["peer"].RSSPeak) / 1e6 }},
+		column{title: "right", format: "%.0f", of: func(r load.Result) float64 { return float64(r.OK) }},
+		column{title: "errors", format: "%.0f", of: func(r load.Result) float64 { return float64(r.Errors) }})
 }
 
 func table(w io.Writer, got map[string]byRound) {
@@ -118,28 +154,39 @@ func table(w io.Writer, got map[string]byRound) {
 		}
 		fmt.Fprintf(w, "| %s | %d |", path, len(rounds))
 		for _, c := range cols {
-			x := c.values(rounds, got[c.ratioTo])
-			if len(x) == 0 || (median(x) == 0 && c.title != "errors") {
+			x := c.values(rounds, got[c.base])
+			switch {
+			case c.title == "errors" || c.title == "right":
+				var sum float64
+				for _, v := range x {
+					sum += v
+				}
+				fmt.Fprintf(w, " %.0f |", sum)
+			case len(x) == 0 || (median(x) == 0 && !c.minus) || (c.minus && path == c.base):
 				fmt.Fprint(w, " – |")
-				continue
+			default:
+				fmt.Fprintf(w, " "+c.format+" |", median(x))
 			}
-			fmt.Fprintf(w, " "+c.format+" |", median(x))
 		}
 		fmt.Fprintln(w)
 	}
 }
 
-// values is the column of one path, one value a round; ratios are to the same round of base.
+// values is the column of one path, one value a round, set against the same round of base.
 func (c column) values(rounds, base byRound) []float64 {
 	var x []float64
 	for n, r := range rounds {
 		v := c.of(r)
-		if c.ratioTo != "" {
+		if c.base != "" {
 			b := c.of(base[n])
-			if b == 0 || v == 0 {
+			switch {
+			case b == 0 || v == 0:
 				continue
+			case c.minus:
+				v -= b
+			default:
+				v /= b
 			}
-			v /= b
 		}
 		x = append(x, v)
 	}

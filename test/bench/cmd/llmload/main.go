@@ -57,6 +57,7 @@ func main() {
 	flag.IntVar(&c.Spec.Deltas, "deltas", 200, "stream mode: deltas per stream")
 	flag.DurationVar(&c.Spec.Delay, "delay", 20*time.Millisecond, "stream mode: between deltas")
 	flag.DurationVar(&c.Spec.First, "first", 0, "mock's time to first byte or delta")
+	flag.BoolVar(&c.Spec.Closed, "closed", false, "stream mode: a delta ends with its space")
 	flag.Int64Var(&c.BlobBytes, "blob", 64<<20, "blob and raw mode: bytes per request")
 	flag.Var(&headers, "H", "extra header 'Name: value' (repeatable)")
 	flag.Parse()
@@ -90,7 +91,7 @@ func main() {
 			}
 		}
 	}
-	c.Spec = wire.Spec{Bytes: c.Spec.Bytes, Deltas: c.Spec.Deltas, Delay: c.Spec.Delay, First: c.Spec.First}
+	c.Spec = wire.Spec{Bytes: c.Spec.Bytes, Deltas: c.Spec.Deltas, Delay: c.Spec.Delay, First: c.Spec.First, Closed: c.Spec.Closed}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	r, err := load.Run(ctx, c)

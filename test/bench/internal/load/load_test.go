@@ -124,7 +124,7 @@ func TestWrongBodyIsCounted(t *testing.T) {
 		}
 	}
 	cut := start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Write(wire.AppendChunk(nil, 1, 0, time.Now()))
+		w.Write(wire.AppendChunk(nil, wire.Spec{ID: 1}, 0, time.Now()))
 	}))
 	if r := run(t, Config{Mode: "stream", Dialer: cut, Requests: 2, Spec: wire.Spec{Deltas: 3}}); r.OK != 0 || r.Errors != 2 {
 		t.Fatalf("%+v", r)

@@ -91,7 +91,7 @@ func stream(w http.ResponseWriter, r *http.Request, s wire.Spec, st *Stats) {
 		if i == 0 {
 			buf = wire.AppendFirst(buf, s.ID)
 		}
-		if !send(wire.AppendChunk(buf, s.ID, i, time.Now())) {
+		if !send(wire.AppendChunk(buf, s, i, time.Now())) {
 			return
 		}
 		st.Deltas.Add(1)

@@ -23,14 +23,19 @@ type Spec struct {
 	Deltas int           // number of content deltas, stream
 	Delay  time.Duration // between deltas
 	First  time.Duration // before the answer or the first delta
+	Closed bool          // a delta ends with its space, not the next one begins with it
 }
 
 const tagOpen, tagClose = "[[bench ", "]]"
 
 // Tag renders the spec as prompt text.
 func (s Spec) Tag() string {
-	return fmt.Sprintf("%sid=%d b=%d n=%d d=%d f=%d%s", tagOpen, s.ID, s.Bytes, s.Deltas,
-		s.Delay.Microseconds(), s.First.Microseconds(), tagClose)
+	c := 0
+	if s.Closed {
+		c = 1
+	}
+	return fmt.Sprintf("%sid=%d b=%d n=%d d=%d f=%d c=%d%s", tagOpen, s.ID, s.Bytes, s.Deltas,
+		s.Delay.Microseconds(), s.First.Microseconds(), c, tagClose)
 }
 
 // ParseTag finds the last tag in a request body.
@@ -62,6 +67,8 @@ func ParseTag(body []byte) (Spec, bool) {
 			s.Delay = time.Duration(n) * time.Microsecond
 		case "f":
 			s.First = time.Duration(n) * time.Microsecond
+		case "c":
+			s.Closed = n == 1
 		}
 	}
 	return s, true
@@ -130,15 +137,29 @@ func ResponseBody(dst []byte, s Spec, req []byte) []byte {
 	return append(dst, "\"}\n"...)
 }
 
-// AppendChunk renders delta i of a stream; its text carries the time it was
-// written, so that the reader can tell how long each delta was on its way.
-func AppendChunk(dst []byte, id int64, i int, at time.Time) []byte {
-	dst = chunkHead(dst, id)
-	dst = append(dst, `{"content":"w`...)
+// AppendChunk renders delta i of a stream as providers send them: one word with the space before it (after it if the spec
+// says closed). Index and time of
+// the write stand in the padding member that OpenAI puts into each chunk ("obfuscation"), not in the text, so that the
+// text is what detectors see in life and the reader can tell how long each delta was on its way.
+func AppendChunk(dst []byte, s Spec, i int, at time.Time) []byte {
+	dst = chunkHead(dst, s.ID)
+	dst = append(dst, `{"content":"`...)
+	dst = append(dst, Word(i, s.Closed)...)
+	dst = append(dst, `"},"finish_reason":null}],"obfuscation":"w`...)
 	dst = strconv.AppendInt(dst, int64(i), 10)
 	dst = append(dst, ':')
 	dst = strconv.AppendInt(dst, at.UnixNano(), 10)
-	return append(dst, " \"},\"finish_reason\":null}]}\n\n"...)
+	return append(dst, "\"}\n\n"...)
+}
+
+var words = strings.Fields(filler)
+
+// Word is the text of delta i.
+func Word(i int, closed bool) string {
+	if closed {
+		return words[i%len(words)] + " "
+	}
+	return " " + words[i%len(words)]
 }
 
 // AppendFirst renders the role chunk that opens a stream, AppendLast the end.
@@ -157,23 +178,36 @@ func chunkHead(dst []byte, id int64) []byte {
 	return append(dst, `","object":"chat.completion.chunk","created":1700000000,"model":"bench-1","choices":[{"index":0,"delta":`...)
 }
 
-// ParseDelta reads index and send time out of one SSE data line. ok is false
-// for lines without a bench delta (role, end, usage, comments).
+// ParseDelta reads index and send time out of one SSE data line. ok is false for lines without a bench delta (role, end,
+// usage, comments) and for a delta whose text is not that of its index.
 func ParseDelta(line []byte) (i int, at int64, ok bool) {
-	k := bytes.Index(line, []byte(`"content":`))
-	if k < 0 {
-		return
-	}
-	v := bytes.TrimLeft(line[k+len(`"content":`):], " ")
-	if v, ok = bytes.CutPrefix(v, []byte(`"w`)); !ok {
-		return
-	}
-	c := bytes.IndexByte(v, ':')
-	e := bytes.IndexByte(v, ' ')
-	if c < 0 || e < c {
+	v, ok := member(line, `"obfuscation":`)
+	if !ok || len(v) == 0 || v[0] != 'w' {
 		return 0, 0, false
 	}
-	n, err1 := strconv.Atoi(string(v[:c]))
-	at, err2 := strconv.ParseInt(string(v[c+1:e]), 10, 64)
-	return n, at, err1 == nil && err2 == nil
+	left, right, ok := bytes.Cut(v[1:], []byte(":"))
+	if !ok {
+		return 0, 0, false
+	}
+	n, err1 := strconv.Atoi(string(left))
+	at, err2 := strconv.ParseInt(string(right), 10, 64)
+	if err1 != nil || err2 != nil || n < 0 {
+		return 0, 0, false
+	}
+	text, ok := member(line, `"content":`)
+	return n, at, ok && (string(text) == Word(n, false) || string(text) == Word(n, true))
+}
+
+// member finds a string without escapes by the name before it, colon included.
+func member(line []byte, name string) ([]byte, bool) {
+	_, v, ok := bytes.Cut(line, []byte(name))
+	if !ok {
+		return nil, false
+	}
+	v, ok = bytes.CutPrefix(bytes.TrimLeft(v, " "), []byte(`"`))
+	if !ok {
+		return nil, false
+	}
+	v, _, ok = bytes.Cut(v, []byte(`"`))
+	return v, ok
 }

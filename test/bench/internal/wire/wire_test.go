@@ -9,7 +9,7 @@ import (
 )
 
 func TestTagRoundTrip(t *testing.T) {
-	s := Spec{ID: 42, Bytes: 1024, Deltas: 7, Delay: 20 * time.Millisecond, First: time.Millisecond}
+	s := Spec{ID: 42, Bytes: 1024, Deltas: 7, Delay: 20 * time.Millisecond, First: time.Millisecond, Closed: true}
 	body := RequestBody("m", s, 4096, true)
 	if !json.Valid(body) {
 		t.Fatal("request is not JSON")
@@ -58,14 +58,15 @@ func TestResponseBody(t *testing.T) {
 
 func TestDelta(t *testing.T) {
 	at := time.Unix(1700000000, 123)
-	i, ns, ok := ParseDelta(AppendChunk(nil, 3, 17, at))
+	i, ns, ok := ParseDelta(AppendChunk(nil, Spec{ID: 3, Closed: true}, 17, at))
 	if !ok || i != 17 || ns != at.UnixNano() {
 		t.Fatal(i, ns, ok)
 	}
-	if i, _, ok = ParseDelta([]byte(`data: {"choices": [{"delta": {"content": "w5:99 "}}]}`)); !ok || i != 5 {
+	if i, _, ok = ParseDelta([]byte(`data: {"choices": [{"delta": {"content": " jumps"}}], "obfuscation": "w4:99"}`)); !ok || i != 4 {
 		t.Fatal("spaced JSON must parse")
 	}
-	for _, l := range [][]byte{AppendFirst(nil, 1), AppendLast(nil, 1), []byte(": ping")} {
+	for _, l := range [][]byte{AppendFirst(nil, 1), AppendLast(nil, 1), []byte(": ping"),
+		[]byte(`data: {"choices": [{"delta": {"content": " jumps"}}], "obfuscation": "w5:99"}`)} {
 		if _, _, ok := ParseDelta(l); ok {
 			t.Errorf("took %s for a delta", l)
 		}

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sallyport-dev/sallyport/pipeline"
+	"github.com/sallyport-dev/sallyport/pipeline/journal"
+	"github.com/sallyport-dev/sallyport/test/bench/internal/load"
+	"github.com/sallyport-dev/sallyport/test/lab"
+)
+
+// line is one line of the results file: one of its members is set.
+type line struct {
+	Result *load.Result `json:"result,omitempty"`
+	Books  *books       `json:"books,omitempty"`
+	Rest   *rest        `json:"rest,omitempty"`
+}
+
+func (b *bench) put(l line) error {
+	p, err := json.Marshal(l)
+	if err != nil {
+		return err
+	}
+	_, err = b.results.Write(append(p, '\n'))
+	return err
+}
+
+// books sets what the daemon says that it did beside what the load generator got: a path that let exchanges by unseen
+// would look cheap.
+type books struct {
+	Path     string `json:"path"`
+	Round    int    `json:"round"`
+	Answers  int64  `json:"answers"`  // right answers after warm-up
+	Recorded int64  `json:"recorded"` // exchanges in the journal, warm-up included
+	Refused  int64  `json:"refused"`  // of these, refused or cut
+	Flows    struct{ Seen, Proxied, Passed, Denied, Missed uint64 }
+}
+
+func (b *bench) books(ctx context.Context, path string, round int, d *lab.Daemon, state string) error {
+	k := books{Path: path, Round: round, Answers: b.right[path]}
+	var status struct {
+		Flows struct{ Seen, Proxied, Passed, Denied, Missed uint64 }
+	}
+	out, err := d.CLI(ctx, "status", "-o", "json")
+	if err == nil {
+		err = json.Unmarshal([]byte(out), &status)
+	}
+	if err != nil {
+		return fmt.Errorf("asking for the status: %w", err)
+	}
+	k.Flows = status.Flows
+	if k.Recorded, k.Refused, err = outcomes(filepath.Join(state, "journal")); err != nil {
+		return fmt.Errorf("reading the journal: %w", err)
+	}
+	if path != "pass-through" && k.Recorded < k.Answers {
+		return fmt.Errorf("%d right answers, but only %d exchanges on record: something went by", k.Answers, k.Recorded)
+	}
+	return b.put(line{Books: &k})
+}
+
+// outcomes counts the exchanges that ended, and those among them that were not simply allowed.
+func outcomes(dir string) (all, refused int64, err error) {
+	r, err := journal.OpenReader(dir, pipeline.Position{})
+	if err != nil {
+		return 0, 0, err
+	}
+	defer r.Close()
+	for {
+		e, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return all, refused, nil
+		}
+		if err != nil {
+			return all, refused, err
+		}
+		if e.Kind != pipeline.KindOutcome {
+			continue
+		}
+		all++
+		var o pipeline.Outcome
+		if err := e.Decode(&o); err != nil {
+			return all, refused, err
+		}
+		if o.Verdict.Action != pipeline.Allow || o.Cut != "" {
+			refused++
+		}
+	}
+}
+
+// rest is a daemon that was started and has nothing to do.
+type rest struct {
+	Path    string  `json:"path"`
+	Seconds float64 `json:"seconds"`
+	CPU     float64 `json:"cpu_share"` // of one core
+	Anon    int64   `json:"rss_anon_bytes"`
+	RSS     int64   `json:"rss_bytes"`
+}
+
+func (b *bench) rest(ctx context.Context, path string, pid int) error {
+	before, start := runtimeOf(pid), time.Now()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(5 * time.Second):
+	}
+	r := rest{Path: path, Seconds: time.Since(start).Seconds()}
+	r.CPU = (runtimeOf(pid) - before).Seconds() / r.Seconds
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return err
+	}
+	for l := range strings.Lines(string(status)) {
+		f := strings.Fields(l)
+		if len(f) < 2 {
+			continue
+		}
+		n, _ := strconv.ParseInt(f[1], 10, 64)
+		switch f[0] {
+		case "RssAnon:":
+			r.Anon = n << 10
+		case "VmRSS:":
+			r.RSS = n << 10
+		}
+	}
+	return b.put(line{Rest: &r})
+}
+
+// runtimeOf sums the time on a CPU of all threads, in nanoseconds as the scheduler counts (/proc/PID/task/*/schedstat).
+func runtimeOf(pid int) (sum time.Duration) {
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+	for _, f := range files {
+		p, err := os.ReadFile(f)
+		if err != nil {
+			continue // the thread has ended
+		}
+		if v, _, ok := strings.Cut(string(p), " "); ok {
+			n, _ := strconv.ParseInt(v, 10, 64)
+			sum += time.Duration(n)
+		}
+	}
+	return sum
+}
