@@ -52,6 +52,14 @@ func (m *marker) run(ctx context.Context) error {
 
 func (m *marker) apply(ctx context.Context, k agent.Mark) {
 	log := m.d.Log.With(telemetry.KeyPID, k.Proc.TGID, telemetry.KeyComm, k.Proc.Comm)
+	// Only where TLS will be opened: marks are seen on the whole host, and a scope in discover changes no trust.
+	w, err := m.d.ident.Look(k.Proc.TGID)
+	if err != nil || w.Start/1e7 != k.Proc.Start/1e7 {
+		return // it ended meanwhile
+	}
+	if m.d.enrol.Mode(&w, true) < agent.ModeObserve {
+		return
+	}
 	r, err := m.d.trust.Apply(ctx, int(k.Proc.TGID), k.Proc.Start, []string{k.Path})
 	switch {
 	case err != nil && ctx.Err() == nil:

@@ -158,3 +158,17 @@ func literalEscapes(pattern string) string {
 }
 
 func isHex(c byte) bool { return c >= '0' && c <= '9' || c >= 'a' && c <= 'f' }
+
+// Mode is the mode in which a workload's connections are treated: off for one that the programs do not see.
+func (e *Enrol) Mode(w *pipeline.Workload, marked bool) agent.Mode {
+	if !e.attached(w.Cgroup) {
+		return agent.ModeOff
+	}
+	if i, ok := e.Matches(w, marked); ok {
+		return e.o.Scopes[i].Mode
+	}
+	if marked {
+		return e.o.DefaultMode
+	}
+	return agent.ModeOff
+}

@@ -59,6 +59,7 @@ type demo struct {
 	fake *fakellm.Server // nil if live
 	es   *store          // nil if left out
 	key  string
+	conf string
 }
 
 func main() {
@@ -98,8 +99,9 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, x.close()) }()
-	if x.es_(); x.es != nil {
+	if x.options.es {
 		x.step("Starting a real Elasticsearch in the background (the first time, it is fetched from Maven Central)")
+		x.es = startStore(filepath.Join(x.dir, "elasticsearch"))
 	}
 	if err := x.start(ctx); err != nil {
 		return err
@@ -110,13 +112,6 @@ func run(ctx context.Context, o options) (err error) {
 		}
 	}
 	return nil
-}
-
-// es_ starts Elasticsearch if it is wanted; it takes a while and is waited for when it is needed.
-func (x *demo) es_() {
-	if x.options.es {
-		x.es = startStore(filepath.Join(x.dir, "elasticsearch"))
-	}
 }
 
 // start makes the cgroup and the namespace, the provider, and the daemon.
@@ -149,7 +144,7 @@ func (x *demo) start(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	conf := x.lab.BaseConfig() + fmt.Sprintf(`
+	x.conf = x.lab.BaseConfig() + fmt.Sprintf(`
 protect:
   - {name: support, match: {unit: %q}, mode: enforce}
   - {name: trial, match: {unit: %q}, mode: observe}
@@ -158,17 +153,10 @@ identity: {trust_domain: demo.example, template: "unit/{unit}"}
 policy: {dir: %q}
 proxy: {listen: "127.0.0.1:15801"}
 `, support, trial, upstream, policies)
-	if x.es != nil {
-		more, err := x.es.config(ctx)
-		if err != nil {
-			return fmt.Errorf("Elasticsearch: %w (ES=0 leaves it out)", err)
-		}
-		conf += more
-	}
 	x.step("Starting sallyportd on the cgroup %s alone: the rest of this host is not touched", x.lab.Path)
 	ready, cancel := context.WithTimeout(ctx, 60*time.Second)
 	defer cancel()
-	if x.d, err = x.lab.StartDaemon(ready, conf); err != nil {
+	if x.d, err = x.lab.StartDaemon(ready, x.conf); err != nil {
 		return err
 	}
 	x.say("ready: programs attached, self-test through a redirected connection passed")

@@ -208,7 +208,8 @@ func (x *demo) recorded(ctx context.Context) error {
 	if err := x.cli(ctx, "journal", "verify", journal); err != nil {
 		return err
 	}
-	x.command("sallyport sessions show %s     # one session, as it went:", all[1].SessionID)
+	x.say("One session, as it went:")
+	x.command("sallyport sessions show %s", all[1].SessionID)
 	return x.cli(ctx, "sessions", "show", all[1].SessionID)
 }
 
@@ -216,7 +217,19 @@ func (x *demo) shipped(ctx context.Context) error {
 	if x.es == nil {
 		return nil
 	}
-	x.step("The same record in Elasticsearch")
+	x.step("The same record in Elasticsearch: the daemon starts again with elasticsearch.url set, and ships what it recorded before")
+	more, err := x.es.config(ctx)
+	if err != nil {
+		return fmt.Errorf("Elasticsearch: %w (ES=0 leaves it out)", err)
+	}
+	ready, cancel := context.WithTimeout(ctx, 60*time.Second)
+	defer cancel()
+	if err := x.d.Stop(ready); err != nil {
+		return err
+	}
+	if x.d, err = x.lab.StartDaemon(ready, x.conf+more); err != nil {
+		return err
+	}
 	all, err := x.exchanges(ctx)
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ package e2e
 import (
 	"bufio"
 	"errors"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -106,7 +107,11 @@ func TestRefusesToStart(t *testing.T) {
 				must(t, os.WriteFile(k, []byte("not a key\n"), 0o600))
 			}
 		}, 1, "ca"},
-		{"port in use", replace(w.d.Config, "127.0.0.1:15901", w.lab.Fake.String()+":443"), 2, "listen"},
+		{"port in use", func(t *testing.T) {
+			ln, err := net.Listen("tcp", listen)
+			must(t, err)
+			t.Cleanup(func() { ln.Close() })
+		}, 1, "listen"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.spoil(t)

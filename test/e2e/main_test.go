@@ -47,6 +47,9 @@ const (
 	marked   = "session-7.scope" // no scope names it: only the LangChain mark tells
 )
 
+// listen is the proxy's address; it differs by process, as the lab does, so that two runs do not meet.
+var listen = fmt.Sprintf("127.0.0.1:%d", 15900+os.Getpid()%97)
+
 const policyDocs = `apiVersion: sallyport.dev/v1alpha1
 kind: Role
 metadata: {name: support-bot}
@@ -106,7 +109,7 @@ func newWorldWith(t *testing.T, more string, caPEM []byte, serve func(net.Listen
 		t.Fatal(err)
 	}
 	w := &world{t: t}
-	w.lab, err = lab.New(lab.Options{Name: "sallyport-e2e", Dir: dir, Bin: filepath.Join(root(t), "build"), Net: 78})
+	w.lab, err = lab.New(lab.Options{Name: fmt.Sprintf("sallyport-e2e-%d", os.Getpid()), Dir: dir, Bin: filepath.Join(root(t), "build"), Net: byte(80 + os.Getpid()%100)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,8 +152,8 @@ protect:
 endpoints: [{name: openai, host: api.openai.com, port: 443, protocol: openai, upstream_ca: %q}]
 identity: {trust_domain: example.org, template: "unit/{unit}"}
 policy: {dir: %q}
-proxy: {listen: "127.0.0.1:15901"}
-%s`, enforced, observed, ca, policy, more)
+proxy: {listen: %q}
+%s`, enforced, observed, ca, policy, listen, more)
 	w.start()
 	return w
 }
