@@ -220,7 +220,7 @@ func (x *demo) shipped(ctx context.Context) error {
 	x.step("The same record in Elasticsearch: the daemon starts again with elasticsearch.url set, and ships what it recorded before")
 	more, err := x.es.config(ctx)
 	if err != nil {
-		return fmt.Errorf("Elasticsearch: %w (ES=0 leaves it out)", err)
+		return fmt.Errorf("waiting for Elasticsearch: %w (ES=0 leaves it out)", err)
 	}
 	ready, cancel := context.WithTimeout(ctx, 60*time.Second)
 	defer cancel()
