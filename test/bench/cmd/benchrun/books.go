@@ -14,6 +14,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/journal"
 	"github.com/sallyport-dev/sallyport/test/bench/internal/load"
@@ -108,14 +110,22 @@ type rest struct {
 }
 
 func (b *bench) rest(ctx context.Context, path string, pid int) error {
-	before, start := runtimeOf(pid), time.Now()
+	before, err := cpuOf(pid)
+	if err != nil {
+		return err
+	}
+	start := time.Now()
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-time.After(5 * time.Second):
 	}
 	r := rest{Path: path, Seconds: time.Since(start).Seconds()}
-	r.CPU = (runtimeOf(pid) - before).Seconds() / r.Seconds
+	after, err := cpuOf(pid)
+	if err != nil {
+		return err
+	}
+	r.CPU = (after - before).Seconds() / r.Seconds
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return err
@@ -136,18 +146,13 @@ func (b *bench) rest(ctx context.Context, path string, pid int) error {
 	return b.put(line{Rest: &r})
 }
 
-// runtimeOf sums the time on a CPU of all threads, in nanoseconds as the scheduler counts (/proc/PID/task/*/schedstat).
-func runtimeOf(pid int) (sum time.Duration) {
-	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
-	for _, f := range files {
-		p, err := os.ReadFile(f)
-		if err != nil {
-			continue // the thread has ended
-		}
-		if v, _, ok := strings.Cut(string(p), " "); ok {
-			n, _ := strconv.ParseInt(v, 10, 64)
-			sum += time.Duration(n)
-		}
+// cpuOf is the time on a CPU of a process with all its threads, ended ones too, to the nanosecond: its CPU clock, whose
+// id is made of its number (clock_getcpuclockid(3)).
+func cpuOf(pid int) (time.Duration, error) {
+	const processWide = 2
+	var t unix.Timespec
+	if err := unix.ClockGettime(int32(^pid)<<3|processWide, &t); err != nil {
+		return 0, fmt.Errorf("reading the CPU clock of process %d: %w", pid, err)
 	}
-	return sum
+	return time.Duration(t.Nano()), nil
 }
