@@ -11,6 +11,10 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
+/* Set at load: only marks of processes in this cgroup, at this depth below the root, are told; 0 = of all. */
+volatile const __u64 within = 0;
+volatile const __u32 within_level = 0;
+
 /* Keeps the type in the BTF, from which the Go struct is made. */
 const struct event *unused_event __attribute__((unused));
 
@@ -150,6 +154,8 @@ static __always_inline int end(long ret)
 		return 0;
 	mark->start = BPF_CORE_READ(leader, start_boottime);
 	if (__sync_fetch_and_or(&mark->flags, FLAG_LANGCHAIN) & FLAG_LANGCHAIN)
+		return 0;
+	if (within && bpf_get_current_ancestor_cgroup_id(within_level) != within)
 		return 0;
 	struct event *e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
 	if (!e) {

@@ -45,6 +45,8 @@ const (
 	TrackProgExitOpenat2  = "exit_openat2"
 	TrackProgForked       = "forked"
 	TrackVarUnusedEvent   = "unused_event"
+	TrackVarWithin        = "within"
+	TrackVarWithinLevel   = "within_level"
 )
 
 // LoadTrack returns the embedded CollectionSpec for Track.
@@ -115,6 +117,8 @@ type TrackMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type TrackVariableSpecs struct {
 	UnusedEvent *ebpf.VariableSpec `ebpf:"unused_event"`
+	Within      *ebpf.VariableSpec `ebpf:"within"`
+	WithinLevel *ebpf.VariableSpec `ebpf:"within_level"`
 }
 
 // TrackObjects contains all objects after they have been loaded into the kernel.
@@ -159,6 +163,8 @@ func (m *TrackMaps) Close() error {
 // It can be passed to LoadTrackObjects or ebpf.CollectionSpec.LoadAndAssign.
 type TrackVariables struct {
 	UnusedEvent *ebpf.Variable `ebpf:"unused_event"`
+	Within      *ebpf.Variable `ebpf:"within"`
+	WithinLevel *ebpf.Variable `ebpf:"within_level"`
 }
 
 // TrackPrograms contains all programs after they have been loaded into the kernel.

@@ -68,6 +68,7 @@ func Load(o Options) (_ *Kernel, err error) {
 	if o.PinDir == "" {
 		o.PinDir = DefaultPinDir
 	}
+	o.Cgroup = filepath.Clean(o.Cgroup)
 	mounted, err := prepare(o.PinDir)
 	if err != nil {
 		return nil, err
@@ -133,9 +134,12 @@ func (k *Kernel) collection(load func() (*ebpf.CollectionSpec, error), shared ma
 	if err != nil {
 		return nil, err
 	}
-	if v := spec.Variables["generation"]; v != nil {
-		if err := v.Set(k.o.Generation); err != nil {
-			return nil, err
+	id, level := subtree(k.o.Cgroup)
+	for name, value := range map[string]any{"generation": k.o.Generation, "within": id, "within_level": level} {
+		if v := spec.Variables[name]; v != nil {
+			if err := v.Set(value); err != nil {
+				return nil, fmt.Errorf("setting %s: %w", name, err)
+			}
 		}
 	}
 	replace := map[string]*ebpf.Map{}
@@ -192,23 +196,21 @@ func (k *Kernel) Attach() (err error) {
 	}()
 	for _, h := range hooks {
 		prog := k.redirect.Programs[h.name]
-		old, oerr := link.LoadPinnedLink(k.pin(h.name), nil)
-		if oerr == nil {
-			err := old.Update(prog)
-			old.Close()
-			if err == nil {
-				k.attached = append(k.attached, h.name)
-				continue
-			}
-			if err := os.Remove(k.pin(h.name)); err != nil {
-				return fmt.Errorf("removing a stale pin: %w", err)
-			}
-		} else if !errors.Is(oerr, os.ErrNotExist) {
-			return fmt.Errorf("reading the pin of %s: %w", h.name, oerr)
+		updated, err := k.update(h.name, prog)
+		if err != nil {
+			return err
+		}
+		if updated {
+			k.attached = append(k.attached, h.name)
+			continue
 		}
 		l, err := link.AttachCgroup(link.CgroupOptions{Path: k.o.Cgroup, Attach: h.at, Program: prog})
 		if err != nil {
 			return fmt.Errorf("attaching %s to %s: %w", h.name, k.o.Cgroup, explain("redirection", minRedirect, err))
+		}
+		// What was attached elsewhere goes only now: in between a connection may be closed, but none goes direct.
+		if err := os.Remove(k.pin(h.name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("removing a stale pin: %w", errors.Join(err, l.Close()))
 		}
 		if err := l.Pin(k.pin(h.name)); err != nil {
 			return fmt.Errorf("pinning %s: %w", h.name, errors.Join(err, l.Close()))
@@ -219,6 +221,30 @@ func (k *Kernel) Attach() (err error) {
 	k.attachTracing("track", k.track)
 	k.attachTracing("cgroup", k.cgroup)
 	return nil
+}
+
+// update replaces the program of a pinned link, if there is one and it is attached where we want to be.
+func (k *Kernel) update(name string, prog *ebpf.Program) (bool, error) {
+	l, err := link.LoadPinnedLink(k.pin(name), nil)
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("reading the pin of %s: %w", name, err)
+	}
+	defer l.Close()
+	info, err := l.Info()
+	if err != nil {
+		return false, fmt.Errorf("reading the pin of %s: %w", name, err)
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(k.o.Cgroup, &st); err != nil {
+		return false, fmt.Errorf("looking at %s: %w", k.o.Cgroup, err)
+	}
+	if c := info.Cgroup(); c == nil || c.CgroupId != st.Ino {
+		return false, nil // that of another folder, or of one that is gone
+	}
+	return l.Update(prog) == nil, nil
 }
 
 // tracepoints maps the programs that hang on a syscall to it.

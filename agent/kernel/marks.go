@@ -50,7 +50,7 @@ func (k *Kernel) marking(tgid int) (m bpf.RedirectMarking, err error) {
 	return m, nil
 }
 
-// Marks lists the LangChain programs that run now, without the paths that gave them away: for an agent that starts, or
+// Marks lists the LangChain programs that run now below Options.Cgroup, without the paths that gave them away: for an agent that starts, or
 // that lost events. Descendants are left out, as Listen leaves them out.
 func (k *Kernel) Marks() ([]agent.Mark, error) {
 	var out []agent.Mark
@@ -66,15 +66,22 @@ func (k *Kernel) Marks() ([]agent.Mark, error) {
 			return nil
 		}
 		p := agent.Process{TGID: uint32(pid), Start: m.Start, LoginUID: agent.NoLogin}
-		describe(&p)
+		if path := describe(&p); !inside(path, k.o.Cgroup) {
+			return nil
+		}
 		out = append(out, agent.Mark{Proc: p, Kind: agent.MarkLangChain})
 		return nil
 	})
 	return out, err
 }
 
-// describe fills in what /proc tells; what ended meanwhile stays unknown.
-func describe(p *agent.Process) {
+// inside says whether a cgroup folder is another, or below it.
+func inside(dir, top string) bool {
+	return dir == top || strings.HasPrefix(dir, strings.TrimSuffix(top, "/")+"/")
+}
+
+// describe fills in what /proc tells and returns the cgroup's folder; what ended meanwhile stays unknown.
+func describe(p *agent.Process) (cgroup string) {
 	dir := filepath.Join("/proc", strconv.Itoa(int(p.TGID)))
 	if b, err := os.ReadFile(filepath.Join(dir, "status")); err == nil {
 		if _, after, ok := strings.Cut(string(b), "\nUid:"); ok {
@@ -96,14 +103,16 @@ func describe(p *agent.Process) {
 	b, err := os.ReadFile(filepath.Join(dir, "cgroup"))
 	root, rerr := CgroupRoot()
 	if err != nil || rerr != nil {
-		return
+		return ""
 	}
 	var st unix.Stat_t
 	for line := range strings.Lines(string(b)) {
 		if path, ok := strings.CutPrefix(strings.TrimSpace(line), "0::"); ok && unix.Stat(filepath.Join(root, path), &st) == nil {
 			p.CgroupID = st.Ino
+			return filepath.Join(root, path)
 		}
 	}
+	return ""
 }
 
 func eachProcess(do func(pid int) error) error {

@@ -82,6 +82,20 @@ func CgroupRoot() (string, error) {
 	return at, nil
 }
 
+// subtree is the id of a cgroup and its depth below the root; 0, 0 for the root itself, and for what cannot be placed.
+func subtree(dir string) (id uint64, level uint32) {
+	root, err := CgroupRoot()
+	if err != nil {
+		return 0, 0
+	}
+	rel, err := filepath.Rel(root, dir)
+	var st unix.Stat_t
+	if err != nil || rel == "." || strings.HasPrefix(rel, "..") || unix.Stat(dir, &st) != nil {
+		return 0, 0
+	}
+	return st.Ino, uint32(strings.Count(rel, "/") + 1)
+}
+
 // cgroup2Mount finds a mount of a whole cgroup v2 tree in /proc/PID/mountinfo (proc_pid_mountinfo(5)); "" = none.
 func cgroup2Mount(mountinfo io.Reader) (string, error) {
 	sc := bufio.NewScanner(mountinfo)

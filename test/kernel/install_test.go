@@ -63,6 +63,21 @@ func pinnedPrograms(t *testing.T, pins string) (out []ebpf.ProgramID) {
 	return out
 }
 
+// TestMoved: an agent that is told another cgroup moves what an earlier one attached.
+func TestMoved(t *testing.T) {
+	w := inScope(t, enforced)
+	must(t, w.k.SetCgroup(w.sub("other"), 1))
+	k, err := kernel.Load(kernel.Options{Cgroup: filepath.Join(w.cgroup, "other"), PinDir: w.pins, Generation: 2})
+	must(t, err)
+	defer k.Close()
+	must(t, k.Attach())
+	for cgroup, want := range map[string]string{"app": "ORIGIN", "other": "PROXY"} {
+		if got := w.spawn(cgroup).connect("v4", origin4); got != want {
+			t.Errorf("%s: %s, want %s", cgroup, got, want)
+		}
+	}
+}
+
 // TestHalfInstalled: what cannot be attached leaves nothing behind.
 func TestHalfInstalled(t *testing.T) {
 	w := inScope(t, enforced)

@@ -212,6 +212,21 @@ func TestDescendants(t *testing.T) {
 	}
 }
 
+// TestElsewhere: what is marked outside the cgroup to which the programs are attached is nobody's business.
+func TestElsewhere(t *testing.T) {
+	w := newMarkedWorld(t, byMark)
+	elsewhere := exec.Command(w.python)
+	elsewhere.Env = []string{childEnv + "=" + w.file(core)} // opens, and ends
+	must(t, elsewhere.Run())
+	p := w.interpreter()
+	p.do("open", w.file(core))
+	var told []agent.Mark
+	wait(t, "the mark to be told", func() bool { told = append(told, w.told()...); return len(told) > 0 })
+	if len(told) != 1 || int(told[0].Proc.TGID) != p.cmd.Process.Pid {
+		t.Errorf("told %+v", told)
+	}
+}
+
 // TestWorkers: real Python that imports a package and then forks workers, which connect from threads, without exec.
 func TestWorkers(t *testing.T) {
 	w := newMarkedWorld(t, byMark)
