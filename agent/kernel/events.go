@@ -23,8 +23,9 @@ const (
 	eventCgroupGone = 3
 )
 
-// Listen reads events until ctx ends: marks of processes below Options.Cgroup, and cgroups of the whole host. The functions are called one after the other and must not block for long: while
-// they do, the kernel drops what does not fit (Errors "event lost").
+// Listen reads events until ctx ends: marks of processes below Options.Cgroup, and cgroups of the whole host. The
+// functions are called one after the other and must not block for long: while they do, the kernel drops what does not
+// fit (Errors "event lost").
 func (k *Kernel) Listen(ctx context.Context, mark func(agent.Mark), cgroup func(agent.CgroupEvent)) error {
 	var events *ebpf.Map
 	for _, c := range []*ebpf.Collection{k.track, k.cgroup} {
