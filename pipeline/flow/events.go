@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"slices"
 
 	"github.com/sallyport-dev/sallyport/pipeline/llm"
 	"github.com/sallyport-dev/sallyport/pipeline/stream"
@@ -28,11 +27,13 @@ type events struct {
 	spare []*event
 	like  []byte // data of an early event, for the identity of events that we add
 
-	out   []byte // may be released
-	final []byte // the end of the stream, to be released after the outcome is on disk
-	done  bool   // the end of the stream was seen
-	cut   bool   // the stream ended early: what is not complete stays behind
-	wait  []int  // choices that wait for a tool call; scratch of drain
+	out    []byte    // may be released
+	segs   []segment // what of out belongs to which piece of the stream
+	pieces int       // that were fed so far
+	final  []byte    // the end of the stream, to be released after the outcome is on disk
+	done   bool      // the end of the stream was seen
+	cut    bool      // the stream ended early: what is not complete stays behind
+	wait   []int     // choices that wait for a tool call; scratch of drain
 }
 
 // choiceState is what is known of one choice.
@@ -45,8 +46,12 @@ type choiceState struct {
 	answered bool // policy was asked about the text
 }
 
+// segment is a part of out, up to end, that came with one piece of the stream.
+type segment struct{ piece, end int }
+
 // event waits for its release.
 type event struct {
+	piece   int    // of the stream, with which it was complete
 	raw     []byte // owned
 	data    []byte // owned if at < 0, else part of raw
 	at      int    // offset of data in raw, -1 if it is in several fields
@@ -96,6 +101,7 @@ func (m *events) step(p []byte, rerr error) error {
 
 // feed takes bytes of the stream. out and final then hold what may be released, also if there is an error.
 func (m *events) feed(p []byte) error {
+	m.pieces++
 	m.split.Write(p)
 	return m.pull()
 }
@@ -130,6 +136,29 @@ func (m *events) broken() error {
 		}
 	}
 	return m.drain()
+}
+
+// mark says that what was added to out came with a piece.
+func (m *events) mark(piece int) {
+	if n := len(m.segs); n > 0 {
+		if last := &m.segs[n-1]; last.piece == piece || last.end == len(m.out) {
+			last.end = len(m.out)
+			return
+		}
+	} else if len(m.out) == 0 {
+		return
+	}
+	m.segs = append(m.segs, segment{piece, len(m.out)})
+}
+
+// waiting tells whether an event that came with a piece is still held.
+func (m *events) waiting(piece int) bool {
+	for _, e := range m.queue {
+		if e.piece == piece {
+			return true
+		}
+	}
+	return false
 }
 
 func (m *events) pull() error {
@@ -205,7 +234,7 @@ func (m *events) take(ev *stream.Event) *event {
 	} else {
 		e = new(event)
 	}
-	*e = event{raw: append(e.raw[:0], ev.Raw...), at: ev.At, hasData: ev.HasData,
+	*e = event{piece: m.pieces, raw: append(e.raw[:0], ev.Raw...), at: ev.At, hasData: ev.HasData,
 		texts: e.texts[:0], tools: e.tools[:0], fixed: e.fixed[:0], choices: e.choices[:0], text: e.text[:0]}
 	if ev.At >= 0 {
 		e.data = e.raw[ev.At : ev.At+len(ev.Data)]
@@ -323,102 +352,3 @@ func (m *events) completeCalls(choice int) error {
 	}
 	return nil
 }
-
-// ready tells whether an event may leave, and if not, whether only tool calls keep it.
-func (e *event) ready() (ok, byTool bool) {
-	for i := range e.texts {
-		if t := &e.texts[i]; t.from+t.n > t.lane.resolved() {
-			return false, false
-		}
-	}
-	for i := range e.tools {
-		if !e.tools[i].call.decided {
-			return false, true
-		}
-	}
-	return true, false
-}
-
-func (e *event) touches(choices []int) bool {
-	for i := range e.choices {
-		if slices.Contains(choices, e.choices[i].Index) {
-			return true
-		}
-	}
-	return false
-}
-
-// drain moves what may leave from the queue to out.
-func (m *events) drain() error {
-	m.wait = m.wait[:0]
-	kept, all := m.queue[:0], false
-	for i, e := range m.queue {
-		ok, byTool := e.ready()
-		overtakes := len(m.wait) > 0
-		switch {
-		case all:
-			ok = false
-		case !ok:
-			all = !byTool
-		case overtakes && len(e.choices) == 0 && e.hasData: // usage and the end keep their places
-			ok, all = false, true
-		case e.touches(m.wait):
-			ok = false
-		}
-		if !ok {
-			for c := range e.choices {
-				m.wait = append(m.wait, e.choices[c].Index)
-			}
-			kept = append(kept, e)
-			continue
-		}
-		if err := m.release(e); err != nil {
-			m.queue = append(kept, m.queue[i:]...)
-			return err
-		}
-		m.spare = append(m.spare, e)
-	}
-	m.queue = kept
-	return nil
-}
-
-// answers asks policy about the choices that finish in an event, or with the stream (nil).
-func (m *events) answers(e *event) error {
-	for _, ch := range m.chose {
-		if ch.answered || !ch.finished || !(e == nil || e.done || e.finishes(ch.index)) {
-			continue
-		}
-		ch.answered = true
-		for _, l := range m.lanes {
-			if l.choice == ch.index && l.keep {
-				if err := m.x.response(m.ctx, ch.index, string(l.kept)); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	return nil
-}
-
-func (e *event) finishes(choice int) bool {
-	for i := range e.choices {
-		if e.choices[i].Index == choice && e.choices[i].Finish != "" {
-			return true
-		}
-	}
-	return false
-}
-
-// close hands over what the outcome wants to know.
-func (m *events) close() {
-	for _, l := range m.lanes {
-		m.x.out.Masks = append(m.x.out.Masks, l.rw.Masks()...)
-		if l.keep {
-			m.x.out.Text = join(m.x.out.Text, string(l.kept))
-		}
-	}
-	m.lanes = nil
-}
-
-// allRefused tells whether a choice has tool calls and none of them may be released.
-func (ch *choiceState) allRefused() bool { return ch.calls > 0 && ch.denied == ch.calls }

@@ -15,17 +15,16 @@ import (
 // The rewriter says what the masked text is; its list of masks says which piece each part of it belongs to. Both are
 // followed, and they must agree: what a piece releases has to be what the rewriter released at that place.
 type lane struct {
-	choice  int
-	name    string
-	rw      Rewriter
-	total   int    // bytes of original text so far
-	out     []byte // released by the rewriter
-	taken   int    // of out, by pieces
-	ended   bool
-	cursor  cursor
-	keep    bool // the text is wanted for the outcome
-	kept    []byte
-	counted int // masks that the outcome has
+	choice int
+	name   string
+	rw     Rewriter
+	total  int    // bytes of original text so far
+	out    []byte // released by the rewriter
+	taken  int    // of out, by pieces
+	ended  bool
+	cursor cursor
+	keep   bool // the text is wanted for the outcome
+	kept   []byte
 }
 
 // cursor walks a list of masks along the pieces of a text. The last mask of the list may grow until the text ends.

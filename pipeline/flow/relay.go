@@ -35,7 +35,7 @@ func (x *exchange) answerStream(ctx context.Context, src *source, head pipeline.
 		}
 		if err == nil && (ended || m.final != nil) && !x.closed {
 			err = x.closeStream(ctx, m)
-		} else if werr := x.releaseEvents(m); werr != nil { // also before an error: this much was in order
+		} else if werr := x.releaseEvents(m, err != nil); werr != nil { // also before an error: this much was in order
 			err = werr
 		}
 		if err != nil {
@@ -69,13 +69,25 @@ func streamHead(h pipeline.Head) pipeline.Head {
 // clientError is an error of writing to the application.
 type clientError struct{ error }
 
-// releaseEvents writes what may be released: first to the journal, then to the application.
-func (x *exchange) releaseEvents(m *events) error {
-	if len(m.out) == 0 {
-		return nil
+// releaseEvents writes what may be released: first to the journal, then to the application. Each piece of the stream is
+// written by itself, once nothing of it is held, so that the application gets it as the provider sent it, framing
+// included; all writes what there is.
+func (x *exchange) releaseEvents(m *events, all bool) error {
+	from := 0
+	var err error
+	for len(m.segs) > 0 && err == nil && (all || !m.waiting(m.segs[0].piece)) {
+		err = x.writeEvent(m.out[from:m.segs[0].end])
+		from = m.segs[0].end
+		m.segs = m.segs[1:]
 	}
-	err := x.writeEvent(m.out)
-	m.out = m.out[:0]
+	if all && err == nil && from < len(m.out) {
+		err = x.writeEvent(m.out[from:])
+		from = len(m.out)
+	}
+	m.out = append(m.out[:0], m.out[from:]...)
+	for i := range m.segs {
+		m.segs[i].end -= from
+	}
 	return err
 }
 
@@ -112,6 +124,25 @@ func (x *exchange) closeStream(ctx context.Context, m *events) error {
 	if err := m.settled(); err != nil {
 		return err
 	}
+	// The last piece waits for the outcome, those before it need not.
+	if n := len(m.segs); n > 0 {
+		last := m.segs[n-1]
+		if len(m.final) > 0 && last.piece != m.pieces || n > 1 || last.end < len(m.out) {
+			keep := []byte(nil)
+			if len(m.final) == 0 || last.piece == m.pieces { // part of the last write
+				begin := 0
+				if n > 1 {
+					begin = m.segs[n-2].end
+				}
+				keep, m.out, m.segs = append(keep, m.out[begin:]...), m.out[:begin], m.segs[:n-1]
+			}
+			if err := x.releaseEvents(m, true); err != nil {
+				return err
+			}
+			m.out = append(m.out[:0], keep...)
+		}
+	}
+	m.segs = m.segs[:0]
 	m.out = append(m.out, m.final...)
 	if len(m.out) > 0 {
 		if err := x.recordEvent(m.out, len(m.out)); err != nil {
@@ -263,7 +294,7 @@ func (x *exchange) watchStream(src *source, m *events, coding string) error {
 			if rerr := x.recordEvent(m.out, len(m.out)); rerr != nil {
 				x.f.o.Notice("record", rerr)
 			}
-			m.out = m.out[:0]
+			m.out, m.segs = m.out[:0], m.segs[:0]
 		}
 		if err != nil {
 			return err

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package flow
+
+import "slices"
+
+// ready tells whether an event may leave, and if not, whether only tool calls keep it.
+func (e *event) ready() (ok, byTool bool) {
+	for i := range e.texts {
+		if t := &e.texts[i]; t.from+t.n > t.lane.resolved() {
+			return false, false
+		}
+	}
+	for i := range e.tools {
+		if !e.tools[i].call.decided {
+			return false, true
+		}
+	}
+	return true, false
+}
+
+func (e *event) touches(choices []int) bool {
+	for i := range e.choices {
+		if slices.Contains(choices, e.choices[i].Index) {
+			return true
+		}
+	}
+	return false
+}
+
+// drain moves what may leave from the queue to out.
+func (m *events) drain() error {
+	m.wait = m.wait[:0]
+	kept, all := m.queue[:0], false
+	for i, e := range m.queue {
+		ok, byTool := e.ready()
+		overtakes := len(m.wait) > 0
+		switch {
+		case all:
+			ok = false
+		case !ok:
+			all = !byTool
+		case overtakes && len(e.choices) == 0 && e.hasData: // usage and the end keep their places
+			ok, all = false, true
+		case e.touches(m.wait):
+			ok = false
+		}
+		if !ok {
+			for c := range e.choices {
+				m.wait = append(m.wait, e.choices[c].Index)
+			}
+			kept = append(kept, e)
+			continue
+		}
+		if err := m.release(e); err != nil {
+			m.queue = append(kept, m.queue[i:]...)
+			return err
+		}
+		m.mark(e.piece)
+		m.spare = append(m.spare, e)
+	}
+	m.queue = kept
+	return nil
+}
+
+// answers asks policy about the choices that finish in an event, or with the stream (nil).
+func (m *events) answers(e *event) error {
+	for _, ch := range m.chose {
+		if ch.answered || !ch.finished || !(e == nil || e.done || e.finishes(ch.index)) {
+			continue
+		}
+		ch.answered = true
+		for _, l := range m.lanes {
+			if l.choice == ch.index && l.keep {
+				if err := m.x.response(m.ctx, ch.index, string(l.kept)); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func (e *event) finishes(choice int) bool {
+	for i := range e.choices {
+		if e.choices[i].Index == choice && e.choices[i].Finish != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// close hands over what the outcome wants to know.
+func (m *events) close() {
+	for _, l := range m.lanes {
+		m.x.out.Masks = append(m.x.out.Masks, l.rw.Masks()...)
+		if l.keep {
+			m.x.out.Text = join(m.x.out.Text, string(l.kept))
+		}
+	}
+	m.lanes = nil
+}
+
+// allRefused tells whether a choice has tool calls and none of them may be released.
+func (ch *choiceState) allRefused() bool { return ch.calls > 0 && ch.denied == ch.calls }
