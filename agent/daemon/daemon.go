@@ -65,6 +65,7 @@ type daemon struct {
 	admin    *admin.Server
 	elastic  *elastic.Shipper // nil if it is off
 	selftest *selfTest
+	marks    *marker
 	router   *router
 
 	listeners        []*net.TCPListener
@@ -220,6 +221,7 @@ func (d *daemon) serve(ctx context.Context) error {
 	g.Go(func() error { return d.proxy.Serve(run, d.listeners...) })
 	g.Go(d.admin.Serve)
 	marks := newMarker(d)
+	d.marks = marks
 	already, err := d.kernel.Marks()
 	if err != nil {
 		return err

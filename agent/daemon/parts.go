@@ -106,9 +106,16 @@ func (d *daemon) watch(ctx context.Context) error {
 			}
 			if n := errs["event lost"] + errs["cgroup full"]; n != lost {
 				lost = n
-				d.Log.Warn("kernel events were lost, reading the cgroup tree again", telemetry.KeyCount, n)
+				d.Log.Warn("kernel events were lost, reading cgroups and marks again", telemetry.KeyCount, n)
 				if err := d.enrol.Rescan(); err != nil {
 					d.Log.Error("reading the cgroup tree", telemetry.KeyError, err)
+				}
+				again, err := d.kernel.Marks()
+				if err != nil {
+					d.Log.Error("reading the marks", telemetry.KeyError, err)
+				}
+				for _, m := range again { // trust that is there already is left alone
+					d.marks.mark(m)
 				}
 			}
 		}
