@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 
 	"github.com/cilium/ebpf"
@@ -51,7 +50,7 @@ func (k *Kernel) Listen(ctx context.Context, mark func(agent.Mark), cgroup func(
 	var e bpf.TrackEvent
 	for {
 		if err := r.ReadInto(&rec); err != nil {
-			if errors.Is(err, ringbuf.ErrClosed) && ctx.Err() != nil {
+			if ctx.Err() != nil { // closed by us: ErrClosed, or EBADF if the reader was just about to wait
 				return nil
 			}
 			return fmt.Errorf("reading kernel events: %w", err)
