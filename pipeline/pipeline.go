@@ -199,6 +199,10 @@ type Step struct {
 	Index int             `json:"index"`
 	Args  json.RawMessage `json:"args,omitempty"`
 	Text  string          `json:"text,omitempty"`
+
+	// From is where the JSON string of Text stands in Intent.Body: start and end, in bytes, half open. A record that has it
+	// leaves Text out; who reads the record gets Text again, and no From.
+	From [2]int `json:"from,omitzero"`
 }
 
 // The operations of Call.

@@ -3,6 +3,8 @@
 package pipeline
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"time"
 )
@@ -23,6 +25,9 @@ const (
 
 // Record is one entry of the journal. Body is one of the types below, by value or pointer; it is encoded as JSON.
 type Record struct {
+	// Awaited says that the writer lets nothing depend on the record before it is on disk: so it need not be in the file
+	// before, and many go there in one write.
+	Awaited  bool
 	Kind     string
 	Time     time.Time
 	Session  string
@@ -45,10 +50,20 @@ type Intent struct {
 	Call        Call            `json:"call"`                 // Steps hold masked text
 	Body        json.RawMessage `json:"body,omitempty"`       // the request, masked; absent if it is not JSON
 	BodyBytes   int64           `json:"body_bytes"`
-	BodySHA256  string          `json:"body_sha256,omitempty"` // of the bytes sent upstream
+	BodySHA256  string          `json:"body_sha256,omitempty"` // of the bytes sent upstream; see Digest
 	Masks       []Mask          `json:"masks,omitempty"`
 	Policy      string          `json:"policy,omitempty"` // version of the policy that decided
 	Uninspected string          `json:"uninspected,omitempty"`
+}
+
+// Digest is the SHA-256 of the bytes sent upstream, in hex, "" if it is not known. A record that holds these bytes as
+// they are does not repeat their digest.
+func (in *Intent) Digest() string {
+	if in.BodySHA256 != "" || in.Uninspected != "" || len(in.Masks) > 0 || int64(len(in.Body)) != in.BodyBytes {
+		return in.BodySHA256
+	}
+	sum := sha256.Sum256(in.Body)
+	return hex.EncodeToString(sum[:])
 }
 
 // Decision is one verdict that changed something, or would have.

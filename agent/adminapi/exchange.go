@@ -34,7 +34,7 @@ func NewExchange(p Parts) Exchange {
 		Principal: NewPrincipal(in.Principal), Workload: NewWorkload(in.Workload),
 		Endpoint: in.Endpoint.Name, Host: in.Endpoint.Host, Port: in.Endpoint.Port, Protocol: in.Endpoint.Protocol,
 		Operation: in.Call.Operation, Model: in.Call.Model, Stream: in.Call.Stream,
-		Request: Request{Method: in.Method, Target: in.Target, UserAgent: in.UserAgent, Credential: in.Credential, Bytes: in.BodyBytes, SHA256: in.BodySHA256, Body: valid(in.Body)},
+		Request: Request{Method: in.Method, Target: in.Target, UserAgent: in.UserAgent, Credential: in.Credential, Bytes: in.BodyBytes, SHA256: in.Digest(), Body: valid(in.Body)},
 		Steps:   newSteps(in.Call.Steps),
 		Masked:  append([]pipeline.Mask{}, in.Masks...),
 		Tools:   []Tool{},

@@ -39,7 +39,8 @@ type Rewriter interface {
 }
 
 // Log is the journal. Append returns after the record is written (it survives kill -9 of this process); the channel
-// yields nil once it is on disk, or why it is not. The body is encoded before Append returns.
+// yields nil once it is on disk, or why it is not. An Awaited record need not be written before it is on disk. The body is
+// encoded before Append returns.
 type Log interface {
 	Append(pipeline.Record) (pipeline.Position, <-chan error)
 }

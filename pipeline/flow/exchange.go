@@ -99,7 +99,8 @@ func (x *exchange) decodeRequest(body []byte, read error) error {
 
 // append writes a record. Its channel is kept for settle.
 func (x *exchange) append(kind string, body any) {
-	_, durable := x.f.o.Log.Append(pipeline.Record{Kind: kind, Time: x.f.o.Now(), Session: x.m.Session, Exchange: x.m.Exchange, Body: body})
+	_, durable := x.f.o.Log.Append(pipeline.Record{Kind: kind, Time: x.f.o.Now(), Session: x.m.Session, Exchange: x.m.Exchange, Body: body,
+		Awaited: x.enforce})
 	if x.enforce && durable != nil {
 		x.pending = append(x.pending, durable)
 	}
@@ -128,10 +129,6 @@ func (x *exchange) recordIntent(body []byte, unread error) {
 		Method: x.head.Method, Target: cutQuery(x.head.Target), UserAgent: x.head.Get("User-Agent"), Credential: x.head.Credential,
 		BodyBytes: int64(len(body)), Policy: x.f.o.Decider.Version(),
 	}
-	if !x.tooLarge {
-		sum := sha256.Sum256(body)
-		in.BodySHA256 = hex.EncodeToString(sum[:])
-	}
 	if unread == nil {
 		// A masker that fails leaves the texts out of the record; deciding then fails too, in decideRequest.
 		if err := x.inspect("mask request", func() error { return x.maskRequest(body, in) }); err != nil {
@@ -142,10 +139,17 @@ func (x *exchange) recordIntent(body []byte, unread error) {
 	} else {
 		in.Uninspected = reason(unread)
 	}
+	if !x.tooLarge && (len(in.Masks) > 0 || in.Uninspected != "") { // else the record has the bytes themselves
+		sum := sha256.Sum256(body)
+		in.BodySHA256 = hex.EncodeToString(sum[:])
+	}
 	in.Call = x.req.Call
 	in.Call.Steps = x.steps
 	x.asked = x.f.o.Now()
 	x.append(pipeline.KindIntent, in)
+	for i := range x.steps { // of the intent only: decisions repeat what they are about
+		x.steps[i].From = [2]int{}
+	}
 }
 
 // reason is an error for records and people: what it is about, without our own prefix.
@@ -174,6 +178,7 @@ func cutQuery(target string) string {
 func (x *exchange) maskRequest(body []byte, in *pipeline.Intent) error {
 	x.steps = append([]pipeline.Step(nil), x.req.Call.Steps...)
 	edits := x.buf.edits[:0]
+	moved := 0 // how far what follows has moved in the masked body
 	for i := range x.req.Texts {
 		t := &x.req.Texts[i]
 		var masked []byte
@@ -190,18 +195,23 @@ func (x *exchange) maskRequest(body []byte, in *pipeline.Intent) error {
 		if len(masks) == 0 {
 			if t.Args && t.Step >= 0 {
 				x.steps[t.Step].Args = jsonOrString(x.steps[t.Step].Args)
+			} else if t.Step >= 0 {
+				x.steps[t.Step].From = [2]int{t.At.Start + moved, t.At.End + moved}
 			}
 			continue
 		}
 		in.Masks = append(in.Masks, masks...)
-		edits = append(edits, llm.Edit{Span: t.At, With: llm.AppendString(nil, masked)})
+		with := llm.AppendString(nil, masked)
+		edits = append(edits, llm.Edit{Span: t.At, With: with})
+		at := t.At.Start + moved
+		moved += len(with) - (t.At.End - t.At.Start)
 		if t.Step < 0 {
 			continue
 		}
 		if t.Args {
 			x.steps[t.Step].Args = jsonOrString(append([]byte(nil), masked...))
 		} else {
-			x.steps[t.Step].Text = string(masked)
+			x.steps[t.Step].Text, x.steps[t.Step].From = string(masked), [2]int{at, at + len(with)}
 		}
 	}
 	x.buf.edits = edits[:0]

@@ -186,7 +186,7 @@ func TestPlain(t *testing.T) {
 		t.Errorf("records %v", got)
 	}
 	in, out := r.intent(), r.outcome()
-	if in.Call.Operation != "chat" || in.Call.Model != "gpt-4o-mini" || in.Call.Steps[0].Text != "Say hi" || string(in.Body) != plain || in.BodySHA256 == "" {
+	if in.Call.Operation != "chat" || in.Call.Model != "gpt-4o-mini" || in.Call.Steps[0].Text != "Say hi" || string(in.Body) != plain || in.Digest() == "" {
 		t.Errorf("intent %+v", in)
 	}
 	if out.Status != 200 || out.Text != "hello" || out.ResponseID != "chatcmpl-1" || *out.Usage.InputTokens != 5 || *out.Usage.CachedTokens != 2 ||

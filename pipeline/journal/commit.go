@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
 )
@@ -25,6 +26,7 @@ func (j *Journal) commit() {
 	for {
 		select {
 		case <-j.kick:
+			runtime.Gosched() // whoever is about to append joins this group
 			group = j.syncOnce(group)
 		case <-j.stop:
 			j.syncOnce(group)
@@ -40,7 +42,8 @@ func (j *Journal) syncOnce(group []chan error) []chan error {
 	group, j.waiters = j.waiters, group[:0]
 	retired := j.retired
 	j.retired = nil
-	f, seq, err := j.active, j.seq, j.err
+	err := j.flush()
+	f, seq := j.active, j.seq
 	end := pipeline.Position{Segment: j.info.number, Offset: uint64(j.off)}
 	if j.lazy {
 		j.lazy = false

@@ -65,6 +65,7 @@ func (e *Entry) Decode(v any) error {
 		if attachment != nil {
 			v.Body = attachment
 		}
+		return e.texts(v)
 	case *pipeline.Event:
 		v.Data = string(attachment)
 	}
@@ -119,10 +120,12 @@ func appendContent(dst *bytes.Buffer, body any) (flags byte, err error) {
 		if v != nil {
 			c := *v
 			attachment, attached, c.Body = v.Body, v.Body != nil, nil
+			c.Call.Steps = withoutTexts(c.Call.Steps, attachment)
 			body = &c
 		}
 	case pipeline.Intent:
 		attachment, attached, v.Body = v.Body, v.Body != nil, nil
+		v.Call.Steps = withoutTexts(v.Call.Steps, attachment)
 		body = &v
 	case *pipeline.Event:
 		if v != nil {
@@ -166,6 +169,42 @@ func appendEvent(dst *bytes.Buffer, v *pipeline.Event) {
 	b = append(b, '}')
 	binary.LittleEndian.PutUint32(b, uint32(len(b)-4))
 	dst.Write(b)
+}
+
+// shortText is the length below which a text is repeated: its place would take as much.
+const shortText = 32
+
+// withoutTexts leaves out the texts whose place in the body is known.
+func withoutTexts(steps []pipeline.Step, body []byte) []pipeline.Step {
+	out := make([]pipeline.Step, len(steps))
+	for i, s := range steps {
+		if from, end := s.From[0], s.From[1]; from >= 0 && from < end && end <= len(body) && len(s.Text) >= shortText {
+			s.Text = ""
+		} else {
+			s.From = [2]int{}
+		}
+		out[i] = s
+	}
+	return out
+}
+
+// texts gives steps the texts that their record left out.
+func (e *Entry) texts(in *pipeline.Intent) error {
+	for i := range in.Call.Steps {
+		s := &in.Call.Steps[i]
+		from, end := s.From[0], s.From[1]
+		if from == 0 && end == 0 {
+			continue
+		}
+		if from < 0 || from > end || end > len(in.Body) {
+			return e.damage("the text of a step lies outside the request")
+		}
+		if err := json.Unmarshal(in.Body[from:end], &s.Text); err != nil {
+			return e.damage("the text of a step is no text of the request")
+		}
+		s.From = [2]int{}
+	}
+	return nil
 }
 
 // validJSON keeps valid JSON and makes a string of anything else.

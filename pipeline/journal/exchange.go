@@ -142,7 +142,7 @@ func (p *Parts) Document() Exchange {
 		Endpoint: in.Endpoint.Name, Host: in.Endpoint.Host, Port: in.Endpoint.Port, Protocol: in.Endpoint.Protocol,
 		Operation: in.Call.Operation, Model: in.Call.Model, Stream: in.Call.Stream,
 		Request: Request{Method: in.Method, Target: in.Target, UserAgent: in.UserAgent, Credential: in.Credential,
-			Bytes: in.BodyBytes, SHA256: in.BodySHA256, Body: validJSON(in.Body)},
+			Bytes: in.BodyBytes, SHA256: in.Digest(), Body: validJSON(in.Body)},
 		Tools: []Tool{}, Steps: []pipeline.Step{}, Decisions: []Decision{}, Masked: append([]pipeline.Mask{}, in.Masks...),
 		Verdict:     Verdict{Action: pipeline.Allow.String(), Stage: "call", Mode: in.Mode.String(), Enforced: in.Mode == pipeline.ModeEnforce},
 		Uninspected: in.Uninspected, Policy: in.Policy, Open: p.Outcome == nil, Ended: p.Ended,

@@ -37,6 +37,7 @@ var ErrNotFound = errors.New("not in the index")
 type Index struct {
 	mu        sync.Mutex
 	dir       string
+	flush     func() error // brings what was observed into the files
 	max       int
 	sessions  map[string]*sessionEntry
 	exchanges map[string]*exchangeEntry
@@ -66,9 +67,9 @@ func NewIndex(exchanges int) *Index {
 }
 
 // load reads the newest segments, as many as fit into the limit but at least one.
-func (x *Index) load(dir string, segments []uint64, limit int64) error {
+func (x *Index) load(dir string, segments []uint64, limit int64, flush func() error) error {
 	x.mu.Lock()
-	x.dir = dir
+	x.dir, x.flush = dir, flush
 	x.mu.Unlock()
 	if len(segments) == 0 {
 		return nil
@@ -260,8 +261,11 @@ func (x *Index) Session(id string) (Summary, []*Parts, error) {
 	for i, e := range s.list {
 		refs[i] = e.refs()
 	}
-	dir := x.dir
+	dir, flush := x.dir, x.flush
 	x.mu.Unlock()
+	if err := flush(); err != nil {
+		return sum, nil, err
+	}
 	l := NewLoader(dir)
 	defer l.Close()
 	out := make([]*Parts, len(refs))
@@ -282,8 +286,11 @@ func (x *Index) Exchange(id string) (*Parts, error) {
 		x.mu.Unlock()
 		return nil, ErrNotFound
 	}
-	refs, dir := e.refs(), x.dir
+	refs, dir, flush := e.refs(), x.dir, x.flush
 	x.mu.Unlock()
+	if err := flush(); err != nil {
+		return nil, err
+	}
 	l := NewLoader(dir)
 	defer l.Close()
 	return l.Load(&refs)

@@ -30,6 +30,7 @@ type Journal struct {
 	info    segmentInfo // of the active segment
 	size    int64       // of the active segment's file
 	off     int64       // where the next frame goes
+	tail    []byte      // the frames before off that are not in the file yet
 	closed  int64       // bytes of all other segments
 	gen     uint64
 	seq     uint64 // of the last record written
@@ -126,7 +127,7 @@ func (j *Journal) start() error {
 		return err
 	}
 	if j.o.Index != nil {
-		if err := j.o.Index.load(j.o.Dir, j.old.segments, j.o.IndexBytes); err != nil {
+		if err := j.o.Index.load(j.o.Dir, j.old.segments, j.o.IndexBytes, j.catchUp); err != nil {
 			return err
 		}
 	}
@@ -167,8 +168,8 @@ func (j *Journal) boot() string {
 	return strings.TrimSpace(string(b))
 }
 
-// Append implements flow.Log. The record is in the file when it returns; the channel then yields, once, nil when it is on
-// disk or why it never will be. Exchange and session IDs have at most 255 bytes.
+// Append implements flow.Log. The record is in the file when it returns, but for an Awaited one, which the committer writes
+// with others; the channel then yields, once, nil when it is on disk or why it never will be. Exchange and session IDs have at most 255 bytes.
 func (j *Journal) Append(r pipeline.Record) (pipeline.Position, <-chan error) {
 	if r.Time.IsZero() {
 		r.Time = j.o.Now()
@@ -202,12 +203,12 @@ func (j *Journal) append(r pipeline.Record, done chan error) (pipeline.Position,
 	if err := j.room(int64(buf.Len()), essential(r.Kind)); err != nil {
 		return pipeline.Position{}, err
 	}
-	pos, err := j.write(buf.Bytes(), h)
+	pos, err := j.write(buf.Bytes(), h, r.Awaited)
 	if err != nil {
 		return pos, err
 	}
 	j.waiters = append(j.waiters, done)
-	if r.Kind != pipeline.KindEvent {
+	if r.Kind != pipeline.KindEvent || r.Awaited {
 		j.wake()
 	} else if !j.lazy {
 		j.lazy = true
@@ -250,39 +251,6 @@ func (j *Journal) release(buf *bytes.Buffer) {
 	if buf.Cap() <= 4<<20 {
 		j.buffers.Put(buf)
 	}
-}
-
-// write puts a frame behind the last one. There is room for it.
-func (j *Journal) write(frame []byte, h *header) (pipeline.Position, error) {
-	h.generation, h.sequence, h.synced, h.prev = j.gen, j.seq+1, j.synced, j.head
-	hash := seal(frame, h)
-	pos := pipeline.Position{Segment: j.info.number, Offset: uint64(j.off)}
-	if _, err := j.active.WriteAt(frame, j.off); err != nil {
-		return pos, j.fail(fmt.Errorf("writing to the journal: %w", err))
-	}
-	j.off += int64(len(frame))
-	j.seq, j.head = h.sequence, hash
-	j.written++
-	return pos, nil
-}
-
-// own writes a record of the journal itself; j.mu is held, or nobody else knows j yet. It ignores the quota: there are
-// few of them, and without them nothing could be opened or closed.
-func (j *Journal) own(kind string, body any) error {
-	buf, h, err := j.frame(&pipeline.Record{Kind: kind, Time: j.o.Now(), Body: body})
-	if err != nil {
-		return err
-	}
-	defer j.release(buf)
-	if j.off+int64(buf.Len())+tailGuard > j.size {
-		// Only in the last bytes of a segment of minimal size: let the file grow.
-		j.size = j.off + int64(buf.Len()) + tailGuard
-		if err := j.active.Truncate(j.size); err != nil {
-			return j.fail(fmt.Errorf("growing a journal segment: %w", err))
-		}
-	}
-	_, err = j.write(buf.Bytes(), h)
-	return err
 }
 
 // fail makes the journal refuse everything from now on. The first cause stays.
