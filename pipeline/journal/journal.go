@@ -46,7 +46,8 @@ type Journal struct {
 	lazy    bool          // the timer for events runs
 
 	timer   *time.Timer
-	sync    func(*os.File) error // datasync, but for tests of failing disks
+	aio     *syncer
+	sync    func(*os.File) error // aio.datasync, but for tests of failing disks
 	kick    chan struct{}        // capacity 1: there is something to sync
 	stop    chan struct{}
 	stopped chan struct{} // the committer is done
@@ -81,13 +82,14 @@ func Open(o Options) (*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	j := &Journal{o: o, lock: lock, sync: datasync, kick: make(chan struct{}, 1), stop: make(chan struct{}), stopped: make(chan struct{})}
+	j := &Journal{o: o, lock: lock, aio: new(syncer), kick: make(chan struct{}, 1), stop: make(chan struct{}), stopped: make(chan struct{})}
+	j.sync = j.aio.datasync
 	j.buffers.New = func() any { return new(bytes.Buffer) }
 	if err := j.start(); err != nil {
 		if j.active != nil {
 			err = errors.Join(err, j.active.Close())
 		}
-		return nil, errors.Join(advise(err, o.Dir), lock.Close())
+		return nil, errors.Join(advise(err, o.Dir), j.aio.close(), lock.Close())
 	}
 	j.timer = time.AfterFunc(time.Hour, j.wake)
 	j.timer.Stop()
@@ -300,7 +302,7 @@ func (j *Journal) Close() error {
 		errs = append(errs, j.spare.Close(), os.Remove(j.spare.Name()))
 	}
 	j.retired, j.spare = nil, nil
-	return errors.Join(append(errs, j.lock.Close())...)
+	return errors.Join(append(errs, j.aio.close(), j.lock.Close())...)
 }
 
 func (j *Journal) checkpoint(reason string) *Checkpoint {
