@@ -32,7 +32,10 @@ const usage = `usage: sallyportd [--config FILE]         run (default /etc/sally
        sallyportd version
 `
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() {
+	tuneGC()
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
 
 // run maps errors to exit codes once: 0 fine, 1 the world, 2 what was asked for.
 func run(args []string, out, errOut io.Writer) int {
