@@ -4,6 +4,7 @@ package llm
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"unicode/utf16"
@@ -218,7 +219,7 @@ func (s *Scanner) Text() (text []byte, at Span, err error) {
 		return nil, Span{}, err
 	}
 	from := s.pos
-	for i := from; i < len(s.data); i++ {
+	for i := from + plain(s.data[from:]); i < len(s.data); i++ {
 		switch c := s.data[i]; {
 		case c == '"':
 			s.pos = i + 1
@@ -231,6 +232,22 @@ func (s *Scanner) Text() (text []byte, at Span, err error) {
 		}
 	}
 	return nil, Span{}, errEnd
+}
+
+// plain is how many bytes at the start of b are, for sure, neither a quote nor a backslash nor a control character: it looks at
+// eight at once.
+func plain(b []byte) int {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	i := 0
+	for ; i+8 <= len(b); i += 8 {
+		x := binary.LittleEndian.Uint64(b[i:])
+		quote, slash := x^(ones*'"'), x^(ones*'\\')
+		// The top bit of each byte that is zero, zero and below 0x20. Bytes above the first such one may be false alarms.
+		if ((quote-ones)&^quote|(slash-ones)&^slash|(x-ones*0x20)&^x)&tops != 0 {
+			break
+		}
+	}
+	return i
 }
 
 func (s *Scanner) escaped(from, i int) ([]byte, Span, error) {
@@ -247,6 +264,7 @@ func (s *Scanner) escaped(from, i int) ([]byte, Span, error) {
 			return nil, Span{}, s.syntax()
 		case c != '\\':
 			n := i + 1
+			n += plain(s.data[n:])
 			for n < len(s.data) && s.data[n] != '"' && s.data[n] != '\\' && s.data[n] >= 0x20 {
 				n++
 			}

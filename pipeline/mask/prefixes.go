@@ -111,12 +111,17 @@ const (
 	skipStop  = 1 << 15
 	skipLocal = 1 << 14
 	skipStart = 1 << 13
+	skipWord  = 1 << 12 // a letter or digit: from stateInWord it leads back there
 )
 
 func (p *prefixes) skipTables() {
 	for b := range 256 {
 		p.text[b], p.args[b] = uint16(p.sym[b]), uint16(p.sym[b])
 		f := classes[b]
+		if f&cAlnum != 0 {
+			p.text[b] |= skipWord
+			p.args[b] |= skipWord
+		}
 		if b == '\\' {
 			p.args[b] |= skipStop
 		}

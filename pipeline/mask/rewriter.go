@@ -138,8 +138,16 @@ func (r *Rewriter) skip(src []byte) int {
 	if r.all {
 		table = &r.e.prefixes.text
 	}
-	state, run, i := r.state, r.mail.run, 0
+	state, i := r.state, 0
 	for i < len(src) {
+		if state == stateInWord { // the rest of a word leads nowhere: no need to follow it
+			for i < len(src) && table[src[i]]&(skipStop|skipWord) == skipWord {
+				i++
+			}
+			if i == len(src) {
+				break
+			}
+		}
 		f := table[src[i]]
 		if f&skipStop != 0 {
 			break
@@ -149,11 +157,6 @@ func (r *Rewriter) skip(src []byte) int {
 			break
 		}
 		state = s
-		if f&skipLocal == 0 {
-			run = none
-		} else if run < 0 && f&skipStart != 0 {
-			run = r.n + i
-		}
 		i++
 	}
 	switch {
@@ -162,9 +165,29 @@ func (r *Rewriter) skip(src []byte) int {
 	case i == 1:
 		r.prev2, r.prev = r.prev, src[0]
 	}
-	r.state, r.mail.run = state, run
+	r.state = state
+	if r.all {
+		r.skipRun(src[:i])
+	}
 	r.n += i
 	return i
+}
+
+// skipRun follows the start of the word through bytes that skip has taken.
+func (r *Rewriter) skipRun(src []byte) {
+	table := &r.e.prefixes.text
+	i := len(src)
+	for i > 0 && table[src[i-1]]&skipLocal != 0 {
+		i--
+	}
+	if i > 0 {
+		r.mail.run = none
+	}
+	for ; r.mail.run < 0 && i < len(src); i++ {
+		if table[src[i]]&skipStart != 0 {
+			r.mail.run = r.n + i
+		}
+	}
 }
 
 // Flush ends the text and appends the rest. After it, only Held and Masks may be used.
