@@ -142,21 +142,44 @@ func appendContent(dst *bytes.Buffer, body any) (flags byte, err error) {
 	}
 	start := dst.Len()
 	if attached {
-		dst.Grow(len(attachment) + 1024)
+		dst.Grow(len(attachment) + 2048)
 		dst.Write([]byte{0, 0, 0, 0})
 	}
-	enc := json.NewEncoder(dst)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(body); err != nil {
+	if err := appendBody(dst, body); err != nil {
 		return 0, err
 	}
-	dst.Truncate(dst.Len() - 1) // the encoder's newline
 	if !attached {
 		return 0, nil
 	}
 	binary.LittleEndian.PutUint32(dst.Bytes()[start:], uint32(dst.Len()-start-4))
 	dst.Write(attachment)
 	return flagAttachment, nil
+}
+
+func appendBody(dst *bytes.Buffer, body any) error {
+	var b []byte
+	var err error
+	switch v := body.(type) {
+	case *pipeline.Intent:
+		if v != nil {
+			b, err = appendIntent(dst.AvailableBuffer(), v)
+		}
+	case *pipeline.Outcome:
+		if v != nil {
+			b, err = appendOutcome(dst.AvailableBuffer(), v)
+		}
+	}
+	if b != nil || err != nil {
+		dst.Write(b)
+		return err
+	}
+	enc := json.NewEncoder(dst)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(body); err != nil {
+		return err
+	}
+	dst.Truncate(dst.Len() - 1) // the encoder's newline
+	return nil
 }
 
 // appendEvent writes the JSON of the most frequent record by hand, with its length before it.
