@@ -34,8 +34,11 @@ type Rewriter interface {
 	Flush(dst []byte) ([]byte, error)
 	// Held is the number of bytes of the original text, at its end, that are not yet released or replaced.
 	Held() int
-	// Masks lists the spans masked so far, in order; At and Len are offsets into the original text. Owned by the rewriter.
+	// Masks lists the spans masked so far, in order; At and Len are offsets into the original text. Owned by the rewriter
+	// until Release.
 	Masks() []pipeline.Mask
+	// Release ends the use of the rewriter.
+	Release()
 }
 
 // Log is the journal. Append returns after the record is written (it survives kill -9 of this process); the channel

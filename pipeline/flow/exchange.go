@@ -231,6 +231,7 @@ func (x *exchange) maskText(text []byte) (masked []byte, masks []pipeline.Mask, 
 
 func (x *exchange) maskWhole(carrier string, text []byte) ([]byte, []pipeline.Mask, error) {
 	rw := x.f.o.Masker.Stream(carrier, x.m)
+	defer rw.Release()
 	out, err := rw.Write(x.buf.mask[:0], text)
 	if err == nil {
 		out, err = rw.Flush(out)

@@ -223,6 +223,9 @@ func (r *rewriter) Flush(dst []byte) ([]byte, error) {
 func (r *rewriter) Held() int              { return len(r.held) }
 func (r *rewriter) Masks() []pipeline.Mask { return r.masks }
 
+// Release does nothing.
+func (r *rewriter) Release() {}
+
 // Mask is what the masker makes of a whole text.
 func (k Masker) Mask(text string) string {
 	for _, w := range k.Words {
