@@ -45,6 +45,8 @@ var routes = map[string]route{
 	"/v1/trust/remove":   {http.MethodPost, operator, nil, (*Server).trustRemove},
 	"/v1/trust/apply":    {http.MethodPost, self, nil, (*Server).trustApply},
 	"/v1/policy/explain": {http.MethodPost, operator, nil, (*Server).explain},
+
+	"/debug/pprof/{name}": {http.MethodGet, operator, []string{"seconds"}, (*Server).profile},
 }
 
 func (s *Server) handler() http.Handler {
@@ -88,6 +90,11 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, rt route) {
 	if err != nil {
 		s.log.Debug("admin request refused", "path", r.URL.Path, "uid", c.UID, "pid", c.PID, "error", err)
 		s.fail(w, r, err)
+		return
+	}
+	if p, ok := out.(profiled); ok {
+		w.Header().Set("Content-Type", "application/octet-stream")
+		_, _ = w.Write(p) // the caller went away
 		return
 	}
 	raw, err := json.Marshal(out)

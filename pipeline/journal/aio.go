@@ -26,24 +26,22 @@ type syncer struct {
 
 // iocb is struct iocb of linux/aio_abi.h, little endian.
 type iocb struct {
-	data     uint64
-	key      uint32
-	rwFlags  uint32
-	opcode   uint16
-	priority int16
-	fd       uint32
-	buf      uint64
-	bytes    uint64
-	offset   int64
-	_        uint64
-	flags    uint32
-	resFD    uint32
+	_      uint64 // data
+	_      uint32 // key
+	_      uint32 // rw_flags
+	opcode uint16
+	_      int16 // reqprio
+	fd     uint32
+	_      [4]uint64 // buf, nbytes, offset, reserved2
+	flags  uint32
+	resFD  uint32
 }
 
 // ioEvent is struct io_event of linux/aio_abi.h.
 type ioEvent struct {
-	data, obj uint64
-	res, res2 int64
+	_   [2]uint64 // data, obj
+	res int64
+	_   int64 // res2
 }
 
 const (

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -88,5 +89,23 @@ func BenchmarkSync(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// TestLayouts: the kernel reads and writes these.
+func TestLayouts(t *testing.T) {
+	var cb iocb
+	var ev ioEvent
+	for _, c := range []struct {
+		name      string
+		got, want uintptr
+	}{
+		{"iocb", unsafe.Sizeof(cb), 64}, {"aio_lio_opcode", unsafe.Offsetof(cb.opcode), 16}, {"aio_fildes", unsafe.Offsetof(cb.fd), 20},
+		{"aio_flags", unsafe.Offsetof(cb.flags), 56}, {"aio_resfd", unsafe.Offsetof(cb.resFD), 60},
+		{"io_event", unsafe.Sizeof(ev), 32}, {"res", unsafe.Offsetof(ev.res), 16},
+	} {
+		if c.got != c.want {
+			t.Errorf("%s: %d, want %d (linux/aio_abi.h)", c.name, c.got, c.want)
+		}
 	}
 }
