@@ -2,18 +2,9 @@
 
 package main
 
-import (
-	"os"
-	"runtime/debug"
-)
+// ballastBytes counts as heap for the garbage collector and is never touched, so it takes no memory: a daemon with a few
+// megabytes alive collects each 50 MB instead of each 4, which took a twelfth of its time under load, and one with much
+// alive collects as usual. GOGC and GOMEMLIMIT work as ever.
+const ballastBytes = 24 << 20
 
-// gcPercent lets the heap grow further before it is collected: what lives is a few megabytes, garbage is made by each
-// exchange, and collecting each 4 MB cost a twelfth of the time under load.
-const gcPercent = 300
-
-// tuneGC leaves an operator's own GOGC alone.
-func tuneGC() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
-}
+func ballast() []byte { return make([]byte, ballastBytes) }

@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"strings"
 	"syscall"
 
@@ -33,8 +34,10 @@ const usage = `usage: sallyportd [--config FILE]         run (default /etc/sally
 `
 
 func main() {
-	tuneGC()
-	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+	heap := ballast()
+	code := run(os.Args[1:], os.Stdout, os.Stderr)
+	runtime.KeepAlive(heap)
+	os.Exit(code)
 }
 
 // run maps errors to exit codes once: 0 fine, 1 the world, 2 what was asked for.

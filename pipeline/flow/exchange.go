@@ -3,6 +3,7 @@
 package flow
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -229,25 +230,49 @@ func (x *exchange) maskText(text []byte) (masked []byte, masks []pipeline.Mask, 
 	return x.maskWhole("text", text)
 }
 
+// maskPiece is how much of a whole text is masked at a time: what comes out is compared while it is in the cache, and a text
+// in which nothing is found needs no second buffer of its length.
+const maskPiece = 16 << 10
+
 func (x *exchange) maskWhole(carrier string, text []byte) ([]byte, []pipeline.Mask, error) {
 	rw := x.f.o.Masker.Stream(carrier, x.m)
 	defer rw.Release()
-	out, err := rw.Write(x.buf.mask[:0], text)
-	if err == nil {
-		out, err = rw.Flush(out)
-	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("mask: %w", err)
+	out, same, changed := x.buf.mask[:0], 0, false // same: bytes of text that came out as they went in, and are not in out
+	for rest := text; ; {
+		n := min(len(rest), maskPiece)
+		var err error
+		if n > 0 {
+			out, err = rw.Write(out, rest[:n])
+			rest = rest[n:]
+		}
+		if err == nil && len(rest) == 0 {
+			out, err = rw.Flush(out)
+		}
+		if err != nil {
+			return nil, nil, fmt.Errorf("mask: %w", err)
+		}
+		if !changed {
+			if changed = len(rw.Masks()) > 0; changed {
+				out = append(append(make([]byte, 0, len(text)+256), text[:same]...), out...)
+			} else if !bytes.HasPrefix(text[same:], out) {
+				return nil, nil, errors.New("mask: text changed without a mask")
+			} else {
+				same += len(out)
+				out = out[:0]
+			}
+		}
+		if len(rest) == 0 {
+			break
+		}
 	}
 	x.buf.mask = out
-	masks := rw.Masks()
-	if len(masks) == 0 {
-		if string(out) != string(text) {
-			return nil, nil, errors.New("mask: text changed without a mask")
-		}
-		return nil, nil, nil
+	if changed {
+		return out, rw.Masks(), nil
 	}
-	return out, masks, nil
+	if same != len(text) {
+		return nil, nil, errors.New("mask: text changed without a mask")
+	}
+	return nil, nil, nil
 }
 
 // jsonOrString makes arguments fit for a record: those that are no JSON become a JSON string.
