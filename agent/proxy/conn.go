@@ -5,6 +5,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"sync"
@@ -65,7 +66,15 @@ func (c *conn) run() {
 	pre, tls, ok := c.peek()
 	if ok {
 		c.route = c.s.o.Router.Route(c.rec, &c.workload, c.sni, tls)
+		fits := c.s.crowd.enter(c.route.Scope, c.s.o.MaxConns)
+		if fits {
+			defer c.s.crowd.leave(c.route.Scope)
+		}
 		switch r := &c.route; {
+		case !fits && r.Mode == pipeline.ModeEnforce:
+			c.refuse(fmt.Sprintf("the scope has %d connections open: close some, or split the scope", c.s.o.MaxConns))
+		case !fits:
+			c.pass(pre, nil)
 		case c.unreadable():
 			c.refuse(c.hello.Error())
 		case r.Disposition == Pass:
@@ -191,10 +200,10 @@ func (c *conn) refuse(reason string) {
 
 // record writes a connection without recorded exchanges down.
 func (c *conn) record(disposition, reason string, up, down int64) {
-	c.s.o.Ledger.Flow(pipeline.Record{Kind: pipeline.KindFlow, Time: time.Now(), Body: pipeline.Flow{
+	c.s.ledger(pipeline.Flow{
 		ID: c.id, Disposition: disposition, Reason: reason, Scope: c.route.Scope, Mode: c.route.Mode, Workload: c.workload, Principal: c.principal,
 		SNI: c.sni, Dest: c.rec.Orig.String(), BytesUp: up, BytesDown: down,
-	}})
+	})
 }
 
 // cut ends the connection at once, from any goroutine.

@@ -30,7 +30,7 @@ type session struct {
 
 // exchanges serves one request after the other.
 func (c *conn) exchanges(in *input) {
-	x := &session{c: c, in: in, out: &output{nc: in.nc, bufs: &c.s.bufs}}
+	x := &session{c: c, in: in, out: &output{nc: in.nc, bufs: &c.s.bufs, stall: c.s.o.StallTimeout}}
 	x.link.c = c
 	x.prints.key = c.s.o.FingerprintKey
 	defer func() {
@@ -200,8 +200,8 @@ func (x *session) relayUnread(reason string) {
 		c.s.o.Notice("relay", err)
 		return
 	}
-	_ = c.tcp.SetReadDeadline(time.Time{})
-	x.link.give() // relay closes it
+	_ = c.tcp.SetDeadline(time.Time{}) // of reading a head, and of the replies so far
+	x.link.give()                      // relay closes it
 	sent, received := c.relay(x.in.nc, up.nc, x.in.buf[:x.in.w])
 	c.record("passed", "not inspected: "+reason, sent, received)
 }

@@ -24,6 +24,22 @@ type output struct {
 	timer *time.Timer
 	timed bool
 	err   error
+
+	stall time.Duration // how long one write may take
+	since time.Time     // when its deadline was set
+}
+
+// send writes to the application, which has to read it in time. The deadline is renewed only now and then: that
+// costs as much as a small write.
+func (o *output) send(b []byte) error {
+	if now := time.Now(); now.Sub(o.since) > o.stall/4 {
+		o.since = now
+		if err := o.nc.SetWriteDeadline(now.Add(o.stall)); err != nil {
+			return err
+		}
+	}
+	_, err := o.nc.Write(b)
+	return err
 }
 
 // write sends b, or holds it.
@@ -31,7 +47,7 @@ func (o *output) write(b []byte, hold bool) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.n == 0 && !hold && o.err == nil {
-		_, o.err = o.nc.Write(b)
+		o.err = o.send(b)
 		return o.err
 	}
 	copy(o.room(len(b)), b)
@@ -106,7 +122,7 @@ func (o *output) flushLocked() error {
 		o.timer.Stop()
 	}
 	if o.n > 0 && o.err == nil {
-		_, o.err = o.nc.Write(o.buf[:o.n])
+		o.err = o.send(o.buf[:o.n])
 	}
 	o.n = 0
 	if len(o.buf) > firstOutput {

@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/sallyport-dev/sallyport/agent"
-	"github.com/sallyport-dev/sallyport/pipeline"
 )
 
 // Options are what a Server needs. The interfaces may not be nil, but for Credentials; the rest has defaults.
@@ -48,6 +47,8 @@ type Options struct {
 	IdleTimeout      time.Duration // between requests; 10 min
 	DialTimeout      time.Duration // TCP and TLS upstream; 30 s
 	Silence          time.Duration // after which a client is taken to wait for the server; 200 ms
+	StallTimeout     time.Duration // a reply that the application does not read for so long is cut, perhaps a quarter sooner; 5 min
+	MaxConns         int           // connections of one scope at a time: those beyond are refused in enforce, relayed unread else; 20,000
 }
 
 // Stats are counters since the start, in connections. Each that was seen is proxied, passed, denied or missed, unless it
@@ -68,6 +69,8 @@ type Server struct {
 	up     upstreams
 	bufs   buffers
 	misses misses
+	tally  tally
+	crowd  crowd
 
 	seen, proxied, passed, denied, missed, active atomic.Int64
 
@@ -101,6 +104,9 @@ func New(o Options) (*Server, error) {
 			return nil, fmt.Errorf("proxy: make a fingerprint key: %w", err)
 		}
 	}
+	if o.MaxConns <= 0 {
+		o.MaxConns = 20_000
+	}
 	if o.MaxHead <= 0 {
 		o.MaxHead = 64 << 10
 	}
@@ -110,6 +116,7 @@ func New(o Options) (*Server, error) {
 	}{
 		{&o.HeadTimeout, 15 * time.Second}, {&o.HandshakeTimeout, 15 * time.Second}, {&o.IdleTimeout, 10 * time.Minute},
 		{&o.DialTimeout, 30 * time.Second}, {&o.Silence, 200 * time.Millisecond},
+		{&o.StallTimeout, 5 * time.Minute},
 	} {
 		if *d.at <= 0 {
 			*d.at = d.used
@@ -158,7 +165,7 @@ func (s *Server) Serve(ctx context.Context, listeners ...*net.TCPListener) error
 	defer stop()
 	done := make(chan struct{})
 	var reporter sync.WaitGroup
-	reporter.Go(func() { s.reportMisses(done) })
+	reporter.Go(func() { s.reportCounts(done) })
 
 	var loops, conns sync.WaitGroup
 	failed := make([]error, len(listeners))
@@ -306,21 +313,4 @@ func (m *misses) take() map[uint64]int64 {
 	n := m.n
 	m.n = nil
 	return n
-}
-
-// reportMisses records misses each minute, and at the end.
-func (s *Server) reportMisses(done <-chan struct{}) {
-	t := time.NewTicker(time.Minute)
-	defer t.Stop()
-	for ended := false; !ended; {
-		select {
-		case <-t.C:
-		case <-done:
-			ended = true
-		}
-		for netns, n := range s.misses.take() {
-			s.o.Ledger.Flow(pipeline.Record{Kind: pipeline.KindFlow, Time: time.Now(), Body: pipeline.Flow{
-				ID: newFlowID(), Disposition: "missed", Count: n, Reason: fmt.Sprintf("no program of ours redirected it (network namespace %d)", netns)}})
-		}
-	}
 }
