@@ -69,6 +69,7 @@ type daemon struct {
 	router   *router
 
 	listeners        []*net.TCPListener
+	handover         bool              // the service manager keeps the listeners
 	upstreamCAs      map[string][]byte // by file
 	redirectedBefore uint64            // by the programs under earlier daemons
 	installed        bool              // the kernel pins are ours to remove if the start fails
@@ -245,6 +246,8 @@ func (d *daemon) serve(ctx context.Context) error {
 			return fmt.Errorf("self-test: %w", err)
 		}
 		d.ready.set("")
+		d.storeListeners()
+		d.tell("READY=1")
 		d.Log.Info("ready", telemetry.KeyVersion, d.Version, telemetry.KeyAddress, d.cfg.Proxy.Listen, telemetry.KeyCount, len(d.cfg.Protect))
 		return nil
 	})
@@ -254,6 +257,12 @@ func (d *daemon) serve(ctx context.Context) error {
 	case <-failed.Done():
 	}
 	d.ready.set("stopping")
+	d.tell("STOPPING=1")
+	if d.handover && ctx.Err() != nil {
+		if derr := d.kernel.Depart(d.cfg.Proxy.Drain + handoverMargin); derr != nil {
+			d.Log.Warn("connections are refused during the restart", telemetry.KeyError, derr)
+		}
+	}
 	drain, stop := context.WithTimeout(context.WithoutCancel(ctx), d.cfg.Proxy.Drain)
 	defer stop()
 	serr := d.proxy.Shutdown(drain)

@@ -220,13 +220,29 @@ func (d *daemon) openProxy(ctx context.Context) error {
 	if err != nil {
 		return &UsageError{fmt.Errorf("proxy.listen: %w", err)}
 	}
-	ln, err := proxy.Listen(ctx, v4.String())
+	kept, err := inherited()
+	if err != nil {
+		return err
+	}
+	defer func() {
+		for _, l := range kept { // of addresses that are not ours any more
+			_ = l.Close()
+		}
+	}()
+	listen := func(at netip.AddrPort) (*net.TCPListener, error) {
+		if l := kept[at]; l != nil {
+			delete(kept, at)
+			return l, nil
+		}
+		return proxy.Listen(ctx, at.String())
+	}
+	ln, err := listen(v4)
 	if err != nil {
 		return err
 	}
 	d.listeners = append(d.listeners, ln)
 	if v4.Addr().Is4() {
-		ln, err := proxy.Listen(ctx, net.JoinHostPort("::1", fmt.Sprint(v4.Port())))
+		ln, err := listen(netip.AddrPortFrom(netip.IPv6Loopback(), v4.Port()))
 		switch {
 		case err == nil:
 			d.listeners = append(d.listeners, ln)

@@ -52,6 +52,11 @@ func (k *Kernel) TagListener(l *net.TCPListener) error {
 // Beat tells the programs that the agent is alive now. Whoever accepts connections should call it, several times within
 // StaleAfter, and only while it does accept.
 func (k *Kernel) Beat() error {
+	k.heart.Lock()
+	defer k.heart.Unlock()
+	if k.departed {
+		return nil
+	}
 	now, err := clock(unix.CLOCK_MONOTONIC)
 	if err != nil {
 		return err
@@ -84,9 +89,31 @@ func (k *Kernel) Heartbeat(ctx context.Context, alive func() bool) error {
 	}
 }
 
+// Depart says that the next agent takes over within a time: until then the programs go on as if this one were alive, and
+// Beat and StopHeart do nothing. The listener must stay open in somebody's hands; the programs look for it at each
+// connect, and take the agent for dead if it is gone.
+func (k *Kernel) Depart(within time.Duration) error {
+	k.heart.Lock()
+	defer k.heart.Unlock()
+	now, err := clock(unix.CLOCK_MONOTONIC)
+	if err != nil {
+		return err
+	}
+	if err := k.beat(uint64(now + within)); err != nil {
+		return err
+	}
+	k.departed = true
+	return nil
+}
+
 // StopHeart lets the heartbeat go stale at once: the programs then do what their scopes say for a dead agent. It does
-// nothing if another agent (by its generation) beats already.
+// nothing if another agent (by its generation) beats already, or after Depart.
 func (k *Kernel) StopHeart() error {
+	k.heart.Lock()
+	defer k.heart.Unlock()
+	if k.departed {
+		return nil
+	}
 	var b bpf.RedirectBeat
 	if err := k.redirect.Maps[bpf.RedirectMapHeartbeat].Lookup(uint32(0), &b); err != nil {
 		return fmt.Errorf("reading the heartbeat: %w", err)

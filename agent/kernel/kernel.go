@@ -46,6 +46,9 @@ type Kernel struct {
 	cgroup   *ebpf.Collection // the same
 	mounted  []string
 
+	heart    sync.Mutex
+	departed bool // the heartbeat is left to the next agent; heart guards it
+
 	mu       sync.Mutex // guards what follows
 	cfg      bpf.RedirectConfig
 	attached []string

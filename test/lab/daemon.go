@@ -76,6 +76,15 @@ func (l *Lab) StartDaemon(ctx context.Context, config string) (*Daemon, error) {
 	}
 	d.cmd = exec.Command(filepath.Join(l.opts.Bin, "sallyportd"), "--config", d.Config)
 	d.cmd.Env = []string{}
+	if m := l.Manager; m != nil {
+		d.cmd.Env = []string{"NOTIFY_SOCKET=" + m.path, "FDSTORE=16"}
+		if kept := m.files(); len(kept) > 0 {
+			// LISTEN_PID is the daemon's own: a shell knows it before it becomes the daemon.
+			d.cmd.Path, d.cmd.Args = "/bin/sh", append([]string{"sh", "-c", `export LISTEN_PID=$$; exec "$0" "$@"`}, d.cmd.Args...)
+			d.cmd.Env = append(d.cmd.Env, fmt.Sprintf("LISTEN_FDS=%d", len(kept)))
+			d.cmd.ExtraFiles = kept
+		}
+	}
 	d.cmd.Stderr, d.cmd.Stdout = d.stderr, d.stderr
 	if err := l.Start("", d.cmd); err != nil {
 		return nil, err

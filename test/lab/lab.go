@@ -41,10 +41,12 @@ type Lab struct {
 	Cgroup string // absolute path of the lab's cgroup folder
 	Path   string // the same below the cgroup v2 root, with a leading slash
 	Fake   netip.Addr
-	ns     netns.NsHandle
-	undo   []func() error
-	once   sync.Once
-	err    error
+	// Manager starts daemons as a service manager would; nil: they are on their own. It is the caller's to close.
+	Manager *Manager
+	ns      netns.NsHandle
+	undo    []func() error
+	once    sync.Once
+	err     error
 }
 
 // New makes cgroup and namespace. On error nothing is left.

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// Manager does for a daemon what systemd does: it hears its notifications, keeps the descriptors that it is handed, and
+// gives them to the next one.
+type Manager struct {
+	path string
+	conn *net.UnixConn
+	done chan struct{}
+
+	mu     sync.Mutex
+	kept   []*os.File
+	states []string
+}
+
+// NewManager listens in a folder.
+func NewManager(dir string) (*Manager, error) {
+	m := &Manager{path: filepath.Join(dir, "notify.sock"), done: make(chan struct{})}
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: m.path, Net: "unixgram"})
+	if err != nil {
+		return nil, fmt.Errorf("listening for notifications: %w", err)
+	}
+	m.conn = conn
+	go m.hear()
+	return m, nil
+}
+
+func (m *Manager) hear() {
+	defer close(m.done)
+	buf, oob := make([]byte, 4096), make([]byte, unix.CmsgSpace(4*16))
+	for {
+		n, on, _, _, err := m.conn.ReadMsgUnix(buf, oob)
+		if err != nil {
+			return
+		}
+		var files []*os.File
+		if cms, err := unix.ParseSocketControlMessage(oob[:on]); err == nil {
+			for i := range cms {
+				fds, err := unix.ParseUnixRights(&cms[i])
+				if err != nil {
+					continue
+				}
+				for _, fd := range fds {
+					unix.CloseOnExec(fd)
+					files = append(files, os.NewFile(uintptr(fd), "kept"))
+				}
+			}
+		}
+		m.mu.Lock()
+		m.states = append(m.states, string(buf[:n]))
+		if strings.HasPrefix(string(buf[:n]), "FDSTORE=1\n") {
+			// systemd knows equal sockets; here the new ones stand for the old ones.
+			m.drop()
+			m.kept = files
+		}
+		m.mu.Unlock()
+	}
+}
+
+func (m *Manager) drop() {
+	for _, f := range m.kept {
+		_ = f.Close()
+	}
+	m.kept = nil
+}
+
+// files are what the next daemon gets, as descriptors 3 and up.
+func (m *Manager) files() []*os.File {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.kept
+}
+
+// States lists what the daemons told, in order.
+func (m *Manager) States() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return append([]string(nil), m.states...)
+}
+
+// Drop closes what is kept, as systemd does for a unit that is stopped.
+func (m *Manager) Drop() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.drop()
+}
+
+// Close stops listening and closes what is kept.
+func (m *Manager) Close() error {
+	err := m.conn.Close()
+	<-m.done
+	m.Drop()
+	if rerr := os.Remove(m.path); !errors.Is(rerr, os.ErrNotExist) {
+		err = errors.Join(err, rerr)
+	}
+	return err
+}
