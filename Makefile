@@ -11,7 +11,7 @@ CLANG      ?= clang-16
 STRIP      ?= llvm-strip-16
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build generate check-generated lint test test-unit test-race test-root test-e2e demo bench fuzz clean
+.PHONY: help deps build generate check-generated lint test test-unit test-race test-root test-e2e demo bench soak fuzz clean
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ demo: ## one unmodified LangChain program, intercepted, judged, masked, recorded
 
 bench: build ## measure the data path beside other proxies; writes build/bench
 	@test/bench/run.sh
+
+soak: build ## SOAK_STREAMS (100000) streams through enforce, every byte compared; then 10, 100 and 1,000 streams at a time
+	@test/bench/run.sh -only enforce -rounds 1 -work soak,streams-10,streams-100,streams-1000 -streams $${SOAK_STREAMS:-100000}
 
 fuzz: ## run every fuzz target for FUZZTIME (20s)
 	@FUZZTIME=$(FUZZTIME) test/fuzz.sh

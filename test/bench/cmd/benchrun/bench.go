@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"text/template"
@@ -291,8 +292,11 @@ func joinFiles(to string, from ...string) error {
 
 func (b *bench) workloads(ctx context.Context, path string, round, pid int, run runner) error {
 	for _, w := range workloads {
-		if !wanted(b.work, w.name) {
+		if !wanted(b.work, w.name) || w.apart && b.work == "" {
 			continue
+		}
+		if w.name == soak {
+			w.args = append(slices.Clone(w.args), "-n", fmt.Sprint(b.streams))
 		}
 		pids := fmt.Sprintf("mock=%d", b.mock.Process.Pid)
 		if pid != 0 {
@@ -314,6 +318,9 @@ func (b *bench) workloads(ctx context.Context, path string, round, pid int, run 
 		b.right[path] += r.OK
 		fmt.Fprintf(os.Stderr, "round %d %-13s %-12s ok %-6d errors %d %v  p50 %.0f us  CPU %.0f us/exchange  load average %s\n",
 			round+1, path, w.name, r.OK, r.Errors, r.ErrorKind, r.Latency.P50, r.Procs["peer"].CPUPerReq, r.LoadAvg)
+		if w.name == soak && (r.Errors > 0 || r.OK < int64(b.streams)) {
+			return fmt.Errorf("soak: %d of %d streams came as they were sent, errors %v", r.OK, b.streams, r.ErrorKind)
+		}
 	}
 	return nil
 }

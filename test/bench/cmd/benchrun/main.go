@@ -25,15 +25,28 @@ var paths = []string{"direct", "go-revproxy", "envoy", "pass-through", "observe"
 type workload struct {
 	name, what string
 	args       []string
+	apart      bool // runs only if -work names it
 }
 
 var workloads = []workload{
-	{"chat-c1", "1 KB prompt, 1 KB answer, keep-alive, one client", []string{"-c", "1", "-d", "1500ms", "-warmup", "500ms"}},
-	{"chat-c32", "the same, 32 clients, as fast as they can: the CPU of the path, or that of provider and clients, is full", []string{"-c", "32", "-d", "2s", "-warmup", "500ms"}},
-	{"connect-c16", "a new connection per exchange, 16 clients", []string{"-c", "16", "-newconn", "-d", "1500ms", "-warmup", "300ms"}},
-	{"stream-200", "200 streams, 100 deltas, 20 ms apart, words with the space before them (as providers send them)", stream()},
-	{"stream-closed", "the same, words with the space behind them", stream("-closed")},
-	{"prompt-1MB", "1 MB prompt, 2 clients", []string{"-c", "2", "-prompt", "1048576", "-d", "1500ms", "-warmup", "500ms"}},
+	{name: "chat-c1", what: "1 KB prompt, 1 KB answer, keep-alive, one client", args: []string{"-c", "1", "-d", "1500ms", "-warmup", "500ms"}},
+	{name: "chat-c32", what: "the same, 32 clients, as fast as they can: the CPU of the path, or that of provider and clients, is full", args: []string{"-c", "32", "-d", "2s", "-warmup", "500ms"}},
+	{name: "connect-c16", what: "a new connection per exchange, 16 clients", args: []string{"-c", "16", "-newconn", "-d", "1500ms", "-warmup", "300ms"}},
+	{name: "stream-200", what: "200 streams, 100 deltas, 20 ms apart, words with the space before them (as providers send them)", args: stream()},
+	{name: "stream-closed", what: "the same, words with the space behind them", args: stream("-closed")},
+	{name: "prompt-1MB", what: "1 MB prompt, 2 clients", args: []string{"-c", "2", "-prompt", "1048576", "-d", "1500ms", "-warmup", "500ms"}},
+	{name: "streams-10", what: "10 streams, 100 deltas, 200 ms apart", args: streams(10), apart: true},
+	{name: "streams-100", what: "100 streams, 100 deltas, 200 ms apart", args: streams(100), apart: true},
+	{name: "streams-1000", what: "1,000 streams, 100 deltas, 200 ms apart", args: streams(1000), apart: true},
+	{name: soak, what: "streams of 20 deltas, 5 ms apart, 200 at a time, every byte compared",
+		args: []string{"-mode", "stream", "-c", "200", "-deltas", "20", "-delay", "5ms", "-d", "1h", "-check", "exact"}, apart: true},
+}
+
+// soak is the workload that fails at the first stream that is cut, reordered or changed.
+const soak = "soak"
+
+func streams(n int) []string {
+	return []string{"-mode", "stream", "-c", fmt.Sprint(n), "-n", fmt.Sprint(n), "-deltas", "100", "-delay", "200ms", "-ramp", "2s"}
 }
 
 func stream(more ...string) []string {
@@ -45,6 +58,7 @@ type options struct {
 	peers            string
 	only, work       string
 	rounds, port     int
+	streams          int
 	cpuLoad, cpuPeer string
 	table            string
 }
@@ -57,6 +71,7 @@ func main() {
 	flag.StringVar(&o.only, "only", "", "comma list of paths (default all)")
 	flag.StringVar(&o.work, "work", "", "comma list of workloads (default all)")
 	flag.IntVar(&o.rounds, "rounds", 2, "rounds")
+	flag.IntVar(&o.streams, "streams", 100_000, "streams of the workload soak")
 	flag.IntVar(&o.port, "port", 18440, "first port; ten are used")
 	flag.StringVar(&o.cpuLoad, "cpu-load", "0", "CPU of fake provider and load generator")
 	flag.StringVar(&o.cpuPeer, "cpu-peer", "1", "CPU of the path under test")
@@ -102,6 +117,7 @@ func closeAfter(b *bench, err error) error {
 	return err
 }
 
+// wanted tells whether a comma list names something; an empty list names all.
 func wanted(list, name string) bool {
 	return list == "" || slices.Contains(strings.Split(list, ","), name)
 }
