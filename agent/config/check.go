@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 )
 
 // variables are what an identity template may name.
@@ -109,7 +110,14 @@ func build(p *problems, f *file) *Config {
 	if !ok {
 		p.add(p.line("proxy", "drain"), "drain %q is no duration: give a number with a unit, such as 10s", f.Proxy.Drain)
 	}
-	c.Proxy = Proxy{f.Proxy.Listen, drain}
+	stall, ok := duration(f.Proxy.Stall)
+	if !ok || stall < time.Second {
+		p.add(p.line("proxy", "stall"), "stall %q is no duration of a second or more: give a number with a unit, such as 5m", f.Proxy.Stall)
+	}
+	if f.Proxy.MaxConnections < 1 {
+		p.add(p.line("proxy", "max_connections"), "max_connections %d: give the number of connections that one scope may have open, such as 20000", f.Proxy.MaxConnections)
+	}
+	c.Proxy = Proxy{f.Proxy.Listen, drain, stall, f.Proxy.MaxConnections}
 	if set(f.Archive) {
 		p.add(p.line("archive"), "archive is not supported yet: remove it; the journal keeps the records")
 	}

@@ -66,8 +66,10 @@ type record struct {
 }
 
 type proxy struct {
-	Listen string `yaml:"listen"`
-	Drain  string `yaml:"drain"`
+	Listen         string `yaml:"listen"`
+	Drain          string `yaml:"drain"`
+	Stall          string `yaml:"stall"`
+	MaxConnections int    `yaml:"max_connections"`
 }
 
 // Load reads the file at path, applies the environment (env is os.Getenv or a stand-in; nil = none) and checks all.
@@ -96,7 +98,7 @@ func parse(name string, b []byte, env func(string) string) (*Config, error) {
 	d := Default()
 	f := file{Capture: d.Capture, Identity: d.Identity, Policy: d.Policy, CA: d.CA, Trust: d.Trust, Mask: d.Mask, Admin: d.Admin,
 		Record: record{d.Record.Required, d.Record.Dir, strconv.FormatInt(d.Record.MaxBytes, 10), d.Record.WhenFull},
-		Proxy:  proxy{d.Proxy.Listen, d.Proxy.Drain.String()}}
+		Proxy:  proxy{d.Proxy.Listen, d.Proxy.Drain.String(), d.Proxy.Stall.String(), d.Proxy.MaxConnections}}
 	for _, e := range d.Endpoints {
 		f.Endpoints = append(f.Endpoints, endpoint{e.Name, e.Host, &e.Port, e.Protocol, e.UpstreamCA, e.Plain})
 	}

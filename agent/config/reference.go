@@ -72,4 +72,6 @@ admin:
 proxy:
   listen: 127.0.0.1:15001            # loopback only
   drain: 10s                         # how long open exchanges may take to end at shutdown
+  stall: 5m                          # an application that does not read its reply for so long is cut
+  max_connections: 20000             # open connections of one scope; beyond: refused in enforce, relayed unread else
 `

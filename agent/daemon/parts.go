@@ -211,7 +211,7 @@ func (d *daemon) openProxy(ctx context.Context) error {
 				d.Log.Error("heartbeat", telemetry.KeyError, err)
 			}
 		},
-		FingerprintKey: key, Notice: d.notice,
+		FingerprintKey: key, Notice: d.notice, StallTimeout: d.cfg.Proxy.Stall, MaxConns: d.cfg.Proxy.MaxConnections,
 	})
 	if err != nil {
 		return err
