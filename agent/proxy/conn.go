@@ -4,6 +4,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net"
@@ -32,12 +33,18 @@ type conn struct {
 	workload  pipeline.Workload
 	principal pipeline.Principal
 	sni       string
-	hello     error // why the ClientHello cannot be read
+	alpn      []string // what the client offers
+	ech       bool     // it may hide another name
+	hello     error    // why the ClientHello cannot be read
 	route     Route
+	digest    sync.Once         // of ca
+	ca        [sha256.Size]byte // digest of route.UpstreamCA
 
-	mu    sync.Mutex
-	idle  bool // waiting for a request; may be closed at any time
-	ended bool // drain closed it while it was idle
+	mu       sync.Mutex
+	idle     bool   // waiting for a request; may be closed at any time
+	asked    bool   // a request has begun to come
+	ended    bool   // drain closed it while it was idle
+	draining func() // for connections that know themselves how to end
 }
 
 // newFlowID makes the name of a connection.
@@ -77,6 +84,8 @@ func (c *conn) run() {
 			c.pass(pre, nil)
 		case c.unreadable():
 			c.refuse(c.hello.Error())
+		case r.Disposition == Pass && c.hides():
+			c.refuse("an encrypted ClientHello at a provider's address hides where the connection goes: switch ECH off in the application")
 		case r.Disposition == Pass:
 			c.pass(pre, nil)
 		case r.Disposition == Terminate && r.Plain == tls:
@@ -95,6 +104,12 @@ func (c *conn) run() {
 // that we do not: only scopes that enforce nothing let it pass.
 func (c *conn) unreadable() bool {
 	return c.hello != nil && (c.route.Disposition != Pass || c.route.Mode == pipeline.ModeEnforce)
+}
+
+// hides tells whether a connection of an enforcing scope might reach a provider under a name that only the provider can
+// read (RFC 9849). A provider's own name on the outside is terminated like any other.
+func (c *conn) hides() bool {
+	return c.ech && c.route.Mode == pipeline.ModeEnforce && c.s.learned.at(c.netns, c.rec.Orig)
 }
 
 // identifyTimeout bounds the reading of /proc and the like.
@@ -169,7 +184,7 @@ func (c *conn) peek() (pre []byte, tls, ok bool) {
 		if tls {
 			c.hello = herr
 		}
-		c.sni = info.ServerName
+		c.sni, c.alpn, c.ech = info.ServerName, info.ALPN, info.ECH
 		if early != nil {
 			return buf[:n], tls, c.spoken(early, buf[:n], tls)
 		}
@@ -220,26 +235,52 @@ func (c *conn) end() {
 	c.helper.Wait()
 }
 
+// firstRequest is how long a connection that was made just before a drain has for its request.
+const firstRequest = time.Second
+
 // drain closes the connection if it waits for a request; otherwise it ends after its exchange.
 func (c *conn) drain() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.idle {
+	switch {
+	case c.idle && c.asked:
 		c.ended = true
 		_ = c.tcp.SetReadDeadline(time.Unix(1, 0))
+	case c.idle: // whoever has just connected is about to ask
+		_ = c.tcp.SetReadDeadline(time.Now().Add(firstRequest))
 	}
+	if c.draining != nil {
+		c.draining()
+		c.draining = nil
+	}
+}
+
+// onDrain calls f, which must not block, when the server drains; false if that is already so.
+func (c *conn) onDrain(f func()) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.s.draining.Load() {
+		return false
+	}
+	c.draining = f
+	return true
 }
 
 // wait marks the connection idle, or not; it is false if the connection is to end instead.
 func (c *conn) wait(idle bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if idle && c.s.draining.Load() || c.ended || c.ctx.Err() != nil {
+	draining := c.s.draining.Load()
+	if idle && draining && c.asked || c.ended || c.ctx.Err() != nil {
 		return false
 	}
 	if idle {
-		_ = c.tcp.SetReadDeadline(time.Now().Add(c.s.o.IdleTimeout))
+		patience := c.s.o.IdleTimeout
+		if draining {
+			patience = firstRequest
+		}
+		_ = c.tcp.SetReadDeadline(time.Now().Add(patience))
 	}
-	c.idle = idle
+	c.idle, c.asked = idle, c.asked || !idle
 	return true
 }

@@ -25,6 +25,8 @@ type exchange struct {
 	secrets secrets
 	whole   bool           // the body was read to its end
 	over    bool           // it was found too large: Send relays what the handler did not see
+	held    int64          // bytes of the request that count for the scope
+	waits   int64          // the same of the reply
 	kept    []byte         // the input buffer in which the body lies, if input has another one now
 	after   int            // bytes of the input up to the end of the message, once whole
 	dec     *http1.Decoder // of a request in chunks
@@ -72,6 +74,7 @@ func (e *exchange) Body(ctx context.Context, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	in := e.x.in
+	why := error(pipeline.ErrBodyTooLarge)
 	if !e.whole && !e.over {
 		if err := e.proceed(); err != nil {
 			return nil, err
@@ -85,11 +88,14 @@ func (e *exchange) Body(ctx context.Context, limit int64) ([]byte, error) {
 			}
 			return nil, fmt.Errorf("read request body: %w", err)
 		}
+		if err != nil {
+			why = err
+		}
 	}
 	b := in.buf[e.size : e.size+e.body : e.size+e.body]
 	if e.over || int64(len(b)) > limit {
 		e.over = true
-		return b[:min(limit, int64(len(b)))], pipeline.ErrBodyTooLarge
+		return b[:min(limit, int64(len(b)))], why
 	}
 	e.watch()
 	return b, nil
@@ -127,6 +133,11 @@ func (e *exchange) readBody(limit int64) error {
 		room := e.size + int(min(want, upfront))
 		if in.w >= room {
 			room = e.size + int(min(want, 2*int64(in.w)))
+		}
+		if !e.x.c.hold(&e.held, room) {
+			e.body = in.w - e.size
+			e.over = true
+			return errNoRoom
 		}
 		if err := in.fill(room); err != nil {
 			return short(err)
@@ -171,7 +182,12 @@ func (e *exchange) readChunks(limit int64) error {
 				in.w -= at - end
 				at = end
 			}
-			if err := in.fill(max(in.w+4<<10, at+p.Need)); err != nil {
+			room := max(in.w+4<<10, at+p.Need)
+			if !e.x.c.hold(&e.held, room) {
+				e.over = true
+				return errNoRoom
+			}
+			if err := in.fill(room); err != nil {
 				return short(err)
 			}
 		}
@@ -250,6 +266,9 @@ func (e *exchange) Write(b []byte) error {
 		return nil
 	}
 	hold := e.reply != nil && e.reply.more()
+	if e.reply != nil {
+		e.reply.kept = 0
+	}
 	switch e.framing {
 	case http1.NoBody:
 		return nil // to HEAD the same body belongs, which is not sent

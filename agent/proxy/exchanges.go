@@ -28,10 +28,11 @@ type session struct {
 	n      int // exchanges so far
 }
 
-// exchanges serves one request after the other.
-func (c *conn) exchanges(in *input) {
+// exchanges serves one request after the other. up is a connection to the provider, if there is one already.
+func (c *conn) exchanges(in *input, up *upstream) {
 	x := &session{c: c, in: in, out: &output{nc: in.nc, bufs: &c.s.bufs, stall: c.s.o.StallTimeout}}
-	x.link.c = c
+	x.link = newLink(c)
+	x.link.up = up
 	x.prints.key = c.s.o.FingerprintKey
 	defer func() {
 		_ = c.tcp.Close() // ends a watch and a late flush, if there is one
@@ -135,25 +136,25 @@ func (x *session) misdirected(raw []byte) string {
 	target := h.Target.Of(raw)
 	if authority, ok := http1.Authority(target); ok && target[0] != '/' {
 		got, _, _ := strings.Cut(string(target), ":")
-		if !strings.EqualFold(got, scheme) || !x.ours(authority) {
+		if !strings.EqualFold(got, scheme) || !x.c.ours(authority) {
 			return "the target names another host than the TLS connection"
 		}
 	}
 	if h.Host < 0 { // HTTP/1.0
 		return "the request names no host"
 	}
-	if !x.ours(string(h.Fields[h.Host].Value.Of(raw))) {
+	if !x.c.ours(string(h.Fields[h.Host].Value.Of(raw))) {
 		return "Host names another host than the TLS connection"
 	}
 	return ""
 }
 
 // ours tells whether an authority is this connection's endpoint.
-func (x *session) ours(authority string) bool {
-	name, want := authority, x.c.host()
+func (c *conn) ours(authority string) bool {
+	name, want := authority, c.host()
 	if i := strings.LastIndexByte(authority, ':'); i >= 0 && !strings.HasSuffix(authority, "]") {
 		port, err := strconv.ParseUint(authority[i+1:], 10, 16)
-		if err != nil || uint16(port) != x.c.rec.Orig.Port() && uint16(port) != x.c.route.Endpoint.Port {
+		if err != nil || uint16(port) != c.rec.Orig.Port() && uint16(port) != c.route.Endpoint.Port {
 			return false
 		}
 		name = authority[:i]
@@ -195,7 +196,7 @@ func (x *session) linger() {
 // relayUnread connects the application with the upstream server from here on. The bytes of the request go first.
 func (x *session) relayUnread(reason string) {
 	c := x.c
-	up, err := x.link.open(c.ctx)
+	up, err := x.link.alone(c.ctx)
 	if err != nil {
 		c.s.o.Notice("relay", err)
 		return
@@ -222,6 +223,7 @@ func (x *session) serve(raw []byte) bool {
 		if e.kept != nil {
 			c.s.bufs.put(e.kept)
 		}
+		c.s.crowd.release(c.route.Scope, e.held+e.waits)
 	}()
 	if e.reply != nil {
 		_ = e.reply.Close()

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"time"
 )
@@ -28,6 +29,9 @@ func (c *conn) pass(pre []byte, up net.Conn) {
 
 func (c *conn) recordPassed(sent, received int64) {
 	kind := "passed"
+	if c.ech && !strings.Contains(c.route.Reason, "ECH") {
+		c.route.Reason = strings.TrimPrefix(c.route.Reason+"; the ClientHello may hide another name (ECH)", "; ")
+	}
 	if c.route.Untrusted {
 		kind = "untrusted"
 	}
@@ -145,7 +149,7 @@ func (c *conn) spoken(sp *speaker, pre []byte, tls bool) bool {
 	sp.hold()
 	c.route = c.s.o.Router.Route(c.rec, &c.workload, c.sni, tls)
 	switch {
-	case c.route.Disposition == Pass && !c.unreadable():
+	case c.route.Disposition == Pass && !c.unreadable() && !c.hides():
 		if sp.err == nil { // the server has ended its half already
 			_ = c.tcp.CloseWrite()
 		}
@@ -153,7 +157,7 @@ func (c *conn) spoken(sp *speaker, pre []byte, tls bool) bool {
 		sent, received := c.relay(c.tcp, sp.up, pre)
 		c.recordPassed(sent, received+sp.n)
 		return false
-	case c.route.Disposition == Terminate && sp.n == 0 && quiet(sp.up), c.unreadable():
+	case c.route.Disposition == Terminate && sp.n == 0 && quiet(sp.up), c.unreadable(), c.route.Disposition == Pass:
 		_ = sp.up.Close()
 		return true
 	}

@@ -32,6 +32,7 @@ type reply struct {
 	payload []byte // what Next returned last
 	coded   []byte // the same as it came, if it was one whole chunk
 	trailer string
+	kept    int   // bytes that the handler has and the application has not
 	err     error // io.EOF at the end
 }
 
@@ -144,6 +145,10 @@ func (r *reply) Next(ctx context.Context) ([]byte, error) {
 			r.payload = b
 			if len(b) > 0 {
 				err = nil // it is returned the next time
+				if r.kept += len(b); !r.e.x.c.hold(&r.e.waits, r.kept) {
+					r.err, r.payload = errNoRoom, nil
+					return nil, errNoRoom
+				}
 			}
 			return b, err
 		}
@@ -253,10 +258,7 @@ func (r *reply) Close() error {
 		r.e.x.link.discard()
 		return nil
 	}
-	u.idle = time.Now()
-	if u.r, u.w = 0, 0; len(u.buf) > firstReply {
-		u.free(&r.e.x.c.s.bufs)
-	}
+	r.e.x.link.rest()
 	return nil
 }
 

@@ -31,7 +31,9 @@ func (e *exchange) Send(ctx context.Context, h pipeline.Head, body []byte, crede
 	if err != nil {
 		return nil, err
 	}
-	up, err := e.x.link.open(ctx)
+	// Whoever sends another credential gets another connection.
+	with := e.secrets.print + "\x00" + credential
+	up, err := e.x.link.open(ctx, with)
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +57,7 @@ func (e *exchange) Send(ctx context.Context, h pipeline.Head, body []byte, crede
 		// Not one byte left: the connection had died while it was idle. This is no repetition.
 		stop()
 		e.x.link.discard()
-		if up, err = e.x.link.open(ctx); err != nil {
+		if up, err = e.x.link.dial(ctx); err != nil {
 			return nil, err
 		}
 		stop = interruptUpstream(ctx, e.x.c, up)

@@ -49,6 +49,7 @@ type Options struct {
 	Silence          time.Duration // after which a client is taken to wait for the server; 200 ms
 	StallTimeout     time.Duration // a reply that the application does not read for so long is cut, perhaps a quarter sooner; 5 min
 	MaxConns         int           // connections of one scope at a time: those beyond are refused in enforce, relayed unread else; 20,000
+	MaxMemory        int64         // bytes held at a time for one scope, of bodies that are read whole; what is beyond is taken for too large; 1 GiB
 }
 
 // Stats are counters since the start, in connections. Each that was seen is proxied, passed, denied or missed, unless it
@@ -64,13 +65,15 @@ type Stats struct {
 
 // Server is the proxy. Make it with New, run it with Serve, end it with Shutdown.
 type Server struct {
-	o      Options
-	tls    *tls.Config // toward applications
-	up     upstreams
-	bufs   buffers
-	misses misses
-	tally  tally
-	crowd  crowd
+	o         Options
+	tls, tls2 *tls.Config // toward applications: for HTTP/1.1, for HTTP/2
+	up        upstreams
+	pool      pool
+	learned   learned
+	bufs      buffers
+	misses    misses
+	tally     tally
+	crowd     crowd
 
 	seen, proxied, passed, denied, missed, active atomic.Int64
 
@@ -107,6 +110,9 @@ func New(o Options) (*Server, error) {
 	if o.MaxConns <= 0 {
 		o.MaxConns = 20_000
 	}
+	if o.MaxMemory <= 0 {
+		o.MaxMemory = 1 << 30
+	}
 	if o.MaxHead <= 0 {
 		o.MaxHead = 64 << 10
 	}
@@ -132,6 +138,8 @@ func New(o Options) (*Server, error) {
 		CurvePreferences:            []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384},
 		DynamicRecordSizingDisabled: true,
 	}
+	s.tls2 = s.tls.Clone()
+	s.tls2.NextProtos = []string{h2only}
 	return s, nil
 }
 
@@ -165,7 +173,7 @@ func (s *Server) Serve(ctx context.Context, listeners ...*net.TCPListener) error
 	defer stop()
 	done := make(chan struct{})
 	var reporter sync.WaitGroup
-	reporter.Go(func() { s.reportCounts(done) })
+	reporter.Go(func() { s.everyMinute(done) })
 
 	var loops, conns sync.WaitGroup
 	failed := make([]error, len(listeners))
@@ -215,6 +223,7 @@ func (s *Server) stopAccepting() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.draining.Store(true)
+	s.pool.close()
 	for l := range s.listeners {
 		_ = l.Close()
 		delete(s.listeners, l)
@@ -267,14 +276,11 @@ func (s *Server) start(ctx context.Context, tcp *net.TCPConn, netns uint64, conn
 	s.seen.Add(1)
 	s.active.Add(1)
 	s.mu.Lock()
-	if s.draining.Load() {
-		s.mu.Unlock()
-		s.active.Add(-1)
-		c.cut()
-		return
-	}
-	s.conns[c] = struct{}{}
+	s.conns[c] = struct{}{} // also if it was the last before a drain: it is served, and ends like the others
 	s.mu.Unlock()
+	if ctx.Err() != nil {
+		c.cut()
+	}
 	conns.Go(func() {
 		defer s.active.Add(-1)
 		defer func() {

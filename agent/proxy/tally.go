@@ -96,13 +96,15 @@ func (s *Server) ledger(f pipeline.Flow) {
 	}
 }
 
-// reportCounts records each minute, and at the end, what was not recorded one by one.
-func (s *Server) reportCounts(done <-chan struct{}) {
+// everyMinute records each minute, and at the end, what was not recorded one by one, and closes upstream connections
+// that nobody uses.
+func (s *Server) everyMinute(done <-chan struct{}) {
 	t := time.NewTicker(time.Minute)
 	defer t.Stop()
 	for ended := false; !ended; {
 		select {
-		case <-t.C:
+		case now := <-t.C:
+			s.pool.reap(now)
 		case <-done:
 			ended = true
 		}
@@ -114,33 +116,5 @@ func (s *Server) reportCounts(done <-chan struct{}) {
 		for _, f := range flows {
 			s.o.Ledger.Flow(pipeline.Record{Kind: pipeline.KindFlow, Time: time.Now(), Body: f})
 		}
-	}
-}
-
-// crowd counts the open connections of each scope.
-type crowd struct {
-	mu sync.Mutex
-	n  map[string]int
-}
-
-// enter tells whether one more fits; then leave must be called at its end.
-func (c *crowd) enter(scope string, limit int) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.n[scope] >= limit {
-		return false
-	}
-	if c.n == nil {
-		c.n = map[string]int{}
-	}
-	c.n[scope]++
-	return true
-}
-
-func (c *crowd) leave(scope string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.n[scope]--; c.n[scope] == 0 {
-		delete(c.n, scope)
 	}
 }

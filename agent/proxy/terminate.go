@@ -81,11 +81,23 @@ func (c *conn) terminate(pre []byte) {
 	if c.route.Plain {
 		in.nc, in.buf, in.w = c.tcp, pre[:cap(pre)], len(pre)
 		c.s.proxied.Add(1)
-		c.exchanges(in)
+		c.exchanges(in, nil)
 		return
 	}
+	conf := c.s.tls
+	var up *upstream
+	if c.wantsH2() { // what it gets depends on the provider
+		if up = c.choose(); up != nil && up.h2() {
+			conf = c.s.tls2
+		}
+		defer func() {
+			if up != nil {
+				up.close(&c.s.bufs)
+			}
+		}()
+	}
 	first := &prefixed{TCPConn: c.tcp, pre: pre, c: c}
-	tc := tls.Server(first, c.s.tls)
+	tc := tls.Server(first, conf)
 	_ = c.tcp.SetDeadline(time.Now().Add(c.s.o.HandshakeTimeout))
 	err := tc.Handshake()
 	first.pre = nil // crypto/tls has read all of it, or never will
@@ -107,6 +119,12 @@ func (c *conn) terminate(pre []byte) {
 	}
 	_ = c.tcp.SetDeadline(time.Time{})
 	c.s.proxied.Add(1)
+	mine := up
+	up = nil
+	if tc.ConnectionState().NegotiatedProtocol == h2only {
+		c.exchanges2(tc, mine)
+		return
+	}
 	in.nc = tc
-	c.exchanges(in)
+	c.exchanges(in, mine)
 }

@@ -8,10 +8,10 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"time"
 )
@@ -48,17 +48,22 @@ type upstreams struct {
 }
 
 type upstreamKey struct {
-	host string
-	ca   [sha256.Size]byte
+	host, offer string
+	ca          [sha256.Size]byte
 }
 
-// config returns the configuration for one name.
-func (u *upstreams) config(host string, ca []byte, roots func() (*x509.CertPool, error)) (*tls.Config, error) {
-	key := upstreamKey{host: host}
+// The protocols that are offered to a provider, by ALPN.
+const (
+	h1only = "http/1.1"
+	h2only = "h2"
+	either = "h2,http/1.1"
+)
+
+// config returns the configuration for one name and what is offered to it. ca replaces the system's roots unless it is
+// empty; key.ca is its digest.
+func (u *upstreams) config(key upstreamKey, ca []byte, roots func() (*x509.CertPool, error)) (*tls.Config, error) {
 	var pool *x509.CertPool
-	if len(ca) > 0 {
-		key.ca = sha256.Sum256(ca)
-	} else {
+	if len(ca) == 0 {
 		var err error
 		if pool, err = roots(); err != nil {
 			return nil, err
@@ -82,7 +87,7 @@ func (u *upstreams) config(host string, ca []byte, roots func() (*x509.CertPool,
 		}
 	}
 	c := &tls.Config{
-		ServerName: host, RootCAs: pool, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"},
+		ServerName: key.host, RootCAs: pool, MinVersion: tls.VersionTLS12, NextProtos: strings.Split(key.offer, ","),
 		ClientSessionCache: tls.NewLRUClientSessionCache(64), DynamicRecordSizingDisabled: true,
 	}
 	if u.tls == nil {
@@ -96,7 +101,8 @@ func (u *upstreams) config(host string, ca []byte, roots func() (*x509.CertPool,
 type upstream struct {
 	tcp  *counted
 	nc   net.Conn
-	stop func() bool // of what closes it with the application's connection
+	conf *tls.Config // nil without TLS
+	stop func() bool // of what closes it with the application's connection; nil in the pool
 	buf  []byte
 	r, w int
 	used bool      // it has carried an exchange
@@ -135,39 +141,6 @@ func (c *counted) SetLinger(sec int) error {
 	return nil
 }
 
-// open dials the original destination and opens the TLS.
-func (c *conn) open(ctx context.Context) (*upstream, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.s.o.DialTimeout)
-	defer cancel()
-	raw, err := c.s.o.Dial(ctx, c.rec)
-	if err != nil {
-		return nil, failure(ctx, FailDial, err)
-	}
-	u := &upstream{tcp: &counted{Conn: raw}}
-	u.nc = u.tcp
-	if !c.route.Plain {
-		conf, err := c.s.up.config(c.host(), c.route.UpstreamCA, c.s.o.Roots)
-		if err != nil {
-			_ = raw.Close()
-			return nil, &UpstreamError{FailVerify, err}
-		}
-		tc := tls.Client(u.tcp, conf)
-		if err := tc.HandshakeContext(ctx); err != nil {
-			_ = raw.Close()
-			var bad *tls.CertificateVerificationError
-			kind := FailTLS
-			if errors.As(err, &bad) {
-				kind = FailVerify
-			}
-			return nil, failure(ctx, kind, err)
-		}
-		u.nc = tc
-	}
-	u.idle = time.Now()
-	u.stop = context.AfterFunc(c.ctx, func() { _ = raw.Close() })
-	return u, nil
-}
-
 func failure(ctx context.Context, kind string, err error) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) {
 		kind = FailTimeout
@@ -184,6 +157,17 @@ func (u *upstream) close(b *buffers) {
 	u.free(b)
 }
 
+// bind makes the end of the application's connection close it.
+func (u *upstream) bind(c *conn) {
+	u.stop = context.AfterFunc(c.ctx, func() { _ = u.tcp.Close() })
+}
+
+// h2 tells whether the server chose HTTP/2.
+func (u *upstream) h2() bool {
+	tc, ok := u.nc.(*tls.Conn)
+	return ok && tc.ConnectionState().NegotiatedProtocol == h2only
+}
+
 // free gives the buffer back.
 func (u *upstream) free(b *buffers) {
 	if u.buf != nil {
@@ -191,9 +175,6 @@ func (u *upstream) free(b *buffers) {
 	}
 	u.buf, u.r, u.w = nil, 0, 0
 }
-
-// maxIdle is how long an unused upstream connection is kept: longer, and middle boxes have forgotten it.
-const maxIdle = 90 * time.Second
 
 // newFor is how long a connection that was dialled ahead needs no check.
 const newFor = 100 * time.Millisecond
@@ -224,83 +205,4 @@ func (u *upstream) fresh() bool {
 		}
 	}
 	return quiet(u.tcp.Conn)
-}
-
-// link is a connection's way to its provider: at most one upstream connection at a time.
-type link struct {
-	c       *conn
-	up      *upstream
-	dialled chan dialled // from begin; nil once received
-}
-
-type dialled struct {
-	up  *upstream
-	err error
-}
-
-// begin dials ahead.
-func (l *link) begin() {
-	ch := make(chan dialled, 1)
-	l.dialled = ch
-	l.c.helper.Go(func() {
-		up, err := l.c.open(l.c.ctx)
-		ch <- dialled{up, err}
-	})
-}
-
-// open returns a connection that is ready for a request.
-func (l *link) open(ctx context.Context) (*upstream, error) {
-	if l.dialled != nil {
-		select {
-		case d := <-l.dialled:
-			l.dialled = nil
-			l.up = d.up
-			if d.err != nil {
-				return nil, d.err
-			}
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
-	if l.up != nil && !l.up.fresh() {
-		l.discard()
-	}
-	if l.up == nil {
-		up, err := l.c.open(ctx)
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil, fmt.Errorf("%w (%w)", ctx.Err(), err)
-			}
-			return nil, err
-		}
-		l.up = up
-	}
-	return l.up, nil
-}
-
-// discard closes the connection.
-func (l *link) discard() {
-	if l.up != nil {
-		l.up.close(&l.c.s.bufs)
-		l.up = nil
-	}
-}
-
-// give hands the connection over.
-func (l *link) give() {
-	l.up.stop()
-	l.up.free(&l.c.s.bufs)
-	l.up = nil
-}
-
-// end closes what there is.
-func (l *link) end() {
-	if l.dialled != nil {
-		l.c.cancel()
-		if d := <-l.dialled; d.up != nil {
-			l.up = d.up
-		}
-		l.dialled = nil
-	}
-	l.discard()
 }

@@ -1,0 +1,473 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sallyport-dev/sallyport/pipeline"
+)
+
+// exchange2 is one request and its reply over HTTP/2: the pipeline.Client and the pipeline.Upstream of one Serve. Order
+// of fields is not kept, and their names are in lower case.
+type exchange2 struct {
+	x    *session2
+	w    http.ResponseWriter
+	r    *http.Request
+	meta *pipeline.Meta
+
+	head   pipeline.Head
+	hidden []pipeline.Field // the credential fields
+	query  secrets
+	buf    []byte // of the body
+	size   int
+	whole  bool  // the body was read to its end
+	over   bool  // it was found too large
+	held   int64 // bytes of the request that count for the scope
+	waits  int64 // the same of the reply
+
+	reply   *reply2
+	mu      sync.Mutex // of what is written to the application
+	begun   bool
+	due     bool  // the head was not flushed
+	left    int64 // bytes that Content-Length still announces; -1 if nothing does
+	none    bool  // there is no body
+	failed  error
+	stalled *time.Timer
+}
+
+func newExchange2(x *session2, w http.ResponseWriter, r *http.Request) *exchange2 {
+	c := x.c
+	e := &exchange2{x: x, w: w, r: r}
+	prints := fingerprinter{key: c.s.o.FingerprintKey}
+	defer prints.end()
+	fields := fieldsOf(r.Header)
+	e.head = pipeline.Head{Method: r.Method, Fields: make([]pipeline.Field, 0, len(fields)+1)}
+	e.head.Fields = append(e.head.Fields, pipeline.Field{Name: "host", Value: r.Host})
+	cookie := ""
+	for _, f := range fields {
+		switch name := credentialField([]byte(f.Name)); name {
+		case "":
+			if f.Name != "host" {
+				e.head.Fields = append(e.head.Fields, f)
+			}
+			continue
+		case "cookie":
+			cookie += f.Value + "\x00"
+		default:
+			prints.add(name, []byte(f.Value))
+		}
+		e.hidden = append(e.hidden, f)
+	}
+	if r.ContentLength >= 0 && r.Header.Get("Content-Length") == "" && r.ContentLength > 0 {
+		e.head.Fields = append(e.head.Fields, pipeline.Field{Name: "content-length", Value: strconv.FormatInt(r.ContentLength, 10)})
+	}
+	e.head.Target, e.query.target = blank(r.RequestURI)
+	for _, v := range e.query.target {
+		prints.add("?", []byte(v))
+	}
+	if len(prints.next) == 0 && cookie != "" {
+		prints.add("cookie", []byte(cookie))
+	}
+	e.head.Credential = prints.sum()
+	e.whole = r.ContentLength == 0
+	e.meta = &pipeline.Meta{
+		Flow: c.id, Scope: c.route.Scope, Mode: c.route.Mode, Workload: c.workload, Principal: c.principal, Endpoint: c.route.Endpoint,
+		Start: time.Now(),
+	}
+	return e
+}
+
+// fieldsOf lists a header, sorted by name, so that records do not differ by chance.
+func fieldsOf(h http.Header) []pipeline.Field {
+	out := make([]pipeline.Field, 0, len(h))
+	for name, values := range h {
+		for _, v := range values {
+			out = append(out, pipeline.Field{Name: strings.ToLower(name), Value: v})
+		}
+	}
+	slices.SortStableFunc(out, func(a, b pipeline.Field) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
+// free ends the exchange.
+func (e *exchange2) free() {
+	e.x.c.s.crowd.release(e.x.c.route.Scope, e.held+e.waits)
+	e.held, e.waits = 0, 0
+	if e.buf != nil {
+		e.x.c.s.bufs.put(e.buf)
+		e.buf = nil
+	}
+	if e.stalled != nil {
+		e.stalled.Stop()
+	}
+}
+
+// Head implements pipeline.Client.
+func (e *exchange2) Head() pipeline.Head { return e.head }
+
+// Body implements pipeline.Client.
+func (e *exchange2) Body(ctx context.Context, limit int64) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	bufs := &e.x.c.s.bufs
+	for !e.whole && !e.over {
+		if int64(e.size) > limit || e.r.ContentLength > limit && int64(e.size) >= limit {
+			e.over = true
+			break
+		}
+		if e.size == len(e.buf) {
+			want := min(max(e.r.ContentLength+1, firstBuffer), upfront)
+			n := max(int(want), 2*len(e.buf))
+			if !e.x.c.hold(&e.held, n) {
+				e.over = true
+				return e.buf[:e.size:e.size], errNoRoom
+			}
+			if e.buf == nil {
+				e.buf = bufs.get(n)
+			} else {
+				e.buf = bufs.grow(e.buf, e.size, n)
+			}
+		}
+		n, err := e.r.Body.Read(e.buf[e.size:])
+		e.size += n
+		switch {
+		case errors.Is(err, io.EOF):
+			e.whole = true
+		case err != nil:
+			if cerr := ctx.Err(); cerr != nil {
+				err = cerr
+			}
+			return nil, fmt.Errorf("read request body: %w", err)
+		}
+	}
+	b := e.buf[:e.size:e.size]
+	if e.over || int64(len(b)) > limit {
+		e.over = true
+		return b[:min(limit, int64(len(b)))], pipeline.ErrBodyTooLarge
+	}
+	return b, nil
+}
+
+// Send implements pipeline.Upstream.
+func (e *exchange2) Send(ctx context.Context, h pipeline.Head, body []byte, credential string, durable <-chan error) (pipeline.Reply, error) {
+	if e.reply != nil {
+		_ = e.reply.Close()
+	}
+	if e.over && (len(body) > e.size || len(body) > 0 && &body[0] != &e.buf[0]) {
+		return nil, errors.New("proxy: a body that is too large can only be sent as it is")
+	}
+	req, err := e.request(ctx, h, body, credential)
+	if err != nil {
+		return nil, err
+	}
+	cl, err := e.x.provider(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if durable != nil {
+		select {
+		case err := <-durable:
+			if err != nil {
+				return nil, fmt.Errorf("record before sending: %w", err)
+			}
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	rctx, cancel := context.WithCancel(ctx)
+	resp, err := cl.cc.RoundTrip(req.WithContext(rctx))
+	if err != nil {
+		cancel()
+		return nil, sendError(ctx, FailReply, err)
+	}
+	e.reply = &reply2{e: e, resp: resp, cancel: cancel, head: replyHead(resp)}
+	return e.reply, nil
+}
+
+// request makes what goes upstream. Field names that HTTP/2 does not know are left out.
+func (e *exchange2) request(ctx context.Context, h pipeline.Head, body []byte, credential string) (*http.Request, error) {
+	target, fields := h.Target, h.Fields
+	if target == e.head.Target {
+		target = e.r.RequestURI
+	} else {
+		target = unblank(target, e.query.target)
+	}
+	if credential != "" {
+		if e.x.c.s.o.Credentials == nil {
+			return nil, fmt.Errorf("proxy: no credential %q: none are configured", credential)
+		}
+		target = h.Target // without the caller's
+		fields = slices.Clone(fields)
+		if err := e.x.c.s.o.Credentials.Apply(ctx, credential, e.meta, &fields, body); err != nil {
+			return nil, fmt.Errorf("apply credential: %w", err)
+		}
+	} else {
+		fields = append(slices.Clone(fields), e.hidden...)
+	}
+	req := &http.Request{
+		Method: h.Method, Host: e.r.Host, Header: make(http.Header, len(fields)), ContentLength: int64(len(body)),
+		Proto: "HTTP/2.0", ProtoMajor: 2,
+		// The path as it came, not as a parser would write it.
+		URL: &url.URL{Scheme: "https", Host: e.r.Host, Opaque: "//" + e.r.Host + target},
+	}
+	if target == "*" {
+		req.URL = &url.URL{Scheme: "https", Host: e.r.Host, Opaque: "*"}
+	}
+	for _, f := range fields {
+		if name := http.CanonicalHeaderKey(f.Name); !connectionField(name) && name != "Host" && name != "Content-Length" {
+			req.Header[name] = append(req.Header[name], f.Value)
+		}
+	}
+	if req.Header["User-Agent"] == nil {
+		req.Header["User-Agent"] = []string{""} // none, rather than Go's
+	}
+	switch {
+	case e.over:
+		req.Body = io.NopCloser(io.MultiReader(bytes.NewReader(e.buf[:e.size]), e.r.Body))
+		req.ContentLength = e.r.ContentLength
+	case len(body) > 0:
+		req.Body = io.NopCloser(bytes.NewReader(body))
+	}
+	return req, nil
+}
+
+// connectionField tells whether a field is about one HTTP/1.1 connection (RFC 9113 section 8.2.2).
+func connectionField(name string) bool {
+	switch name {
+	case "Connection", "Proxy-Connection", "Keep-Alive", "Transfer-Encoding", "Upgrade":
+		return true
+	}
+	return false
+}
+
+// relay is what becomes of a request that nobody inspects, in observe mode.
+func (e *exchange2) relay(ctx context.Context) error {
+	e.over = !e.whole
+	reply, err := e.Send(ctx, e.head, nil, "", nil)
+	if err != nil {
+		return err
+	}
+	if err := e.Respond(reply.Head()); err != nil {
+		return err
+	}
+	for {
+		b, err := reply.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := e.Write(b); err != nil {
+			return err
+		}
+	}
+}
+
+// Respond implements pipeline.Client.
+func (e *exchange2) Respond(h pipeline.Head) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.begun {
+		return errors.New("proxy: the reply has begun already")
+	}
+	if h.Status < 200 || h.Status > 999 {
+		return fmt.Errorf("proxy: %d is no status of a reply", h.Status)
+	}
+	out := e.w.Header()
+	out["Date"], out["Content-Type"] = nil, nil // nothing that the provider did not say
+	e.left = -1
+	for _, f := range h.Fields {
+		name := http.CanonicalHeaderKey(f.Name)
+		if connectionField(name) {
+			continue
+		}
+		if name == "Content-Length" {
+			n, err := strconv.ParseInt(f.Value, 10, 64)
+			if err != nil || n < 0 || e.left >= 0 && n != e.left {
+				return errors.New("proxy: reply head: Content-Length is no length")
+			}
+			e.left = n
+			out[name] = []string{f.Value}
+			continue
+		}
+		out[name] = append(out[name], f.Value)
+	}
+	e.none = e.head.Method == http.MethodHead || h.Status == http.StatusNoContent || h.Status == http.StatusNotModified
+	e.begun, e.due = true, true
+	e.w.WriteHeader(h.Status)
+	return nil
+}
+
+// Write implements pipeline.Client.
+func (e *exchange2) Write(b []byte) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case !e.begun:
+		return errors.New("proxy: Write before Respond")
+	case e.failed != nil:
+		return e.failed
+	case len(b) == 0 || e.none:
+		return nil
+	case e.left >= 0 && int64(len(b)) > e.left:
+		return e.keep(errTooLong)
+	case e.left >= 0:
+		e.left -= int64(len(b))
+	}
+	if e.reply != nil {
+		e.reply.kept = 0
+	}
+	defer e.patience()()
+	_, err := e.w.Write(b)
+	if err == nil {
+		err = e.flush()
+	}
+	return e.keep(err)
+}
+
+// patience cuts the stream if a write takes too long. What it returns ends the wait.
+func (e *exchange2) patience() func() {
+	if e.stalled == nil {
+		e.stalled = time.AfterFunc(e.x.c.s.o.StallTimeout, func() {
+			_ = http.NewResponseController(e.w).SetWriteDeadline(time.Unix(1, 0))
+		})
+	} else {
+		e.stalled.Reset(e.x.c.s.o.StallTimeout)
+	}
+	return func() { e.stalled.Stop() }
+}
+
+func (e *exchange2) flush() error {
+	e.due = false
+	return http.NewResponseController(e.w).Flush()
+}
+
+// keep remembers the first error.
+func (e *exchange2) keep(err error) error {
+	if err != nil && e.failed == nil {
+		e.failed = fmt.Errorf("write to the application: %w", err)
+		return e.failed
+	}
+	return err
+}
+
+// finish ends a reply that the handler calls complete.
+func (e *exchange2) finish() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case !e.begun:
+		return errors.New("proxy: the handler gave no reply")
+	case e.failed != nil:
+		return e.failed
+	case !e.none && e.left > 0:
+		return errIncomplete
+	}
+	if e.reply != nil && e.meta.Mode == pipeline.ModeObserve {
+		for name, values := range e.reply.resp.Trailer {
+			e.w.Header()[http.TrailerPrefix+name] = values
+		}
+	}
+	return nil
+}
+
+// reply2 is the provider's answer.
+type reply2 struct {
+	e      *exchange2
+	resp   *http.Response
+	head   pipeline.Head
+	cancel context.CancelFunc
+	buf    []byte
+	kept   int // bytes that the handler has and the application has not
+	err    error
+}
+
+func replyHead(r *http.Response) pipeline.Head {
+	h := pipeline.Head{Status: r.StatusCode, Fields: fieldsOf(r.Header)}
+	return h
+}
+
+// Head implements pipeline.Reply.
+func (r *reply2) Head() pipeline.Head { return r.head }
+
+// Next implements pipeline.Reply.
+func (r *reply2) Next(ctx context.Context) ([]byte, error) {
+	if r.err != nil {
+		return nil, r.err
+	}
+	r.e.mu.Lock()
+	if r.e.due { // the application gets the head before we wait
+		r.e.failed = r.e.flush()
+	}
+	r.e.mu.Unlock()
+	if r.buf == nil {
+		r.buf = r.e.x.c.s.bufs.get(16 << 10)
+	}
+	stop := context.AfterFunc(ctx, r.cancel)
+	for {
+		n, err := r.resp.Body.Read(r.buf)
+		if err != nil {
+			stop()
+			r.err = io.EOF
+			if !errors.Is(err, io.EOF) {
+				r.err = fmt.Errorf("reply: %w", err)
+				if cerr := ctx.Err(); cerr != nil {
+					r.err = cerr
+				}
+			}
+		}
+		if n > 0 {
+			stop()
+			r.kept += n
+			if !r.e.x.c.hold(&r.e.waits, r.kept) {
+				r.err = errNoRoom
+				return nil, r.err
+			}
+			return r.buf[:n], nil
+		}
+		if r.err != nil {
+			return nil, r.err
+		}
+	}
+}
+
+// Close implements pipeline.Reply.
+func (r *reply2) Close() error {
+	if r.resp == nil {
+		return nil
+	}
+	r.cancel()
+	_ = r.resp.Body.Close()
+	if r.err == nil {
+		r.err = os.ErrClosed
+	}
+	if r.buf != nil {
+		r.e.x.c.s.bufs.put(r.buf)
+	}
+	r.buf = nil
+	return nil
+}
+
+var (
+	_ pipeline.Client   = (*exchange2)(nil)
+	_ pipeline.Upstream = (*exchange2)(nil)
+	_ pipeline.Reply    = (*reply2)(nil)
+)
