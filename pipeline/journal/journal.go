@@ -44,6 +44,7 @@ type Journal struct {
 	making  bool          // a spare is being prepared
 	written uint64        // records since Open
 	lazy    bool          // the timer for events runs
+	shortage
 
 	timer   *time.Timer
 	aio     *syncer
@@ -64,6 +65,7 @@ type predecessor struct {
 	head     Hash
 	bytes    int64
 	dropped  int64
+	cause    string // of the shortage in which it ended; "" = there was none
 }
 
 // Open takes the folder over: it locks it, checks the newest segment, cuts off what a crash left behind, and begins a
@@ -89,7 +91,7 @@ func Open(o Options) (*Journal, error) {
 		if j.active != nil {
 			err = errors.Join(err, j.active.Close())
 		}
-		return nil, errors.Join(advise(err, o.Dir), j.aio.close(), lock.Close())
+		return nil, errors.Join(advise(err, o.Dir), j.dropPrepared(), j.aio.close(), lock.Close())
 	}
 	j.timer = time.AfterFunc(time.Hour, j.wake)
 	j.timer.Stop()
@@ -135,7 +137,15 @@ func (j *Journal) start() error {
 	}
 	j.gen = j.old.last.generation + 1
 	j.closed = j.old.bytes
-	if err := j.begin(j.old.last.number+1, 0, true); err != nil {
+	if err := j.openEmergency(); err != nil {
+		return err
+	}
+	size := max(j.segmentSize(j.closed), minSegment)
+	f, err := j.newFile("filled", size, true)
+	if err != nil {
+		return fmt.Errorf("making a journal segment: %w", err)
+	}
+	if err := j.begin(f, j.old.last.number+1, size); err != nil {
 		return err
 	}
 	opening := &Opening{Generation: j.gen, Boot: j.boot()}
@@ -148,6 +158,11 @@ func (j *Journal) start() error {
 	if j.old.dropped > 0 {
 		gap := pipeline.Gap{Reason: "the last write of the previous run was torn and never acknowledged", Bytes: j.old.dropped}
 		if err := j.own(pipeline.KindGap, &gap); err != nil {
+			return err
+		}
+	}
+	if j.full, j.cause = j.old.cause != "", j.old.cause; j.full {
+		if err := j.noteShortage(FullBegin); err != nil {
 			return err
 		}
 	}
@@ -202,7 +217,10 @@ func (j *Journal) append(r pipeline.Record, done chan error) (pipeline.Position,
 	if j.shut {
 		return pipeline.Position{}, ErrClosed
 	}
-	if err := j.room(int64(buf.Len()), essential(r.Kind)); err != nil {
+	if err := j.room(int64(buf.Len()), essential(&r)); err != nil {
+		if j.full && !essential(&r) {
+			j.refused++
+		}
 		return pipeline.Position{}, err
 	}
 	pos, err := j.write(buf.Bytes(), h, r.Awaited)
@@ -298,11 +316,8 @@ func (j *Journal) Close() error {
 	for _, f := range append(j.retired, j.active) {
 		errs = append(errs, f.Close())
 	}
-	if j.spare != nil {
-		errs = append(errs, j.spare.Close(), os.Remove(j.spare.Name()))
-	}
-	j.retired, j.spare = nil, nil
-	return errors.Join(append(errs, j.aio.close(), j.lock.Close())...)
+	j.retired = nil
+	return errors.Join(append(errs, j.dropPrepared(), j.aio.close(), j.lock.Close())...)
 }
 
 func (j *Journal) checkpoint(reason string) *Checkpoint {
@@ -318,6 +333,7 @@ type State struct {
 	Records    uint64
 	Durable    pipeline.Position
 	Full       bool  // only records that close exchanges are taken
+	Refused    int64 // ordinary records since it is full
 	Err        error // why nothing is taken any more; nil while all is well
 }
 
@@ -325,8 +341,13 @@ type State struct {
 func (j *Journal) State() State {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if j.full {
+		j.recover()
+	}
 	s := State{Head: j.head, Generation: j.gen, Sequence: j.seq, Bytes: j.closed + j.size, Records: j.written, Durable: j.durable, Err: j.err}
-	s.Full = j.o.MaxBytes > 0 && j.closed+j.off+minSegment/16 > j.o.MaxBytes-j.o.reserve()
+	if s.Full = j.full; j.full {
+		s.Refused = j.refused
+	}
 	return s
 }
 

@@ -25,10 +25,21 @@ func TestMain(m *testing.M) {
 
 // victim appends as fast as it can and says on standard output what was written and what was acknowledged.
 func victim(dir string) {
-	j, err := Open(Options{Dir: dir, SegmentBytes: 4 * minSegment})
+	o := Options{Dir: dir, SegmentBytes: 4 * minSegment}
+	full := os.Getenv("JOURNAL_TEST_FULL") != ""
+	if full {
+		o.MaxBytes = 24 * minSegment
+	}
+	j, err := Open(o)
 	if err != nil {
 		fmt.Println("error", err)
 		return
+	}
+	for i := 0; full; i++ { // a line for each refusal
+		if _, done := j.Append(event("exc_1", i, strings.Repeat("x", i%3000))); len(done) > 0 {
+			j.Append(outcome("exc_1"))
+			fmt.Print("refused\n")
+		}
 	}
 	out := make(chan string, 1024)
 	go func() {

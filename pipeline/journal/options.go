@@ -19,8 +19,13 @@ type Options struct {
 	EventDelay   time.Duration // how long an event may wait for a sync; 20 ms. Other records are synced at once
 	Index        *Index        // is filled from the newest segments at Open, then by Append; nil = none
 	IndexBytes   int64         // how much of the journal Open reads into the index; 64 MiB
-	BootID       string        // noted in the chain; "" = what the kernel says
-	Now          func() time.Time
+
+	// EmergencyBytes is the size of the segment that is kept for records that say what happened to exchanges that were begun;
+	// an eighth of a segment, so 4 MiB, or less under a small quota.
+	EmergencyBytes int64
+	FullCheck      time.Duration // how often a full journal looks whether there is room again; 1 s
+	BootID         string        // noted in the chain; "" = what the kernel says
+	Now            func() time.Time
 }
 
 const (
@@ -44,6 +49,16 @@ func (o *Options) complete() error {
 		}
 	}
 	o.SegmentBytes = max(o.SegmentBytes, minSegment)
+	if o.EmergencyBytes == 0 {
+		o.EmergencyBytes = o.SegmentBytes / 8
+		if o.MaxBytes > 0 {
+			o.EmergencyBytes = min(defaultSegment/8, o.MaxBytes/16)
+		}
+	}
+	o.EmergencyBytes = max(o.EmergencyBytes, minSegment)
+	if o.FullCheck == 0 {
+		o.FullCheck = time.Second
+	}
 	if o.EventDelay == 0 {
 		o.EventDelay = 20 * time.Millisecond
 	}
@@ -56,22 +71,30 @@ func (o *Options) complete() error {
 	return nil
 }
 
-// reserve is the part of the quota that is kept for records which say what happened to exchanges that were begun.
-func (o *Options) reserve() int64 { return min(4<<20, o.MaxBytes/16) }
-
-// essential kinds may use the reserve.
-func essential(kind string) bool {
-	switch kind {
+// essential records may use the emergency segment: those that end what was begun, and refusals.
+func essential(r *pipeline.Record) bool {
+	switch r.Kind {
 	case KindOpen, pipeline.KindCheckpoint, pipeline.KindGap, pipeline.KindOutcome, pipeline.KindDecision, pipeline.KindAdmin:
 		return true
+	case pipeline.KindFlow:
+		switch f := r.Body.(type) {
+		case pipeline.Flow:
+			return f.Disposition == flowRefused
+		case *pipeline.Flow:
+			return f.Disposition == flowRefused
+		}
 	}
 	return false
 }
 
+// flowRefused is the Disposition of a connection that was denied.
+const flowRefused = "refused"
+
 // Errors that Append passes on by its channel.
 var (
-	// ErrFull says that the quota is used up. Records that close exchanges are still taken for a while.
-	ErrFull = errors.New("the journal is full: raise record.max_bytes, or move old segments away and restart")
+	// ErrFull says that quota or disk are used up. Records that close exchanges are still taken for a while, others again
+	// once a twentieth is free.
+	ErrFull = errors.New("the journal is full: move its oldest segments away, free disk space, or raise record.max_bytes; it goes on once 5 % is free")
 	// ErrClosed says that the journal was closed.
 	ErrClosed = errors.New("the journal is closed")
 	// ErrLocked says that another process writes to the folder.

@@ -42,7 +42,10 @@ func (j *Journal) inspect() error {
 	defer r.Close()
 	r.deep = true
 	for err == nil {
-		_, err = r.Next()
+		var e *Entry
+		if e, err = r.Next(); err == nil && e.Kind == pipeline.KindGap {
+			err = j.old.shortage(e)
+		}
 	}
 	if !errors.Is(err, io.EOF) {
 		return err
@@ -71,6 +74,21 @@ func (j *Journal) inspect() error {
 	}
 	if err := errors.Join(f.Truncate(r.off), f.Sync(), f.Close()); err != nil {
 		return fmt.Errorf("repairing a journal segment: %w", err)
+	}
+	return nil
+}
+
+// shortage remembers from the gap records whether ordinary records were refused at the end.
+func (p *predecessor) shortage(e *Entry) error {
+	var s Shortage
+	if err := e.Decode(&s); err != nil {
+		return err
+	}
+	switch s.Full {
+	case FullBegin, FullEmergency:
+		p.cause = byStart
+	case FullEnd:
+		p.cause = ""
 	}
 	return nil
 }

@@ -126,11 +126,7 @@ func (d *Damage) Error() string {
 
 // newSegmentFile makes a file of that many zero bytes in dir under a temporary name. With fill the zeros are really written,
 // which makes later syncs cheaper by half and much steadier: they change no metadata of the file system.
-func newSegmentFile(dir string, size int64, fill bool) (*os.File, error) {
-	name := "plain" + tmpSuffix // the two kinds may be in the making at the same time
-	if fill {
-		name = "filled" + tmpSuffix
-	}
+func newSegmentFile(dir, name string, size int64, fill bool) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(dir, name), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return nil, err
@@ -208,10 +204,14 @@ func withFD(f *os.File, do func(fd int) error) error {
 	return inner
 }
 
-// removeTemporary clears away what a crash left half prepared.
+// removeTemporary clears away what a crash left prepared.
 func removeTemporary(dir string) error {
-	for _, name := range []string{"plain", "filled"} {
-		if err := os.Remove(filepath.Join(dir, name+tmpSuffix)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	names, err := filepath.Glob(filepath.Join(dir, "*"+tmpSuffix))
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
