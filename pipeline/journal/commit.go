@@ -110,7 +110,11 @@ func (j *Journal) rotate(n int64, essential bool) error {
 	if err := j.begin(f, j.info.number+1, size); err != nil {
 		return j.fail(err)
 	}
-	j.closed += end
+	if used, err := j.usage(); err == nil { // other generations, and people who move segments away, change it too
+		j.closed = used
+	} else {
+		j.closed += end
+	}
 	j.retired = append(j.retired, old)
 	if j.full {
 		return j.noteShortage(FullEmergency)

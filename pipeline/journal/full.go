@@ -131,7 +131,7 @@ func (j *Journal) recover() bool {
 
 // enough says whether ordinary records can be taken again, and prepares the segments that they need.
 func (j *Journal) enough() bool {
-	used, err := j.others()
+	used, err := j.usage()
 	if err != nil {
 		return false
 	}
@@ -160,8 +160,8 @@ func (j *Journal) enough() bool {
 	return true
 }
 
-// others adds up what the folder holds besides the active segment and the files that this writer has prepared.
-func (j *Journal) others() (int64, error) {
+// usage adds up what the folder holds besides the active segment and the files that this writer has prepared.
+func (j *Journal) usage() (int64, error) {
 	names, err := os.ReadDir(j.o.Dir)
 	if err != nil {
 		return 0, fmt.Errorf("reading the journal folder: %w", err)

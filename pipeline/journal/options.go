@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
@@ -19,6 +20,12 @@ type Options struct {
 	EventDelay   time.Duration // how long an event may wait for a sync; 20 ms. Other records are synced at once
 	Index        *Index        // is filled from the newest segments at Open, then by Append; nil = none
 	IndexBytes   int64         // how much of the journal Open reads into the index; 64 MiB
+
+	// Beside lets Open begin a generation while the writers of earlier ones live, as long as they hand over. Without it that
+	// is ErrLocked.
+	Beside bool
+	Notice func(error)   // told of what goes wrong with an earlier generation while this one runs; nil = nobody is
+	Follow time.Duration // how often the generations beside this one are looked at; 100 ms
 
 	// EmergencyBytes is the size of the segment that is kept for records that say what happened to exchanges that were begun;
 	// an eighth of a segment, so 4 MiB, or less under a small quota.
@@ -59,6 +66,12 @@ func (o *Options) complete() error {
 	if o.FullCheck == 0 {
 		o.FullCheck = time.Second
 	}
+	if o.Notice == nil {
+		o.Notice = func(error) {}
+	}
+	if o.Follow == 0 {
+		o.Follow = 100 * time.Millisecond
+	}
 	if o.EventDelay == 0 {
 		o.EventDelay = 20 * time.Millisecond
 	}
@@ -97,33 +110,54 @@ var (
 	ErrFull = errors.New("the journal is full: move its oldest segments away, free disk space, or raise record.max_bytes; it goes on once 5 % is free")
 	// ErrClosed says that the journal was closed.
 	ErrClosed = errors.New("the journal is closed")
-	// ErrLocked says that another process writes to the folder.
+	// ErrLocked says that another process writes to the folder, and was not said to hand over.
 	ErrLocked = errors.New("another process writes to this journal")
 )
 
-// Opening is the body of the record that opens a generation.
+// Opening is the body of the record that opens a generation. Of the generations before it, those run that it names as Open;
+// all others have ended.
 type Opening struct {
-	Generation  uint64       `json:"generation"`
-	Boot        string       `json:"boot,omitempty"`
-	Predecessor *Predecessor `json:"predecessor,omitempty"`
+	Generation  uint64        `json:"generation"`
+	Boot        string        `json:"boot,omitempty"`
+	Predecessor *Predecessor  `json:"predecessor,omitempty"` // the newest one that has records
+	Earlier     []Predecessor `json:"earlier,omitempty"`     // others that were open, or whose end is not on record yet
 }
 
-// Predecessor is the chain before a generation, as its writer found it.
+// runs says whether an earlier generation was still open.
+func (o *Opening) runs(generation uint64) bool {
+	for _, p := range o.all() {
+		if p.Generation == generation {
+			return p.Open
+		}
+	}
+	return false
+}
+
+func (o *Opening) all() []Predecessor {
+	if o.Predecessor == nil {
+		return o.Earlier
+	}
+	return append(slices.Clone(o.Earlier), *o.Predecessor)
+}
+
+// Predecessor is the chain of an earlier generation: its end or, if it is Open, as far as it was known to be on disk.
 type Predecessor struct {
 	Generation uint64 `json:"generation"`
 	Sequence   uint64 `json:"sequence"`
 	Head       Hash   `json:"head"`
+	Open       bool   `json:"open,omitempty"`
 }
 
 // The reasons of a Checkpoint.
 const (
 	CheckRotate  = "rotate"  // the segment ends with it
 	CheckClose   = "close"   // the generation ends with it
+	CheckEnded   = "ended"   // an earlier generation, which ran beside this one, ended with that head
 	CheckSettled = "settled" // every exchange of an earlier generation has an outcome now
 )
 
-// Checkpoint states the head of the chain: that of the record before it. It is not signed yet, so it says no more than
-// the chain itself does.
+// Checkpoint states the head of the chain: that of the record before it, or with CheckEnded that of another chain. It is
+// not signed yet, so it says no more than the chain itself does.
 type Checkpoint struct {
 	Reason     string `json:"reason"`
 	Boot       string `json:"boot,omitempty"`

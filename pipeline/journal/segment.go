@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -159,19 +158,32 @@ func allocate(f *os.File, size int64, fill bool) error {
 	return datasync(f)
 }
 
-// activate turns a prepared file into the named segment.
+// activate turns a prepared file into a segment, by the number that s has or, if another generation took that, by the
+// next one that is free.
 func activate(f *os.File, dir string, s *segmentInfo) error {
-	if _, err := f.WriteAt(s.encode(), 0); err != nil {
-		return err
+	for {
+		for exists(segmentPath(dir, s.number)) {
+			s.number++
+		}
+		if _, err := f.WriteAt(s.encode(), 0); err != nil {
+			return err
+		}
+		if err := datasync(f); err != nil {
+			return err
+		}
+		err := unix.Renameat2(unix.AT_FDCWD, f.Name(), unix.AT_FDCWD, segmentPath(dir, s.number), unix.RENAME_NOREPLACE)
+		switch {
+		case err == nil:
+			return syncDir(dir)
+		case !errors.Is(err, unix.EEXIST):
+			return os.NewSyscallError("renameat2", err)
+		}
 	}
-	if err := datasync(f); err != nil {
-		return err
-	}
-	err := unix.Renameat2(unix.AT_FDCWD, f.Name(), unix.AT_FDCWD, segmentPath(dir, s.number), unix.RENAME_NOREPLACE)
-	if err != nil {
-		return os.NewSyscallError("renameat2", err)
-	}
-	return syncDir(dir)
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 func datasync(f *os.File) error {
@@ -202,18 +214,4 @@ func withFD(f *os.File, do func(fd int) error) error {
 		return err
 	}
 	return inner
-}
-
-// removeTemporary clears away what a crash left prepared.
-func removeTemporary(dir string) error {
-	names, err := filepath.Glob(filepath.Join(dir, "*"+tmpSuffix))
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	return nil
 }
