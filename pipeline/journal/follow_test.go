@@ -7,12 +7,70 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
 )
+
+// What Verify can see only because generations speak of each other.
+func TestVerifyGenerations(t *testing.T) {
+	dir := t.TempDir()
+	old := open(t, options(t, dir))
+	put(t, old, intent("exc_old"))
+	put(t, old, event("exc_old", 1, "x"))
+	j := takeOver(t, beside(t, dir))
+	put(t, old, outcome("exc_old"))
+	put(t, j, intent("exc_new"))
+	unfinished := copyDir(t, dir)
+	closeJournal(t, old)
+	eventually(t, "the end is on record", func() bool { return !exists(generationLock(dir, 1)) })
+	closeJournal(t, j)
+	verified(t, dir)
+	first := entries(t, dir)
+	var list []Entry
+	for _, e := range first {
+		if e.Generation == 1 {
+			list = append(list, e)
+		}
+	}
+	last := list[len(list)-1]
+	for name, c := range map[string]struct {
+		dir  string
+		do   func(dir string) error
+		want string
+	}{
+		"last record cut":   {dir, func(d string) error { return os.Truncate(segmentPath(d, 1), int64(last.Position.Offset)) }, "missing"},
+		"cut while it runs": {unfinished, func(d string) error { return os.Truncate(segmentPath(d, 1), int64(list[0].End.Offset)) }, "missing"},
+		"all of it cut":     {dir, func(d string) error { return os.Truncate(segmentPath(d, 1), segmentHeader) }, "not here"},
+		"something added": {dir, func(d string) error {
+			h := header{kind: 3, generation: 1, sequence: last.Sequence + 1, prev: last.Hash}
+			frame := make([]byte, frameHeader+2)
+			copy(frame[frameHeader:], "{}")
+			h.digest = Hash{}
+			seal(frame, &h)
+			f, err := os.OpenFile(segmentPath(d, 1), os.O_WRONLY|os.O_APPEND, 0)
+			if err != nil {
+				return err
+			}
+			_, err = f.Write(frame)
+			return errors.Join(err, f.Close())
+		}, "generation"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			work := copyDir(t, c.dir)
+			if err := c.do(work); err != nil {
+				t.Fatal(err)
+			}
+			rep := must(Verify(work))
+			if rep.OK || rep.Problem == nil || !strings.Contains(rep.Problem.Error(), c.want) && !strings.Contains(rep.Problem.Error(), "digest") {
+				t.Errorf("report %+v %v, want %q", rep, rep.Problem, c.want)
+			}
+		})
+	}
+}
 
 // A cursor of the newer generation shows each record of both once, those of the older one when they are on disk, and
 // goes on from its mark.
