@@ -126,8 +126,14 @@ func serve(f *flag.FlagSet, file *string, args []string, out, errOut io.Writer) 
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	hup := make(chan os.Signal, 1)
+	hup, usr2 := make(chan os.Signal, 1), make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
+	signal.Notify(usr2, syscall.SIGUSR2)
 	defer signal.Stop(hup)
-	return daemon.Run(ctx, cfg, daemon.Options{Version: version, Log: log, Reload: hup})
+	defer signal.Stop(usr2)
+	o := daemon.Options{Version: version, Log: log, Reload: hup, Upgrade: usr2, ConfigFile: *file}
+	if exe, err := os.Executable(); err == nil {
+		o.Command = append([]string{exe}, args...)
+	}
+	return daemon.Run(ctx, cfg, o)
 }

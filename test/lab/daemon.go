@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +16,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Daemon is a running sallyportd of this lab.
@@ -24,8 +27,10 @@ type Daemon struct {
 	Config string // path of its configuration
 	Socket string // path of its admin socket
 	stderr *lockedBuffer
-	done   chan struct{}
+	pid    int           // of the process that leads
+	done   chan struct{} // it has ended
 	err    error
+	former []int // processes that handed over
 }
 
 // lockedBuffer keeps the end of what the daemon logs.
@@ -74,7 +79,11 @@ func (l *Lab) StartDaemon(ctx context.Context, config string) (*Daemon, error) {
 	if err := os.WriteFile(d.Config, []byte(config), 0o600); err != nil {
 		return nil, err
 	}
-	d.cmd = exec.Command(filepath.Join(l.opts.Bin, "sallyportd"), "--config", d.Config)
+	program := l.Program
+	if program == "" {
+		program = filepath.Join(l.opts.Bin, "sallyportd")
+	}
+	d.cmd = exec.Command(program, "--config", d.Config)
 	d.cmd.Env = []string{}
 	if m := l.Manager; m != nil {
 		d.cmd.Env = []string{"NOTIFY_SOCKET=" + m.path, "FDSTORE=16"}
@@ -85,11 +94,22 @@ func (l *Lab) StartDaemon(ctx context.Context, config string) (*Daemon, error) {
 			d.cmd.ExtraFiles = kept
 		}
 	}
-	d.cmd.Stderr, d.cmd.Stdout = d.stderr, d.stderr
-	if err := l.Start("", d.cmd); err != nil {
+	// A pipe of our own: successors write to it too, and the first process is not waited for until they have ended.
+	from, to, err := os.Pipe()
+	if err != nil {
 		return nil, err
 	}
-	go func() { d.err = d.cmd.Wait(); close(d.done) }()
+	d.cmd.Stderr, d.cmd.Stdout = to, to
+	err = l.Start("", d.cmd)
+	if err = errors.Join(err, to.Close()); err != nil {
+		return nil, errors.Join(err, from.Close())
+	}
+	go func() { _, _ = io.Copy(d.stderr, from); from.Close() }() // ends with the last of them
+	d.pid = d.cmd.Process.Pid
+	if l.Manager != nil {
+		l.Manager.started(d.pid)
+	}
+	go func(done chan struct{}) { d.err = d.cmd.Wait(); close(done) }(d.done)
 	l.undo = append(l.undo, func() error {
 		err := d.Kill()
 		out, uerr := exec.Command(filepath.Join(l.opts.Bin, "sallyportd"), "uninstall", "--pin-dir", l.PinDir(),
@@ -127,14 +147,74 @@ func (d *Daemon) CLI(ctx context.Context, args ...string) (string, error) {
 }
 
 // PID is the process id of the daemon.
-func (d *Daemon) PID() int { return d.cmd.Process.Pid }
+func (d *Daemon) PID() int { return d.pid }
+
+// ErrNotUpgraded says that the process which led before still does.
+var ErrNotUpgraded = errors.New("sallyportd was not upgraded")
+
+// Upgrade has the daemon start its successor by a signal, and returns when that leads. It needs a Manager.
+func (d *Daemon) Upgrade(ctx context.Context, by syscall.Signal) error {
+	m := d.lab.Manager
+	_, before, _ := m.state()
+	if err := syscall.Kill(d.pid, by); err != nil {
+		return fmt.Errorf("asking for an upgrade: %w", err)
+	}
+	for {
+		main, ready, heard := m.state()
+		if ready > before {
+			if main == d.pid {
+				return ErrNotUpgraded
+			}
+			return d.lead(main)
+		}
+		select {
+		case <-heard:
+		case <-d.done:
+			return fmt.Errorf("sallyportd ended while it was upgraded: %v: %s", d.err, strings.TrimSpace(d.stderr.String()))
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for the upgrade: %w: %s", ctx.Err(), strings.TrimSpace(d.stderr.String()))
+		}
+	}
+}
+
+// lead notes the process that leads. It is no child of ours: how it ends is only in its log.
+func (d *Daemon) lead(pid int) error {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return fmt.Errorf("watching the successor, process %d: %w", pid, err)
+	}
+	d.former = append(d.former, d.pid)
+	d.pid, d.err, d.done = pid, nil, make(chan struct{})
+	go func(done chan struct{}) {
+		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+		for {
+			if n, err := unix.Poll(fds, -1); n > 0 || err != nil && !errors.Is(err, unix.EINTR) {
+				break
+			}
+		}
+		unix.Close(fd)
+		close(done)
+	}(d.done)
+	return nil
+}
+
+// Former lists the processes that handed over and still run.
+func (d *Daemon) Former() (out []int) {
+	for _, pid := range d.former {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if _, state, ok := strings.Cut(string(stat), ") "); err == nil && ok && state[0] != 'Z' {
+			out = append(out, pid)
+		}
+	}
+	return out
+}
 
 // Log is what the daemon has written to its standard error so far.
 func (d *Daemon) Log() string { return d.stderr.String() }
 
 // Stop ends the daemon as systemd would and waits for it.
 func (d *Daemon) Stop(ctx context.Context) error {
-	if err := d.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err := syscall.Kill(d.pid, syscall.SIGTERM); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return err
 	}
 	select {
@@ -148,10 +228,13 @@ func (d *Daemon) Stop(ctx context.Context) error {
 	}
 }
 
-// Kill ends the daemon by SIGKILL and waits for it. Killing one that has ended is fine.
+// Kill ends the daemon by SIGKILL and waits for it, and whatever of its former processes is left. Killing one that has
+// ended is fine.
 func (d *Daemon) Kill() error {
-	if err := d.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return err
+	for _, pid := range append(d.Former(), d.pid) {
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+			return err
+		}
 	}
 	<-d.done
 	return nil

@@ -12,5 +12,6 @@
 //	          ←   ready
 //	lead      →   whoever supervises us was told; the predecessor will end by itself
 //
-// An end that closes before "lead" means that its process is gone or gives up: the other side hears it at once.
+// Instead of "ready" the successor may say "failed": then it has let go again, and ends by itself when what it had begun is
+// done. An end that closes before "lead" means that its process is gone or gives up: the other side hears it at once.
 package succession

@@ -168,6 +168,9 @@ func (p *Predecessor) Prepared(ctx context.Context) error {
 	return explain("waiting for it to let go", err)
 }
 
+// Failed says that this process has let go again.
+func (p *Predecessor) Failed() error { return explain("telling it", p.line.send(wordFailed)) }
+
 // Ready says that this process has taken over, and waits until it leads.
 func (p *Predecessor) Ready(ctx context.Context) error {
 	err := p.line.send(wordReady)

@@ -61,6 +61,12 @@ func succeed(r string) error {
 	switch r {
 	case "breaks after go":
 		return errors.New("the programs do not load")
+	case "gives up after go":
+		if err := p.Failed(); err != nil {
+			return err
+		}
+		_, err := os.Stdin.Read(make([]byte, 1)) // ends what it had begun
+		return err
 	case "hangs after go":
 		<-ctx.Done()
 		return nil
@@ -196,6 +202,7 @@ func TestSuccessorThatFails(t *testing.T) {
 		{"hangs before prepared", "deadline", ""},
 		{"breaks after go", "", "exit status 3"},
 		{"hangs after go", "", "deadline"},
+		{"gives up after go", "", "failed to take over"},
 	} {
 		t.Run(c.role, func(t *testing.T) {
 			_, _, o := sockets(t)

@@ -81,7 +81,8 @@ func (s *Successor) Prepared(ctx context.Context) error {
 	return s.explain("waiting for it to prepare", s.line.expect(ctx, wordPrepared))
 }
 
-// Go says that this process has let go of what both use, and waits until the successor is ready.
+// Go says that this process has let go of what both use, and waits until the successor is ready. After ErrFailed it need
+// not be killed.
 func (s *Successor) Go(ctx context.Context) error {
 	err := s.line.send(wordGo)
 	if err == nil {

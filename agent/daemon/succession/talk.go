@@ -21,6 +21,7 @@ const (
 	wordGo       = "go"
 	wordReady    = "ready"
 	wordLead     = "lead"
+	wordFailed   = "failed"
 )
 
 // maxWord bounds a message, maxFiles the sockets that an offer carries.
@@ -31,6 +32,9 @@ const (
 
 // ErrGone says that the other process ended or gave up.
 var ErrGone = errors.New("the other process is gone")
+
+// ErrFailed says that the successor cannot lead. It ends what it had begun and then itself.
+var ErrFailed = errors.New("it failed to take over")
 
 // line is one end of the talk.
 type line struct{ conn *net.UnixConn }
@@ -112,6 +116,9 @@ func (l line) receive(ctx context.Context) (string, []*os.File, error) {
 func (l line) expect(ctx context.Context, word string) error {
 	got, files, err := l.receive(ctx)
 	closeAll(files)
+	if err == nil && got == wordFailed {
+		return ErrFailed
+	}
 	if err == nil && got != word {
 		err = fmt.Errorf("the other process said %.40q, not %q", got, word)
 	}
