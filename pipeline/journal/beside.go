@@ -62,6 +62,8 @@ type follower struct {
 	r       *Reader
 	indexed Mark                     // the index has what lies before
 	open    map[string]*openExchange // by exchange
+	asked   chan chan struct{}       // to look at once; each is closed then
+	ended   chan struct{}            // nobody follows any more
 }
 
 // running says whether the writer of a generation lives: it is this one, or was alive when last looked at.
@@ -107,21 +109,51 @@ func (j *Journal) read(ctx context.Context, f *follower) error {
 	}
 }
 
+// LookBeside returns when the index knows what generations beside this one have written so far. Call it after CloseOpen.
+func (j *Journal) LookBeside(ctx context.Context) error {
+	f := j.following
+	if f == nil {
+		return nil
+	}
+	asked := make(chan struct{})
+	select {
+	case f.asked <- asked:
+	case <-f.ended:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case <-asked:
+	case <-f.ended:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
+}
+
 // follow is a task of its own. It ends with the journal, when all others have ended, or when a newer generation begins.
 func (j *Journal) follow(f *follower) {
+	defer close(f.ended)
 	defer f.r.Close()
 	tick := time.NewTicker(j.o.Follow)
 	defer tick.Stop()
 	settled := true
 	for j.besides() {
+		var asked chan struct{}
 		select {
 		case <-j.stop:
 			return
 		case <-tick.C:
+		case asked = <-f.asked:
 		}
 		if err := j.read(context.Background(), f); err != nil {
 			j.o.Notice(fmt.Errorf("following an earlier journal generation: %w", err))
 			return
+		}
+		if asked != nil {
+			close(asked)
+			continue
 		}
 		for _, g := range j.others() {
 			err := j.finish(f, g)

@@ -35,7 +35,7 @@ func (j *Journal) CloseOpen(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	r.below, r.alive = j.gen, j.running
-	f := &follower{r: r, indexed: j.indexed, open: map[string]*openExchange{}}
+	f := &follower{r: r, indexed: j.indexed, open: map[string]*openExchange{}, asked: make(chan chan struct{}), ended: make(chan struct{})}
 	n := 0
 	if err = j.read(ctx, f); err == nil {
 		n, err = j.cut(ctx, f, func(g uint64) bool { return !j.running(g) })
@@ -43,6 +43,7 @@ func (j *Journal) CloseOpen(ctx context.Context) (int, error) {
 		err = fmt.Errorf("looking for exchanges that were cut: %w", err)
 	}
 	if err == nil && j.besides() {
+		j.following = f
 		j.tasks.Go(func() { j.follow(f) })
 		return n, nil
 	}

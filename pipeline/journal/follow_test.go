@@ -241,6 +241,34 @@ func TestIndexFollows(t *testing.T) {
 	verified(t, dir)
 }
 
+// Asked, the newer generation looks at once.
+func TestLookBeside(t *testing.T) {
+	dir := t.TempDir()
+	old := open(t, options(t, dir))
+	o := beside(t, dir)
+	o.Index, o.Follow = NewIndex(0), time.Hour
+	j := takeOver(t, o)
+	for i := range 3 {
+		id := fmt.Sprint("exc_", i)
+		ended(t, old, id)
+		if err := j.LookBeside(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if p := must(o.Index.Exchange(id)); p.Outcome == nil {
+			t.Error("its end is not known")
+		}
+	}
+	closeJournal(t, old)
+	closeJournal(t, j)
+	if err := j.LookBeside(context.Background()); err != nil {
+		t.Error(err)
+	}
+	alone := open(t, options(t, t.TempDir()))
+	if err := alone.LookBeside(context.Background()); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestMark(t *testing.T) {
 	p := func(g, segment, offset uint64) Progress {
 		return Progress{Generation: g, Position: pipeline.Position{Segment: segment, Offset: offset}}

@@ -56,6 +56,8 @@ type Journal struct {
 	old     earlier // what was there before Open
 	indexed Mark    // the index has what lies before
 
+	following *follower // what CloseOpen began; nil if no other generation runs
+
 	lives map[uint64]bool   // other generations whose writers live
 	ends  map[uint64]uint64 // the last sequence of earlier generations, as far as anybody asked
 }
