@@ -31,6 +31,8 @@ const usage = `usage: sallyportd [--config FILE]         run (default /etc/sally
                                            break glass: let a scope go direct for a while; works with a dead daemon
        sallyportd uninstall [--dry-run]    take programs, maps and trust out again; needs no configuration and no daemon
        sallyportd version
+signals while it runs: TERM ends it when running exchanges are done; HUP reads the policy again, or upgrades in place if
+the program or the configuration on disk has changed; USR2 upgrades in place
 `
 
 func main() {
