@@ -186,12 +186,7 @@ func (d *Daemon) lead(pid int) error {
 	d.former = append(d.former, d.pid)
 	d.pid, d.err, d.done = pid, nil, make(chan struct{})
 	go func(done chan struct{}) {
-		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-		for {
-			if n, err := unix.Poll(fds, -1); n > 0 || err != nil && !errors.Is(err, unix.EINTR) {
-				break
-			}
-		}
+		_ = ended(fd) // what cannot be asked after counts as ended
 		unix.Close(fd)
 		close(done)
 	}(d.done)
@@ -201,8 +196,7 @@ func (d *Daemon) lead(pid int) error {
 // Former lists the processes that handed over and still run.
 func (d *Daemon) Former() (out []int) {
 	for _, pid := range d.former {
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if _, state, ok := strings.Cut(string(stat), ") "); err == nil && ok && state[0] != 'Z' {
+		if !strings.Contains("ZX", stateOf(pid)) {
 			out = append(out, pid)
 		}
 	}
@@ -228,14 +222,103 @@ func (d *Daemon) Stop(ctx context.Context) error {
 	}
 }
 
-// Kill ends the daemon by SIGKILL and waits for it, and whatever of its former processes is left. Killing one that has
-// ended is fine.
+// Kill ends the daemon by SIGKILL and waits for it, and whatever is left of its former processes and of a successor that
+// does not lead yet, as a service manager does with what is left of a unit. Killing one that has ended is fine.
 func (d *Daemon) Kill() error {
-	for _, pid := range append(d.Former(), d.pid) {
-		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+	left := append(d.Former(), d.pid)
+	if m := d.lab.Manager; m != nil {
+		if main, _, _ := m.state(); main != 0 {
+			left = append(left, main)
+		}
+	}
+	for i := 0; i < len(left); i++ {
+		if err := stop(left[i]); err != nil { // so that it starts no more, and is still the parent of what it did start
+			return err
+		}
+		more, err := d.children(left[i])
+		if err != nil {
+			return err
+		}
+		left = append(left, more...)
+	}
+	for _, pid := range left {
+		if err := end(pid); err != nil {
 			return err
 		}
 	}
 	<-d.done
 	return nil
+}
+
+// end kills a process and waits until all of its threads have ended: its locks are free then.
+func end(pid int) error {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("killing process %d: %w", pid, err)
+	}
+	defer unix.Close(fd)
+	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("killing process %d: %w", pid, err)
+	}
+	return ended(fd)
+}
+
+// ended waits for the end of a process.
+func ended(pidfd int) error {
+	fds := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
+	for {
+		switch n, err := unix.Poll(fds, -1); {
+		case n > 0:
+			return nil
+		case err != nil && !errors.Is(err, unix.EINTR):
+			return err
+		}
+	}
+}
+
+// stop halts a process and returns when it stands still, or has ended.
+func stop(pid int) error {
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil && !errors.Is(err, syscall.ESRCH) {
+		return err
+	}
+	for !strings.Contains("TtZX", stateOf(pid)) {
+		time.Sleep(time.Millisecond)
+	}
+	return nil
+}
+
+// stateOf is the letter of proc_pid_stat(5); X for a process that is not there.
+func stateOf(pid int) string {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if _, state, ok := strings.Cut(string(stat), ") "); err == nil && ok {
+		return state[:1]
+	}
+	return "X"
+}
+
+// children lists the child processes of one that have the configuration of this daemon.
+func (d *Daemon) children(of int) (out []int, err error) {
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	for _, path := range stats {
+		raw, err := os.ReadFile(path)
+		_, rest, ok := strings.Cut(string(raw), ") ")
+		if err != nil || !ok {
+			continue // it has ended
+		}
+		var state string
+		var parent, pid int
+		if _, err := fmt.Sscan(rest, &state, &parent); err != nil || parent != of {
+			continue
+		}
+		line, err := os.ReadFile(filepath.Join(filepath.Dir(path), "cmdline"))
+		if err == nil && bytes.Contains(line, []byte(d.Config)) {
+			if _, err := fmt.Sscan(filepath.Base(filepath.Dir(path)), &pid); err == nil {
+				out = append(out, pid)
+			}
+		}
+	}
+	return out, err
 }
