@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"log"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/sallyport-dev/sallyport/agent/adminapi"
@@ -70,6 +72,7 @@ type Scopes interface {
 // Options configures a Server. A part that is nil answers "not available"; nil Scopes means that no process is scoped.
 type Options struct {
 	Socket   string   // absolute path; its folder is made if it is missing
+	Later    bool     // the socket is another process's until Take
 	Admins   []uint32 // uids besides root that may do everything
 	Status   StatusSource
 	Doctor   Doctor
@@ -88,6 +91,9 @@ type Server struct {
 	ln   *peerListener
 	http *http.Server
 	log  *slog.Logger
+
+	mu       sync.Mutex // guards what follows
+	released bool
 }
 
 // The timeouts of one request. A listing of long sessions takes seconds; a client that does not read is cut.
@@ -100,7 +106,7 @@ const (
 	maxBody       = 1 << 20
 )
 
-// New opens the socket. From then on clients can connect; they are answered once Serve runs.
+// New opens the socket, unless that is for later. From then on clients can connect; they are answered once Serve runs.
 func New(o Options) (*Server, error) {
 	if !filepath.IsAbs(o.Socket) {
 		return nil, fmt.Errorf("admin.socket %q: want an absolute path", o.Socket)
@@ -113,11 +119,10 @@ func New(o Options) (*Server, error) {
 	if s.home, err = readHome(); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(filepath.Dir(o.Socket), 0o755); err != nil {
-		return nil, fmt.Errorf("making the folder of admin.socket: %w", err)
-	}
-	if s.ln, err = listen(o.Socket, 0o666); err != nil {
-		return nil, err
+	if !o.Later {
+		if err := s.Take(nil); err != nil {
+			return nil, err
+		}
 	}
 	s.http = &http.Server{
 		Handler:           s.handler(),
@@ -132,12 +137,62 @@ func New(o Options) (*Server, error) {
 	return s, nil
 }
 
-// Serve answers until Shutdown, then returns nil; any other end is an error.
+// Take opens the socket if that was for later. A listener that another process has handed over is used if it is the
+// configured socket, else it is closed and its file removed. Once Serve runs the socket is ours to remove.
+func (s *Server) Take(handed *net.UnixListener) (err error) {
+	if handed != nil {
+		if at := handed.Addr().String(); at == s.opts.Socket {
+			s.ln = &peerListener{UnixListener: handed, open: map[uint32]int{}}
+			return nil
+		} else if err := errors.Join(handed.Close(), os.Remove(at)); err != nil {
+			return fmt.Errorf("removing the former admin.socket: %w", err)
+		}
+	}
+	if err := os.MkdirAll(filepath.Dir(s.opts.Socket), 0o755); err != nil {
+		return fmt.Errorf("making the folder of admin.socket: %w", err)
+	}
+	s.ln, err = listen(s.opts.Socket, 0o666)
+	return err
+}
+
+// Serve answers until Shutdown or Release, then returns nil; any other end is an error.
 func (s *Server) Serve() error {
-	if err := s.http.Serve(s.ln); !errors.Is(err, http.ErrServerClosed) {
+	if !s.own() {
+		return nil
+	}
+	if err := s.http.Serve(s.ln); !errors.Is(err, http.ErrServerClosed) && !s.handedOver() {
 		return fmt.Errorf("serving the admin socket: %w", err)
 	}
 	return nil
+}
+
+// File is the listening socket, to be handed over. The caller closes it.
+func (s *Server) File() (*os.File, error) { return s.ln.File() }
+
+// Release stops accepting and leaves the socket to the process that it was handed to. Requests that run go on until
+// Shutdown.
+func (s *Server) Release() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.released = true
+	s.ln.SetUnlinkOnClose(false)
+	return s.ln.Close()
+}
+
+// own makes the socket ours to remove. false: it was released.
+func (s *Server) own() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.released {
+		s.ln.SetUnlinkOnClose(true)
+	}
+	return !s.released
+}
+
+func (s *Server) handedOver() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.released
 }
 
 // Shutdown stops accepting, removes the socket, waits for running requests until ctx ends, then cuts them. It works
@@ -147,7 +202,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if err != nil {
 		err = errors.Join(fmt.Errorf("waiting for admin requests: %w", err), s.http.Close())
 	}
-	s.ln.Close() // closed already if Serve ran: then its error says only that
+	if s.ln != nil {
+		s.ln.Close() // closed already if Serve ran: then its error says only that
+	}
 	return err
 }
 

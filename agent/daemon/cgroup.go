@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -15,8 +16,9 @@ import (
 
 // ownCgroup puts this process into a cgroup that holds nobody else and returns its id, the inode of its folder: exactly
 // that cgroup is exempt from redirection, so it must not be shared with a program that should be redirected. attach is
-// the folder at which the programs are attached. A service manager has usually given us one already.
-func ownCgroup(root, attach string) (uint64, error) {
+// the folder at which the programs are attached. A service manager has usually given us one already. kin are processes that
+// hand over to this one: they are exempt too.
+func ownCgroup(root, attach string, kin []int) (uint64, error) {
 	self, err := selfCgroup()
 	if err != nil {
 		return 0, err
@@ -24,7 +26,7 @@ func ownCgroup(root, attach string) (uint64, error) {
 	dir := filepath.Join(root, self)
 	inside := dir == attach || strings.HasPrefix(dir, strings.TrimSuffix(attach, "/")+"/")
 	if inside {
-		alone, err := onlyUs(dir)
+		alone, err := onlyUs(dir, kin)
 		if err != nil {
 			return 0, err
 		}
@@ -36,7 +38,7 @@ func ownCgroup(root, attach string) (uint64, error) {
 			if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte("0"), 0o644); err != nil {
 				return 0, fmt.Errorf("moving into %s: %w", dir, err)
 			}
-			if alone, err = onlyUs(dir); err != nil {
+			if alone, err = onlyUs(dir, kin); err != nil {
 				return 0, err
 			}
 			if !alone {
@@ -64,12 +66,23 @@ func selfCgroup() (string, error) {
 	return "", errors.New("this process is in no cgroup v2: the host has cgroup v1 only, which is not supported")
 }
 
-// onlyUs says whether a cgroup folder holds this process and no other.
-func onlyUs(dir string) (bool, error) {
+// onlyUs says whether a cgroup folder holds this process and at most its kin.
+func onlyUs(dir string, kin []int) (bool, error) {
 	raw, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
 	if err != nil {
 		return false, fmt.Errorf("reading the processes of %s: %w", dir, err)
 	}
-	pids := strings.Fields(string(raw))
-	return len(pids) == 1 && pids[0] == strconv.Itoa(os.Getpid()), nil
+	us := false
+	for field := range strings.FieldsSeq(string(raw)) {
+		pid, err := strconv.Atoi(field)
+		if err != nil {
+			return false, fmt.Errorf("reading the processes of %s: %w", dir, err)
+		}
+		if pid == os.Getpid() {
+			us = true
+		} else if !slices.Contains(kin, pid) {
+			return false, nil
+		}
+	}
+	return us, nil
 }

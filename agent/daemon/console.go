@@ -27,7 +27,7 @@ func (a *atomicReason) get() string  { return *a.p.Load() }
 
 func (d *daemon) openAdmin(context.Context) (err error) {
 	c := console{d}
-	d.admin, err = admin.New(admin.Options{Socket: d.cfg.Admin.Socket, Admins: d.cfg.Admin.Admins, Status: c, Doctor: c, Sessions: c, Trust: c,
+	d.admin, err = admin.New(admin.Options{Socket: d.cfg.Admin.Socket, Later: d.pred != nil, Admins: d.cfg.Admin.Admins, Status: c, Doctor: c, Sessions: c, Trust: c,
 		Policy: c, Recorder: c, Scopes: c, Log: d.Log})
 	return err
 }
@@ -94,6 +94,11 @@ func (c console) Status(context.Context) (adminapi.Status, error) {
 			s.Warnings = append(s.Warnings, fmt.Sprintf("Elasticsearch refused %d documents for good: see the dead letters beside the journal", st.Dead))
 		} else if st.LastError != "" {
 			s.Warnings = append(s.Warnings, "Elasticsearch: "+st.LastError)
+		}
+	}
+	if d.pred != nil {
+		if n := len(d.pred.Left()); n > 0 {
+			s.Warnings = append(s.Warnings, fmt.Sprintf("%d process(es) that handed over still end their exchanges", n))
 		}
 	}
 	for name, err := range d.kernel.Refused() {

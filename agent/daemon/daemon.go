@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package daemon is the composition root: the one place where every part is built, plugged into the others, started and
-// stopped. Order and owners stand in docs/architecture.md.
 package daemon
 
 import (
@@ -13,12 +11,12 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/sallyport-dev/sallyport/agent/admin"
 	"github.com/sallyport-dev/sallyport/agent/config"
+	"github.com/sallyport-dev/sallyport/agent/daemon/succession"
 	"github.com/sallyport-dev/sallyport/agent/enrol"
 	"github.com/sallyport-dev/sallyport/agent/kernel"
 	"github.com/sallyport-dev/sallyport/agent/proxy"
@@ -29,6 +27,7 @@ import (
 	"github.com/sallyport-dev/sallyport/pipeline/elastic"
 	"github.com/sallyport-dev/sallyport/pipeline/flow"
 	"github.com/sallyport-dev/sallyport/pipeline/journal"
+	"github.com/sallyport-dev/sallyport/pipeline/session"
 	"github.com/sallyport-dev/sallyport/tlsca/authority"
 	"github.com/sallyport-dev/sallyport/tlsca/leaf"
 )
@@ -37,7 +36,11 @@ import (
 type Options struct {
 	Version string
 	Log     *slog.Logger
-	Reload  <-chan os.Signal // each asks for the policy to be read again; may be nil
+	Reload  <-chan os.Signal // each asks for the policy to be read again, or for an upgrade if program or configuration changed; may be nil
+
+	Upgrade    <-chan os.Signal // each asks for an upgrade in place; may be nil
+	Command    []string         // path and arguments that start a successor; none: no upgrades
+	ConfigFile string           // where cfg was read
 }
 
 // UsageError says that what was asked for is wrong, not the world: exit code 2.
@@ -56,6 +59,7 @@ type daemon struct {
 	leaves   *leaf.Cache
 	journal  *journal.Journal
 	index    *journal.Index
+	sessions *session.Sessions
 	trust    *trust.Trust
 	ident    *workload.Identifier
 	kernel   *kernel.Kernel
@@ -68,9 +72,19 @@ type daemon struct {
 	marks    *marker
 	router   *router
 
+	pred      *succession.Predecessor // nil: this process did not take over
+	took      bool                    // it has let go, and what both use is ours
+	leads     atomic.Bool             // it has told that we do
+	gaveUp    bool                    // it was told that we do not
+	configSum []byte
+	wanted    chan struct{} // capacity 1: an upgrade
+
+	addresses        []netip.AddrPort // where the proxy listens
 	listeners        []*net.TCPListener
 	handover         bool              // the service manager keeps the listeners
 	upstreamCAs      map[string][]byte // by file
+	own              uint64            // our cgroup
+	generation       uint32            // of our programs in the kernel
 	redirectedBefore uint64            // by the programs under earlier daemons
 	installed        bool              // the kernel pins are ours to remove if the start fails
 	ready            atomicReason      // why not ready; "" = ready
@@ -79,15 +93,19 @@ type daemon struct {
 // Run builds everything, serves until ctx ends, and stops in order. Everything that it made and that is not meant to
 // outlive it (pins and journal are) is gone when it returns. A *UsageError means a mistake in configuration or policy.
 func Run(ctx context.Context, cfg *config.Config, o Options) (err error) {
-	d := &daemon{cfg: cfg, Options: o}
+	d := &daemon{cfg: cfg, Options: o, configSum: fingerprint(o.ConfigFile), wanted: make(chan struct{}, 1)}
 	d.ready.set("starting")
 	defer func() { err = errors.Join(err, d.close(err != nil)) }()
+	if d.pred, err = succession.Inherit(ctx); err != nil {
+		return err
+	}
 	for _, step := range []struct {
 		name string
 		do   func(context.Context) error
 	}{
 		{"policy", d.openPolicy}, {"certificate authority", d.openCA}, {"journal", d.openJournal}, {"trust", d.openTrust},
 		{"exchanges", d.openFlow}, {"proxy", d.openProxy}, {"admin API", d.openAdmin}, {"Elasticsearch", d.openElastic}, {"kernel", d.openKernel},
+		{"predecessor", d.takeOver}, {"kernel", d.takeKernel},
 	} {
 		if err := step.do(ctx); err != nil {
 			return fmt.Errorf("%s: %w", step.name, err)
@@ -115,7 +133,7 @@ func (d *daemon) openCA(context.Context) (err error) {
 			}
 		}
 	}
-	if d.ca, err = authority.Open(authority.Options{Dir: d.cfg.CA.Dir, Names: names}); err != nil {
+	if d.ca, err = authority.Open(authority.Options{Dir: d.cfg.CA.Dir, Names: names, Beside: d.pred != nil}); err != nil {
 		return err
 	}
 	d.leaves, err = leaf.New(leaf.Options{Signer: d.ca})
@@ -127,7 +145,8 @@ func (d *daemon) openJournal(ctx context.Context) (err error) {
 		return &UsageError{errors.New("record.required: false is not supported yet: leave it out")}
 	}
 	d.index = journal.NewIndex(0)
-	if d.journal, err = journal.Open(journal.Options{Dir: d.cfg.Record.Dir, MaxBytes: d.cfg.Record.MaxBytes, Index: d.index}); err != nil {
+	if d.journal, err = journal.Open(journal.Options{Dir: d.cfg.Record.Dir, MaxBytes: d.cfg.Record.MaxBytes, Index: d.index,
+		Beside: d.pred != nil, Notice: func(err error) { d.notice("journal", err) }}); err != nil {
 		return err
 	}
 	n, err := d.journal.CloseOpen(ctx)
@@ -154,14 +173,18 @@ func (d *daemon) openKernel(context.Context) (err error) {
 	if attach == "" {
 		attach = root
 	}
-	own, err := ownCgroup(root, attach)
-	if err != nil {
+	var kin []int
+	if d.pred != nil {
+		kin = d.pred.PIDs
+	}
+	if d.own, err = ownCgroup(root, attach, kin); err != nil {
 		return err
 	}
 	if _, serr := os.Stat(d.cfg.Capture.PinDir); errors.Is(serr, os.ErrNotExist) {
 		d.installed = true
 	}
-	d.kernel, err = kernel.Load(kernel.Options{Cgroup: attach, PinDir: d.cfg.Capture.PinDir, Generation: uint32(time.Now().Unix())})
+	d.generation = uint32(time.Now().UnixMilli()) // only differs from that of any daemon shortly before
+	d.kernel, err = kernel.Load(kernel.Options{Cgroup: attach, PinDir: d.cfg.Capture.PinDir, Generation: d.generation})
 	if err != nil {
 		return err
 	}
@@ -174,7 +197,41 @@ func (d *daemon) openKernel(context.Context) (err error) {
 		return &UsageError{err}
 	}
 	d.router.enrol, d.router.selftest = d.enrol, d.selftest
-	if err := errors.Join(d.kernel.Exempt(own), d.kernel.SetPorts(d.cfg.Capture.Ports)); err != nil {
+	return nil
+}
+
+// takeOver waits until the predecessor has let go, and takes its sockets and sessions.
+func (d *daemon) takeOver(ctx context.Context) error {
+	if d.pred == nil {
+		return nil
+	}
+	if err := d.pred.Prepared(ctx); err != nil {
+		return err
+	}
+	d.took = true
+	for i, at := range d.addresses {
+		if d.listeners[i] != nil {
+			continue
+		}
+		var err error
+		if d.listeners[i], err = d.pred.Take(at); err != nil {
+			return err
+		}
+	}
+	handed, err := d.pred.TakeAdmin()
+	if err == nil {
+		err = d.admin.Take(handed)
+	}
+	if err == nil {
+		err = d.journal.LookBeside(ctx)
+	}
+	d.resumeSessions()
+	return err
+}
+
+// takeKernel puts configuration and programs in force.
+func (d *daemon) takeKernel(context.Context) error {
+	if err := errors.Join(d.kernel.Exempt(d.own), d.kernel.SetPorts(d.cfg.Capture.Ports)); err != nil {
 		return err
 	}
 	if err := d.enrol.Apply(); err != nil {
@@ -213,68 +270,6 @@ func (d *daemon) openKernel(context.Context) (err error) {
 	return err
 }
 
-// serve runs the parts until ctx ends or one of them fails, then stops them in order.
-func (d *daemon) serve(ctx context.Context) error {
-	// The proxy and the shipper outlive ctx: they stop in order, below.
-	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
-	g, failed := errgroup.WithContext(run)
-	g.Go(func() error { return d.proxy.Serve(run, d.listeners...) })
-	g.Go(d.admin.Serve)
-	marks := newMarker(d)
-	d.marks = marks
-	already, err := d.kernel.Marks()
-	if err != nil {
-		return err
-	}
-	for _, m := range already { // they were marked under an earlier daemon
-		marks.mark(m)
-	}
-	g.Go(func() error { return marks.run(run) })
-	g.Go(func() error { return d.kernel.Listen(run, marks.mark, d.enrol.Cgroup) })
-	g.Go(func() error { return d.watch(run) })
-	if d.elastic != nil {
-		g.Go(func() error { return d.elastic.Run(run) })
-	}
-	g.Go(func() error {
-		select {
-		case <-d.proxy.Ready():
-		case <-failed.Done():
-			return nil
-		}
-		if err := d.selftest.run(failed); err != nil {
-			return fmt.Errorf("self-test: %w", err)
-		}
-		d.ready.set("")
-		d.storeListeners()
-		d.tell("READY=1")
-		d.Log.Info("ready", telemetry.KeyVersion, d.Version, telemetry.KeyAddress, d.cfg.Proxy.Listen, telemetry.KeyCount, len(d.cfg.Protect))
-		return nil
-	})
-	select {
-	case <-ctx.Done():
-		d.Log.Info("stopping", telemetry.KeyDuration, d.cfg.Proxy.Drain)
-	case <-failed.Done():
-	}
-	d.ready.set("stopping")
-	d.tell("STOPPING=1")
-	if d.handover && ctx.Err() != nil {
-		if derr := d.kernel.Depart(d.cfg.Proxy.Drain + handoverMargin); derr != nil {
-			d.Log.Warn("connections are refused during the restart", telemetry.KeyError, derr)
-		}
-	}
-	drain, stop := context.WithTimeout(context.WithoutCancel(ctx), d.cfg.Proxy.Drain)
-	defer stop()
-	serr := d.proxy.Shutdown(drain)
-	if errors.Is(serr, context.DeadlineExceeded) {
-		d.Log.Warn("exchanges were cut at the end of the drain time", telemetry.KeyDuration, d.cfg.Proxy.Drain)
-		serr = nil
-	}
-	aerr := d.admin.Shutdown(drain)
-	cancel()
-	return errors.Join(g.Wait(), serr, aerr)
-}
-
 // close lets go of everything, in the reverse order of opening; it works on what a failed start left behind.
 func (d *daemon) close(failed bool) (err error) {
 	if d.admin != nil && failed {
@@ -283,15 +278,24 @@ func (d *daemon) close(failed bool) (err error) {
 		cancel()
 	}
 	for _, ln := range d.listeners {
+		if ln == nil {
+			continue // of a predecessor that has not let go
+		}
 		if cerr := ln.Close(); cerr != nil && !errors.Is(cerr, net.ErrClosed) {
 			err = errors.Join(err, cerr)
 		}
 	}
 	if d.kernel != nil {
-		if herr := d.kernel.StopHeart(); herr != nil {
-			err = errors.Join(err, herr)
+		switch {
+		case d.pred == nil || d.leads.Load():
+			err = errors.Join(err, d.kernel.StopHeart())
+		case d.took && !d.gaveUp: // our predecessor tries again
+			err = errors.Join(err, d.kernel.Depart(handoverMargin))
 		}
 		d.kernel.Close()
+	}
+	if d.pred != nil {
+		err = errors.Join(err, d.pred.Close())
 	}
 	if d.installed && failed {
 		err = errors.Join(err, kernel.Uninstall(d.cfg.Capture.PinDir))

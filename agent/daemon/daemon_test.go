@@ -145,15 +145,16 @@ func TestOnlyUs(t *testing.T) {
 		want bool
 	}{
 		"empty": {"", false}, "somebody else": {"1\n", false}, "both": {"1\n" + self + "\n", false}, "us": {self + "\n", true},
+		"a predecessor": {"7\n" + self + "\n", true}, "only a predecessor": {"7\n", false}, "a predecessor and somebody else": {"1\n7\n" + self + "\n", false},
 	} {
 		if err := os.WriteFile(procs, []byte(c.text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := onlyUs(dir); err != nil || got != c.want {
+		if got, err := onlyUs(dir, []int{7, 8}); err != nil || got != c.want {
 			t.Errorf("%s: %t %v", name, got, err)
 		}
 	}
-	if _, err := onlyUs(filepath.Join(dir, "missing")); err == nil {
+	if _, err := onlyUs(filepath.Join(dir, "missing"), nil); err == nil {
 		t.Error("a folder that is not there: no error")
 	}
 }

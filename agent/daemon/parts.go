@@ -90,7 +90,17 @@ func (d *daemon) watch(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-d.Reload:
+			if why := d.changed(); why != "" {
+				d.Log.Info("a reload becomes an upgrade", telemetry.KeyState, why)
+				select {
+				case d.wanted <- struct{}{}:
+				default: // one is wanted already
+				}
+				continue
+			}
+			d.reloading()
 			d.reload(ctx)
+			d.reloaded("")
 		case <-tick.C:
 			if err := d.recordBypasses(ctx); err != nil {
 				d.Log.Error("a bypass is not on record yet", telemetry.KeyError, err)
@@ -136,17 +146,22 @@ func (d *daemon) openFlow(context.Context) error {
 	if err != nil {
 		return &UsageError{err}
 	}
-	sessions := session.New(session.Options{})
-	known := d.index.Sessions(0, nil)
-	slices.Reverse(known) // the oldest first
-	for _, s := range known {
-		sessions.Resume(session.Process{PID: s.Workload.PID, Start: s.Workload.Start}, s.Session, s.Last)
-	}
+	d.sessions = session.New(session.Options{})
+	d.resumeSessions()
 	d.flow, err = flow.New(flow.Options{
-		Decider: d.policy, Masker: masker{mask.New(mask.Options{Key: key})}, Log: d.journal, Sessions: sessions,
+		Decider: d.policy, Masker: masker{mask.New(mask.Options{Key: key})}, Log: d.journal, Sessions: d.sessions,
 		Codecs: llm.Registry{"openai": openai.Provider{}}, HelpURL: d.cfg.Policy.HelpURL, Notice: d.notice,
 	})
 	return err
+}
+
+// resumeSessions continues the sessions that the index knows.
+func (d *daemon) resumeSessions() {
+	known := d.index.Sessions(0, nil)
+	slices.Reverse(known) // the oldest first
+	for _, s := range known {
+		d.sessions.Resume(session.Process{PID: s.Workload.PID, Start: s.Workload.Start}, s.Session, s.Last)
+	}
 }
 
 // notice logs failures of parts that have nobody else to tell. Their errors hold no content.
@@ -189,7 +204,16 @@ func (o origins) Take(netns uint64, conn *net.TCPConn) (agent.Conn, error) {
 	if err != nil {
 		return c, errors.Join(proxy.ErrNoRecord, err)
 	}
-	return c, nil
+	return o.d.renumber(c), nil
+}
+
+// renumber makes the scope of a connection unknown that waited in the queue while another daemon took over: its number is
+// one of the configuration before, and is looked up anew.
+func (d *daemon) renumber(c agent.Conn) agent.Conn {
+	if c.Generation != d.generation {
+		c.Scope = agent.ScopePending
+	}
+	return c
 }
 
 // ledger writes flow records to the journal; the proxy does not wait for the disk.
@@ -229,24 +253,27 @@ func (d *daemon) openProxy(ctx context.Context) error {
 			_ = l.Close()
 		}
 	}()
-	listen := func(at netip.AddrPort) (*net.TCPListener, error) {
-		if l := kept[at]; l != nil {
+	listen := func(at netip.AddrPort) error {
+		var l *net.TCPListener
+		var err error
+		switch {
+		case d.pred != nil && d.pred.Offers(at): // it comes when the predecessor has let go
+		case kept[at] != nil:
+			l = kept[at]
 			delete(kept, at)
-			return l, nil
+		default:
+			l, err = proxy.Listen(ctx, at.String())
 		}
-		return proxy.Listen(ctx, at.String())
-	}
-	ln, err := listen(v4)
-	if err != nil {
+		if err == nil {
+			d.addresses, d.listeners = append(d.addresses, at), append(d.listeners, l)
+		}
 		return err
 	}
-	d.listeners = append(d.listeners, ln)
+	if err := listen(v4); err != nil {
+		return err
+	}
 	if v4.Addr().Is4() {
-		ln, err := listen(netip.AddrPortFrom(netip.IPv6Loopback(), v4.Port()))
-		switch {
-		case err == nil:
-			d.listeners = append(d.listeners, ln)
-		case hasIPv6():
+		if err := listen(netip.AddrPortFrom(netip.IPv6Loopback(), v4.Port())); err != nil && hasIPv6() {
 			return err
 		}
 	}

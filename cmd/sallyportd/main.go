@@ -31,6 +31,8 @@ const usage = `usage: sallyportd [--config FILE]         run (default /etc/sally
                                            break glass: let a scope go direct for a while; works with a dead daemon
        sallyportd uninstall [--dry-run]    take programs, maps and trust out again; needs no configuration and no daemon
        sallyportd version
+signals while it runs: TERM ends it when running exchanges are done; HUP reads the policy again, or upgrades in place if
+the program or the configuration on disk has changed; USR2 upgrades in place
 `
 
 func main() {
@@ -126,8 +128,14 @@ func serve(f *flag.FlagSet, file *string, args []string, out, errOut io.Writer) 
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	hup := make(chan os.Signal, 1)
+	hup, usr2 := make(chan os.Signal, 1), make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
+	signal.Notify(usr2, syscall.SIGUSR2)
 	defer signal.Stop(hup)
-	return daemon.Run(ctx, cfg, daemon.Options{Version: version, Log: log, Reload: hup})
+	defer signal.Stop(usr2)
+	o := daemon.Options{Version: version, Log: log, Reload: hup, Upgrade: usr2, ConfigFile: *file}
+	if exe, err := os.Executable(); err == nil {
+		o.Command = append([]string{exe}, args...)
+	}
+	return daemon.Run(ctx, cfg, o)
 }

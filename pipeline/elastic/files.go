@@ -9,17 +9,32 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
+	"github.com/sallyport-dev/sallyport/pipeline/journal"
 )
 
 // cursorFile says how far shipping got.
 type cursorFile struct {
-	Resume     pipeline.Position `json:"resume"` // the oldest record that is needed again: an exchange without an outcome begins here
-	Done       pipeline.Position `json:"done"`   // exchanges whose outcome lies before are dealt with
-	Generation uint64            `json:"generation"`
-	Sequence   uint64            `json:"sequence"` // of the last record before Done
+	Resume journal.Mark `json:"resume"` // the oldest records that are needed again: exchanges without an outcome begin there
+	Done   journal.Mark `json:"done"`   // exchanges whose outcome lies before are dealt with
+}
+
+// sound says whether nothing is to be read again from behind what is done.
+func (c *cursorFile) sound() bool {
+	for _, p := range c.Resume {
+		at := func(d journal.Progress) bool { return d.Generation == p.Generation && d.Position == p.Position }
+		if !c.Done.Covers(p.Generation, p.Position) && !slices.ContainsFunc(c.Done, at) {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *cursorFile) equal(d *cursorFile) bool {
+	return slices.Equal(c.Resume, d.Resume) && slices.Equal(c.Done, d.Done)
 }
 
 // errBadCursor says that the file is not one of ours, or was cut.
@@ -35,7 +50,7 @@ func readCursor(path string) (cursorFile, error) {
 	if err != nil {
 		return c, fmt.Errorf("reading the cursor of the Elasticsearch shipper: %w", err)
 	}
-	if err := json.Unmarshal(b, &c); err != nil || before(c.Done, c.Resume) {
+	if err := json.Unmarshal(b, &c); err != nil || !c.sound() {
 		return cursorFile{}, fmt.Errorf("%w: %s", errBadCursor, path)
 	}
 	return c, nil

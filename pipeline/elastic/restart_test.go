@@ -5,13 +5,18 @@ package elastic
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/sallyport-dev/sallyport/pipeline/journal"
 )
@@ -49,9 +54,10 @@ func TestCursorThatDoesNotFit(t *testing.T) {
 	for name, content := range map[string]string{
 		"garbage":         "}",
 		"cut":             `{"resume":{"segm`,
-		"other journal":   `{"resume":{"segment":77,"offset":80},"done":{"segment":77,"offset":80},"generation":1,"sequence":9}`,
-		"behind the end":  `{"resume":{"segment":1,"offset":9999999},"done":{"segment":1,"offset":9999999},"generation":1,"sequence":9}`,
-		"done before all": `{"resume":{"segment":2,"offset":80},"done":{"segment":1,"offset":80},"generation":1,"sequence":9}`,
+		"other journal":   `{"resume":[{"generation":1,"sequence":9,"segment":77,"offset":80}],"done":[{"generation":1,"sequence":9,"segment":77,"offset":80}]}`,
+		"behind the end":  `{"resume":[{"generation":1,"segment":1,"offset":9999999}],"done":[{"generation":1,"segment":1,"offset":9999999}]}`,
+		"done before all": `{"resume":[{"generation":1,"segment":2,"offset":80}],"done":[{"generation":1,"segment":1,"offset":80}]}`,
+		"older format":    `{"resume":{"segment":1,"offset":80},"done":{"segment":1,"offset":80},"generation":1,"sequence":9}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
@@ -160,22 +166,66 @@ func TestCredentials(t *testing.T) {
 	}
 }
 
-func TestLag(t *testing.T) {
-	older := []journal.Generation{{Number: 1, Last: 10}, {Number: 2, Last: 5}, {Number: 4, Last: 7}}
-	for name, tt := range map[string]struct {
-		done, head place
-		want       int64
-	}{
-		"same generation": {place{5, 3}, place{5, 9}, 6},
-		"nothing done":    {place{}, place{5, 9}, 31},
-		"one before":      {place{4, 2}, place{5, 9}, 14},
-		"two before":      {place{2, 5}, place{5, 9}, 16},
-		"first":           {place{1, 9}, place{5, 1}, 14},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if got := lag(older, tt.done, tt.head); got != tt.want {
-				t.Errorf("lag %d, want %d", got, tt.want)
-			}
-		})
+// Two generations are written side by side while the shipper of the newer one ships both: each exchange once and whole,
+// also those that begin before the hand-over, and also if the shipper starts anew meanwhile.
+func TestAcrossHandOver(t *testing.T) {
+	r := newRig(t)
+	r.begin("exc_long")
+	r.begin("exc_cut")
+	r.start()
+	ids := r.exchanges("before", 10)
+	r.shipped()
+	r.stop()
+	old := r.j
+	var err error
+	r.j, err = journal.Open(journal.Options{Dir: old.Dir(), SegmentBytes: 64 << 10, EventDelay: time.Microsecond, Beside: true, Follow: time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = r.j.Close() })
+	if n, err := r.j.CloseOpen(context.Background()); n != 0 || err != nil {
+		t.Fatalf("%d exchanges of a generation that runs were closed: %v", n, err)
+	}
+	young := r.j
+	for round := range 4 {
+		r.start()
+		r.j = old
+		ids = append(ids, r.exchanges(fmt.Sprintf("old_%d", round), 40)...)
+		r.j = young
+		ids = append(ids, r.exchanges(fmt.Sprintf("new_%d", round), 40)...)
+		if round%2 == 0 {
+			r.stop()
+		} else {
+			r.eventually("most is shipped", func() bool { return r.s.State().Lag < 10 })
+			r.stop()
+		}
+	}
+	r.j = old
+	r.end("exc_long")
+	r.j = young
+	r.start()
+	if err := old.Close(); err != nil { // with an exchange open, as after a drain that came to its limit
+		t.Fatal(err)
+	}
+	r.eventually("both are there", func() bool { return len(r.f.exchanges()) == len(ids)+2 })
+	r.shipped()
+	got := r.f.exchanges()
+	slices.Sort(got)
+	ids = append(ids, "exc_long", "exc_cut")
+	slices.Sort(ids)
+	if diff := cmp.Diff(ids, got); diff != "" {
+		t.Errorf("documents (-want +got):\n%s", diff)
+	}
+	for _, d := range r.f.docs {
+		if !strings.Contains(string(d), `"model":"m"`) {
+			t.Errorf("a document lacks its intent: %s", d)
+		}
+	}
+	r.stop()
+	r.start()
+	r.exchanges("after", 3)
+	r.shipped()
+	if n := len(r.f.exchanges()); n != len(ids)+3 {
+		t.Errorf("%d documents, want %d", n, len(ids)+3)
 	}
 }

@@ -15,7 +15,6 @@ import (
 
 	"github.com/elastic/go-elasticsearch/v8"
 
-	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/journal"
 )
 
@@ -108,18 +107,13 @@ type Shipper struct {
 	loader   *journal.Loader
 	saved    cursorFile // as on disk
 	savedAt  time.Time
-	skip     pipeline.Position
-	seen     place // of the last record read
-	prepared bool  // the templates are there
+	skip     journal.Mark
+	prepared bool // the templates are there
 
 	mu    sync.Mutex
 	state State
-	done  place                // everything up to here is dealt with
-	older []journal.Generation // earlier generations, for counting the lag
+	done  journal.Mark // everything up to here is dealt with
 }
-
-// place counts records.
-type place struct{ generation, sequence uint64 }
 
 // New checks the options. Nothing is sent before Run.
 func New(o Options) (*Shipper, error) {
@@ -175,13 +169,6 @@ func (s *Shipper) run(ctx context.Context) (err error) {
 
 // open reads the cursor and begins to follow the journal there.
 func (s *Shipper) open() error {
-	older, err := s.o.Journal.Generations()
-	if err != nil {
-		return err
-	}
-	s.mu.Lock()
-	s.older = older
-	s.mu.Unlock()
 	s.folder, s.loader = journal.NewFolder(), journal.NewLoader(s.o.Journal.Dir())
 	s.loader.SkipBody = true // documents hold no content
 	from, err := readCursor(s.cursorPath())
@@ -193,15 +180,14 @@ func (s *Shipper) open() error {
 		// A cursor of another journal, or none that can be read. Documents that are there already are conflicts.
 		s.o.Log.Warn("the cursor of the Elasticsearch shipper does not fit the journal; shipping from the oldest record", "error", err)
 		from = cursorFile{}
-		s.cursor, err = s.o.Journal.Follow(pipeline.Position{})
+		s.cursor, err = s.o.Journal.Follow(nil)
 	}
 	if err != nil {
 		return err
 	}
 	s.saved, s.skip = from, from.Done
-	s.seen = place{from.Generation, from.Sequence}
 	s.mu.Lock()
-	s.done = s.seen
+	s.done = from.Done
 	s.mu.Unlock()
 	return nil
 }
@@ -225,9 +211,8 @@ func (s *Shipper) gather(ctx context.Context, b *batch) error {
 		if n == 0 {
 			defer time.AfterFunc(s.o.Linger, cancel).Stop()
 		}
-		s.seen = place{e.Generation, e.Sequence}
 		done := s.folder.Add(e)
-		if done == nil || before(done.Outcome, s.skip) {
+		if done == nil || s.skip.Covers(e.Generation, e.Position) {
 			continue
 		}
 		parts, err := s.loader.Load(done)
@@ -244,27 +229,17 @@ func (s *Shipper) gather(ctx context.Context, b *batch) error {
 	return nil
 }
 
-func before(a, b pipeline.Position) bool {
-	return a.Segment < b.Segment || a.Segment == b.Segment && a.Offset < b.Offset
-}
-
 // saveEvery is how often the cursor is written while it moves over records that are no exchanges.
 const saveEvery = 5 * time.Second
 
 // advance notes that everything read so far is dealt with. now asks for it to be on disk.
 func (s *Shipper) advance(now bool) error {
-	at := s.cursor.Position()
-	next := cursorFile{Resume: at, Done: at, Generation: s.seen.generation, Sequence: s.seen.sequence}
-	if before(next.Done, s.skip) {
-		next.Done = s.skip // after a start: still reading what was shipped before
-	}
-	if oldest, ok := s.folder.Oldest(); ok {
-		next.Resume = oldest
-	}
+	at := s.cursor.Mark()
+	next := cursorFile{Resume: s.folder.Resume(at), Done: s.skip.Later(at)} // after a start: still reading what was shipped before
 	s.mu.Lock()
-	s.done = s.seen
+	s.done = next.Done
 	s.mu.Unlock()
-	if next == s.saved || !now && time.Since(s.savedAt) < saveEvery {
+	if next.equal(&s.saved) || !now && time.Since(s.savedAt) < saveEvery {
 		return nil
 	}
 	if err := writeCursor(s.cursorPath(), &next); err != nil {
@@ -276,29 +251,11 @@ func (s *Shipper) advance(now bool) error {
 
 // State may be asked at any time.
 func (s *Shipper) State() State {
-	j := s.o.Journal.State()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.state
-	st.Lag = lag(s.older, s.done, place{j.Generation, j.Sequence})
+	st.Lag = s.o.Journal.Behind(s.done)
 	return st
-}
-
-// lag counts the records after done up to head.
-func lag(older []journal.Generation, done, head place) int64 {
-	if done.generation == head.generation {
-		return int64(head.sequence) - int64(done.sequence)
-	}
-	n := int64(head.sequence)
-	for _, g := range older {
-		switch {
-		case g.Number > done.generation:
-			n += int64(g.Last)
-		case g.Number == done.generation:
-			n += int64(g.Last) - int64(done.sequence)
-		}
-	}
-	return n
 }
 
 func (s *Shipper) succeed(acked int) {

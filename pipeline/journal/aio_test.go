@@ -74,7 +74,7 @@ func BenchmarkSync(b *testing.B) {
 	s.calls = aioAfter - 1
 	for name, do := range map[string]func(*os.File) error{"io_submit": s.datasync, "fdatasync": datasync} {
 		b.Run(name, func(b *testing.B) {
-			f, err := newSegmentFile(b.TempDir(), 1<<20, true)
+			f, err := newSegmentFile(b.TempDir(), "test", 1<<20, true)
 			if err != nil {
 				b.Fatal(err)
 			}

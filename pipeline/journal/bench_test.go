@@ -83,7 +83,7 @@ func BenchmarkRaw(b *testing.B) {
 	for _, fill := range []bool{false, true} {
 		b.Run(fmt.Sprintf("filled=%v", fill), func(b *testing.B) {
 			const size, n = 64 << 20, 1500
-			f, err := newSegmentFile(b.TempDir(), size, fill)
+			f, err := newSegmentFile(b.TempDir(), "test", size, fill)
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -6,7 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"slices"
 	"time"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
@@ -20,20 +20,48 @@ const maxPace = 10_000
 
 // CloseOpen gives an outcome to every exchange that an earlier generation began and did not end, because the process was
 // killed or its last records were lost: cut by "agent", with what had been released. It returns how many, once they are on
-// disk. Call it after Open and before the first exchange.
+// disk. Generations that still run keep theirs; they are followed from now on and closed when they have ended. Call it
+// after Open and before the first exchange.
 func (j *Journal) CloseOpen(ctx context.Context) (int, error) {
 	from, err := j.unsettled()
 	if err != nil {
 		return 0, err
 	}
-	open := map[string]*openExchange{}
-	if from > 0 {
-		if err := j.scanOpen(ctx, from, open); err != nil {
-			return 0, fmt.Errorf("looking for exchanges that were cut: %w", err)
-		}
+	if from == 0 {
+		return 0, j.settled()
 	}
+	r, err := OpenReader(j.o.Dir, pipeline.Position{Segment: from})
+	if err != nil {
+		return 0, err
+	}
+	r.below, r.alive = j.gen, j.running
+	f := &follower{r: r, indexed: j.indexed, open: map[string]*openExchange{}, asked: make(chan chan struct{}), ended: make(chan struct{})}
+	n := 0
+	if err = j.read(ctx, f); err == nil {
+		n, err = j.cut(ctx, f, func(g uint64) bool { return !j.running(g) })
+	} else {
+		err = fmt.Errorf("looking for exchanges that were cut: %w", err)
+	}
+	if err == nil && j.besides() {
+		j.following = f
+		j.tasks.Go(func() { j.follow(f) })
+		return n, nil
+	}
+	if err = errors.Join(err, r.Close()); err != nil {
+		return n, err
+	}
+	return n, j.settled()
+}
+
+// cut gives outcomes to what some generations left open, and returns how many once they are on disk.
+func (j *Journal) cut(ctx context.Context, f *follower, of func(generation uint64) bool) (n int, err error) {
 	var last <-chan error
-	for id, x := range open {
+	for id, x := range f.open {
+		if !of(x.generation) {
+			continue
+		}
+		delete(f.open, id)
+		n++
 		_, last = j.Append(pipeline.Record{Kind: pipeline.KindOutcome, Time: j.o.Now(), Session: x.session, Exchange: id, Body: x.outcome()})
 		select {
 		case err := <-last: // not taken
@@ -54,7 +82,7 @@ func (j *Journal) CloseOpen(ctx context.Context) (int, error) {
 			return 0, ctx.Err()
 		}
 	}
-	return len(open), j.settled()
+	return n, nil
 }
 
 // settled notes that earlier generations need no second look.
@@ -77,47 +105,45 @@ func (j *Journal) settled() error {
 // unsettled is the first segment from which on exchanges may be open: that of the newest earlier generation that settled
 // all before it. 0 if there is nothing to look at.
 func (j *Journal) unsettled() (uint64, error) {
-	segments := j.old.segments
-	for i := len(segments) - 1; i >= 0; i-- {
-		info, _, err := statSegment(j.o.Dir, segments[i])
-		if err != nil {
-			return 0, err
+	cat, err := openCatalog(j.o.Dir)
+	if err != nil {
+		return 0, err
+	}
+	oldest := uint64(0)
+	for i := range slices.Backward(cat.infos) {
+		s := &cat.infos[i]
+		if s.generation >= j.gen {
+			continue
 		}
-		if info.first != 1 {
+		oldest = s.number
+		if s.first != 1 {
 			continue // not the first of its generation
 		}
-		done, err := j.didSettle(segments[i])
-		if done || err != nil {
-			return segments[i], err
+		if done, err := didSettle(cat, s.number); done || err != nil {
+			return s.number, err
 		}
 	}
-	if len(segments) == 0 {
-		return 0, nil
-	}
-	return segments[0], nil
+	return oldest, nil
 }
 
 // didSettle says whether a segment has a checkpoint of CloseOpen. It comes early, if it comes.
-func (j *Journal) didSettle(segment uint64) (bool, error) {
-	r, err := OpenReader(j.o.Dir, pipeline.Position{Segment: segment})
+func didSettle(cat *catalog, segment uint64) (bool, error) {
+	c, err := openChain(cat, pipeline.Position{Segment: segment})
 	if err != nil {
 		return false, err
 	}
-	defer r.Close()
+	defer c.close()
 	for {
-		e, err := r.Next()
-		if errors.Is(err, io.EOF) || err == nil && e.Position.Segment != segment {
-			return false, nil
-		}
-		if err != nil {
+		ok, err := c.next()
+		if !ok || c.info.number != segment {
 			return false, err
 		}
-		if e.Kind == pipeline.KindCheckpoint {
-			var c Checkpoint
-			if err := e.Decode(&c); err != nil {
+		if c.entry.Kind == pipeline.KindCheckpoint {
+			var p Checkpoint
+			if err := c.entry.Decode(&p); err != nil {
 				return false, err
 			}
-			if c.Reason == CheckSettled {
+			if p.Reason == CheckSettled {
 				return true, nil
 			}
 		}
@@ -126,72 +152,58 @@ func (j *Journal) didSettle(segment uint64) (bool, error) {
 
 // openExchange is what the records of an exchange without an outcome tell.
 type openExchange struct {
-	session  string
-	began    time.Time
-	last     time.Time
-	enforced bool
-	verdict  pipeline.Verdict
-	decision string
-	bytes    int64
-	pace     []pipeline.Pace
+	generation uint64
+	session    string
+	began      time.Time
+	last       time.Time
+	enforced   bool
+	verdict    pipeline.Verdict
+	decision   string
+	bytes      int64
+	pace       []pipeline.Pace
 }
 
-func (j *Journal) scanOpen(ctx context.Context, from uint64, open map[string]*openExchange) error {
-	r, err := OpenReader(j.o.Dir, pipeline.Position{Segment: from})
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	for n := 0; ; n++ {
-		if n%1024 == 0 && ctx.Err() != nil {
-			return ctx.Err()
+// take learns from a record which exchanges are open.
+func (f *follower) take(e *Entry) error {
+	x := f.open[e.Exchange]
+	switch {
+	case e.Kind == pipeline.KindIntent:
+		x = &openExchange{generation: e.Generation, session: e.Session, began: e.Time}
+		var in struct {
+			Mode pipeline.Mode `json:"mode"`
 		}
-		e, err := r.Next()
-		if errors.Is(err, io.EOF) || err == nil && e.Generation == j.gen {
-			return nil
-		}
-		if err != nil {
+		if err := e.Decode(&in); err != nil {
 			return err
 		}
-		x := open[e.Exchange]
-		switch {
-		case e.Kind == pipeline.KindIntent:
-			x = &openExchange{session: e.Session, began: e.Time}
-			var in struct {
-				Mode pipeline.Mode `json:"mode"`
-			}
-			if err := e.Decode(&in); err != nil {
-				return err
-			}
-			x.enforced = in.Mode == pipeline.ModeEnforce
-			open[e.Exchange] = x
-		case e.Kind == pipeline.KindOutcome:
-			delete(open, e.Exchange)
-			continue
-		case x == nil:
-			continue
-		case e.Kind == pipeline.KindEvent:
-			var ev struct {
-				Bytes int `json:"bytes"`
-			}
-			if err := e.Decode(&ev); err != nil {
-				return err
-			}
-			x.bytes += int64(ev.Bytes)
-			if len(x.pace) < maxPace {
-				x.pace = append(x.pace, pipeline.Pace{At: e.Time.Sub(x.began).Milliseconds(), Bytes: ev.Bytes})
-			}
-		case e.Kind == pipeline.KindDecision:
-			var d pipeline.Decision
-			if err := e.Decode(&d); err != nil {
-				return err
-			}
-			if x.decision == "" || d.Verdict.Action > x.verdict.Action {
-				x.verdict, x.decision, x.enforced = d.Verdict, d.ID, d.Enforced
-			}
+		x.enforced = in.Mode == pipeline.ModeEnforce
+		f.open[e.Exchange] = x
+	case e.Kind == pipeline.KindOutcome:
+		delete(f.open, e.Exchange)
+		return nil
+	case x == nil:
+		return nil
+	case e.Kind == pipeline.KindEvent:
+		var ev struct {
+			Bytes int `json:"bytes"`
 		}
-		x.last = e.Time
+		if err := e.Decode(&ev); err != nil {
+			return err
+		}
+		x.bytes += int64(ev.Bytes)
+		if len(x.pace) < maxPace {
+			x.pace = append(x.pace, pipeline.Pace{At: e.Time.Sub(x.began).Milliseconds(), Bytes: ev.Bytes})
+		}
+	case e.Kind == pipeline.KindDecision:
+		var d pipeline.Decision
+		if err := e.Decode(&d); err != nil {
+			return err
+		}
+		if x.decision == "" || d.Verdict.Action > x.verdict.Action {
+			x.verdict, x.decision, x.enforced = d.Verdict, d.ID, d.Enforced
+		}
 	}
+	x.last = e.Time
+	return nil
 }
 
 func (x *openExchange) outcome() *pipeline.Outcome {

@@ -86,75 +86,44 @@ func (j *Journal) syncOnce(group []chan error) []chan error {
 	return group
 }
 
-// room makes sure that a frame of n bytes fits into the active segment and into the quota.
-func (j *Journal) room(n int64, essential bool) error {
-	if limit := j.o.MaxBytes - 2*checkpointRoom; j.o.MaxBytes > 0 {
-		if !essential {
-			limit -= j.o.reserve()
-		}
-		if j.closed+j.off+n+tailGuard > limit {
-			return ErrFull
-		}
-	}
-	if j.off+n+tailGuard+checkpointRoom <= j.size {
-		return nil
-	}
-	if j.o.MaxBytes > 0 && j.closed+j.off+checkpointRoom+segmentHeader+n+2*checkpointRoom > j.o.MaxBytes {
-		return ErrFull
-	}
-	return j.rotate(n)
-}
-
 // checkpointRoom is enough for the checkpoint at the end of a segment.
 const checkpointRoom = 1024
 
 // rotate completes the active segment and begins the next one, with room for n bytes. The old one is on disk and cut to
-// its records before the new one appears.
-func (j *Journal) rotate(n int64) error {
-	if err := j.own(pipeline.KindCheckpoint, j.checkpoint(CheckRotate)); err != nil {
+// its records before the new one appears. With ErrFull nothing has changed.
+func (j *Journal) rotate(n int64, essential bool) error {
+	f, size, err := j.nextFile(n, essential)
+	if err != nil {
 		return err
 	}
+	if err := j.own(pipeline.KindCheckpoint, j.checkpoint(CheckRotate)); err != nil {
+		return errors.Join(err, f.Close())
+	}
 	if err := j.active.Truncate(j.off); err != nil {
-		return j.fail(fmt.Errorf("closing a journal segment: %w", err))
+		return errors.Join(j.fail(fmt.Errorf("closing a journal segment: %w", err)), f.Close())
 	}
 	if err := j.sync(j.active); err != nil {
-		return j.fail(fmt.Errorf("syncing a journal segment: %w", err))
+		return errors.Join(j.fail(fmt.Errorf("syncing a journal segment: %w", err)), f.Close())
 	}
 	j.synced, j.durable = j.seq, pipeline.Position{Segment: j.info.number, Offset: uint64(j.off)}
 	old, end := j.active, j.off
-	if err := j.begin(j.info.number+1, n, false); err != nil {
+	if err := j.begin(f, j.info.number+1, size); err != nil {
 		return j.fail(err)
 	}
-	j.closed += end
+	if used, err := j.usage(); err == nil { // other generations, and people who move segments away, change it too
+		j.closed = used
+	} else {
+		j.closed += end
+	}
 	j.retired = append(j.retired, old)
+	if j.full {
+		return j.noteShortage(FullEmergency)
+	}
 	return nil
 }
 
-// begin makes a segment with room for n bytes the active one.
-func (j *Journal) begin(number uint64, n int64, fill bool) error {
-	size := j.o.SegmentBytes
-	if j.o.MaxBytes > 0 {
-		used := j.closed
-		if j.active != nil {
-			used += j.off
-		}
-		size = max(min(size, j.o.MaxBytes-used), minSegment)
-	}
-	size = max(size, n+segmentHeader+tailGuard+2*checkpointRoom)
-	f := j.spare
-	j.spare = nil
-	if f != nil && size != j.o.SegmentBytes { // too small for this record, or too large for what the quota leaves
-		if err := errors.Join(f.Close(), os.Remove(f.Name())); err != nil {
-			return fmt.Errorf("dropping a prepared journal segment: %w", err)
-		}
-		f = nil
-	}
-	if f == nil {
-		var err error
-		if f, err = newSegmentFile(j.o.Dir, size, fill); err != nil {
-			return fmt.Errorf("making a journal segment: %w", err)
-		}
-	}
+// begin makes a prepared file of that size the active segment. It owns the file.
+func (j *Journal) begin(f *os.File, number uint64, size int64) error {
 	info := segmentInfo{number: number, generation: j.gen, first: j.seq + 1, prev: j.head, created: j.o.Now()}
 	if err := activate(f, j.o.Dir, &info); err != nil {
 		_ = f.Close() // the first error says what matters
@@ -166,13 +135,13 @@ func (j *Journal) begin(number uint64, n int64, fill bool) error {
 
 // prepare has the next segment made ready once the active one is half full; j.mu is held.
 func (j *Journal) prepare() {
-	if j.err != nil || j.shut || j.making || j.spare != nil || 2*j.off < j.size ||
-		j.o.MaxBytes > 0 && j.closed+j.size+j.o.SegmentBytes > j.o.MaxBytes {
+	if j.err != nil || j.shut || j.full || j.making || j.spare != nil || 2*j.off < j.size ||
+		j.o.MaxBytes > 0 && j.closed+j.size+j.o.SegmentBytes+j.reserve > j.o.MaxBytes {
 		return
 	}
 	j.making = true
 	j.tasks.Go(func() {
-		f, err := newSegmentFile(j.o.Dir, j.o.SegmentBytes, true)
+		f, err := j.newFile("filled", j.o.SegmentBytes, true)
 		if err != nil {
 			f = nil // the rotation tries for itself, and says why it cannot
 		}

@@ -14,7 +14,7 @@ import (
 func TestFollow(t *testing.T) {
 	dir := t.TempDir()
 	j := open(t, options(t, dir))
-	c, err := j.Follow(pipeline.Position{})
+	c, err := j.Follow(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +71,7 @@ func TestFollow(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(context.Background())
 	j = open(t, options(t, dir))
-	c2, err := j.Follow(pipeline.Position{Segment: j.State().Durable.Segment, Offset: j.State().Durable.Offset})
+	c2, err := j.Follow(Mark{{Generation: j.State().Generation, Sequence: j.State().Sequence, Position: j.State().Durable}})
 	if err != nil {
 		t.Fatal(err)
 	}

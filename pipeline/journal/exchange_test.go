@@ -71,12 +71,16 @@ func TestFolderOldest(t *testing.T) {
 	f := NewFolder()
 	at := func(n uint64) pipeline.Position { return pipeline.Position{Segment: 1, Offset: n} }
 	add := func(kind, exchange string, n uint64) *Refs {
-		return f.Add(&Entry{Kind: kind, Exchange: exchange, Position: at(n)})
+		return f.Add(&Entry{Kind: kind, Exchange: exchange, Generation: 1, Position: at(n)})
 	}
 	want := func(n uint64, open bool) {
 		t.Helper()
-		if pos, ok := f.Oldest(); ok != open || open && pos != at(n) {
-			t.Errorf("oldest %v %v, want %d %v", pos, ok, n, open)
+		read := Mark{{Generation: 1, Sequence: 9, Position: at(1 << 30)}}
+		if !open {
+			n = 1 << 30
+		}
+		if m := f.Resume(read); len(m) != 1 || m[0].Position != at(n) {
+			t.Errorf("resume at %+v, want %d", m, n)
 		}
 	}
 	want(0, false)

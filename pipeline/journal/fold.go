@@ -3,10 +3,12 @@
 package journal
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"time"
@@ -48,11 +50,11 @@ const maxOpen = 100_000
 // used by one goroutine.
 type Folder struct {
 	open  map[string]*Refs
-	queue []*Refs // in the order of their intents, those that have ended included until they reach the front
+	queue map[uint64][]*Refs // of each generation in the order of their intents, those that have ended included until they reach the front
 }
 
 // NewFolder makes an empty Folder.
-func NewFolder() *Folder { return &Folder{open: map[string]*Refs{}} }
+func NewFolder() *Folder { return &Folder{open: map[string]*Refs{}, queue: map[uint64][]*Refs{}} }
 
 // Add takes the next record. It returns the exchange that ended with it, or nil.
 func (f *Folder) Add(e *Entry) *Refs {
@@ -60,9 +62,9 @@ func (f *Folder) Add(e *Entry) *Refs {
 	case pipeline.KindIntent:
 		x := &Refs{Session: e.Session, Exchange: e.Exchange, Intent: e.Position}
 		f.open[e.Exchange] = x
-		f.queue = append(f.queue, x)
+		f.queue[e.Generation] = append(f.queue[e.Generation], x)
 		if len(f.open) > maxOpen {
-			if front := f.front(); front != nil {
+			if front := f.oldest(); front != nil {
 				delete(f.open, front.Exchange)
 			}
 		}
@@ -82,28 +84,47 @@ func (f *Folder) Add(e *Entry) *Refs {
 	return nil
 }
 
-// front drops what has ended from the head of the queue and returns the oldest exchange that has not.
-func (f *Folder) front() *Refs {
-	for len(f.queue) > 0 {
-		x := f.queue[0]
-		if f.open[x.Exchange] == x {
+// front drops what has ended from the head of a generation's queue and returns its oldest exchange that has not.
+func (f *Folder) front(generation uint64) *Refs {
+	q := f.queue[generation]
+	for len(q) > 0 && f.open[q[0].Exchange] != q[0] {
+		q[0] = nil
+		q = q[1:]
+	}
+	if len(q) == 0 {
+		delete(f.queue, generation)
+		return nil
+	}
+	f.queue[generation] = q
+	return q[0]
+}
+
+// oldest is the oldest exchange of the oldest generation.
+func (f *Folder) oldest() *Refs {
+	for _, g := range slices.Sorted(maps.Keys(f.queue)) {
+		if x := f.front(g); x != nil {
 			return x
 		}
-		f.queue[0] = nil
-		f.queue = f.queue[1:]
 	}
-	f.queue = nil
 	return nil
 }
 
-// Oldest is the position of the oldest intent whose exchange has not ended: a reader that is to see all of it again must
-// not start later. false if there is none.
-func (f *Folder) Oldest() (pipeline.Position, bool) {
-	x := f.front()
-	if x == nil {
-		return pipeline.Position{}, false
+// Resume is where a reader that has come to a mark must start anew to see all of the exchanges that have not ended.
+func (f *Folder) Resume(m Mark) Mark {
+	out := slices.Clone(m)
+	for _, g := range slices.Sorted(maps.Keys(f.queue)) {
+		x := f.front(g)
+		if x == nil {
+			continue
+		}
+		at, listed := slices.BinarySearchFunc(out, g, func(p Progress, g uint64) int { return cmp.Compare(p.Generation, g) })
+		if p := (Progress{Generation: g, Position: x.Intent}); listed {
+			out[at] = p
+		} else {
+			out = slices.Insert(out, at, p)
+		}
 	}
-	return x.Intent, true
+	return out
 }
 
 // Loader reads single records of a journal folder by their position. It is used by one goroutine.

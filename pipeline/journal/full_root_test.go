@@ -6,58 +6,88 @@ package journal
 
 import (
 	"errors"
+	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// A disk that fills up stops the journal for good, with a reason, and costs nothing that was acknowledged.
-func TestDiskFull(t *testing.T) {
-	dir := t.TempDir()
-	if err := unix.Mount("sallyport-test", dir, "tmpfs", 0, "size=1m"); err != nil {
+// small is a disk of a size.
+func small(t *testing.T, size string) (dir string, grow func(size string)) {
+	t.Helper()
+	dir = t.TempDir()
+	if err := unix.Mount("sallyport-test", dir, "tmpfs", 0, "size="+size); err != nil {
 		t.Fatalf("mounting a small disk (this test needs root): %v", err)
 	}
-	defer func() {
+	t.Cleanup(func() {
 		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
 			t.Error(err)
 		}
-	}()
+	})
+	return dir, func(size string) {
+		if err := unix.Mount("", dir, "", unix.MS_REMOUNT, "size="+size); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A disk that fills up refuses ordinary records, takes essential ones into the emergency segment until that is full too,
+// and costs nothing that was acknowledged. With room, the journal goes on without a restart.
+func TestDiskFull(t *testing.T) {
+	dir, grow := small(t, "1m")
 	o := options(t, dir)
 	o.SegmentBytes = 4 * minSegment
+	o.EmergencyBytes = 2 * minSegment
+	o.FullCheck = time.Nanosecond
 	j := open(t, o)
-	acked := 0
-	var err error
-	for err == nil {
-		_, done := j.Append(event("exc_1", acked, strings.Repeat("x", 1000)))
-		if err = <-done; err == nil {
-			acked++
-		}
-		if acked > 2000 {
-			t.Fatal("a full disk was not noticed")
-		}
+	acked := fillUp(t, j)
+	if s := j.State(); !s.Full || s.Err != nil || s.Refused != 1 {
+		t.Fatalf("state %+v", s)
 	}
-	if !errors.Is(err, unix.ENOSPC) || !strings.Contains(err.Error(), "free disk space") || strings.Contains(err.Error(), "\n") {
-		t.Fatalf("after %d records: %v", acked, err)
+	ends := 0
+	for ; !refused(t, j, outcome("exc_1")); ends++ {
 	}
-	_, done := j.Append(outcome("exc_1"))
-	if again := <-done; !errors.Is(again, unix.ENOSPC) {
-		t.Errorf("the next record: %v", again)
+	if ends*300 < minSegment {
+		t.Errorf("%d outcomes were taken", ends)
 	}
-	if j.Close() == nil {
-		t.Error("Close says that all is well")
+	if rep := verified(t, dir); int(rep.Records) < acked+ends {
+		t.Errorf("%d records on disk, %d acknowledged", rep.Records, acked+ends)
 	}
-	rep := verified(t, dir)
-	if int(rep.Records) < acked+1 {
-		t.Errorf("%d records on disk, %d events acknowledged", rep.Records, acked)
+	dead := copyDir(t, dir) // as kill -9 would leave it
+	closeJournal(t, open(t, options(t, dead)))
+	verified(t, dead)
+
+	grow("1152k") // room for a segment, but not for another emergency segment
+	if !refused(t, j, intent("exc_2")) {
+		t.Error("taken before there was enough room")
 	}
-	if _, err := Open(o); !errors.Is(err, unix.ENOSPC) {
-		t.Errorf("Open on a full disk: %v", err)
+	grow("4m")
+	put(t, j, intent("exc_2"))
+	if s := j.State(); s.Full || s.Err != nil {
+		t.Errorf("state with room %+v", s)
 	}
-	if err := unix.Mount("", dir, "", unix.MS_REMOUNT, "size=4m"); err != nil {
-		t.Fatal(err)
+	closeJournal(t, j)
+	verified(t, dir)
+	if at, counts := shortages(t, dir); strings.Join(at, " ") != "begin emergency end" || counts[2] < 2 {
+		t.Errorf("shortages %v %v", at, counts)
 	}
-	j = open(t, o)
+}
+
+// A disk without room for a segment and the emergency segment is no place for a journal.
+func TestOpenOnFullDisk(t *testing.T) {
+	dir, grow := small(t, "1m")
+	o := options(t, dir)
+	o.SegmentBytes, o.EmergencyBytes = 12*minSegment, 8*minSegment
+	if _, err := Open(o); !errors.Is(err, unix.ENOSPC) || strings.Contains(err.Error(), "\n") {
+		t.Fatalf("Open on a full disk: %v", err)
+	}
+	if left := must(os.ReadDir(dir)); len(left) != 1 {
+		t.Errorf("left over: %v", left)
+	}
+	grow("4m")
+	j := open(t, o)
 	put(t, j, outcome("exc_1"))
 	closeJournal(t, j)
 	verified(t, dir)

@@ -4,41 +4,51 @@ package journal
 
 import "github.com/sallyport-dev/sallyport/pipeline"
 
-// Generation is one run of a writer.
-type Generation struct {
-	Number uint64
-	Last   uint64 // sequence of its last record: how many it has, if its beginning is still here
-}
-
-// Generations lists the ones before the present, oldest first. It reads one record of each.
-func (j *Journal) Generations() ([]Generation, error) {
-	var out []Generation
-	add := func(p *Predecessor) {
-		if p != nil && (len(out) == 0 || out[len(out)-1].Number < p.Generation) {
-			out = append(out, Generation{p.Generation, p.Sequence})
-		}
-	}
-	for i, n := range j.old.segments {
-		info, _, err := statSegment(j.o.Dir, n)
-		if err != nil {
-			return nil, err
-		}
-		if info.first != 1 || i == 0 { // what came before the oldest segment is not here
+// count finds out how many records the earlier generations have of which a mark does not cover all.
+func (j *Journal) count(cat *catalog, from Mark) error {
+	for _, g := range cat.generations() {
+		j.mu.Lock()
+		_, known := j.ends[g]
+		j.mu.Unlock()
+		if known || g >= j.gen || from.Covers(g, pipeline.Position{Segment: ^uint64(0)}) {
 			continue
 		}
-		l := NewLoader(j.o.Dir)
-		var o Opening
-		_, err = l.read(pipeline.Position{Segment: n, Offset: segmentHeader}, KindOpen, &o)
-		if cerr := l.Close(); err == nil {
+		c, err := openChain(cat, pipeline.Position{Segment: cat.newest(g).number})
+		if err != nil {
+			return err
+		}
+		for ok := true; ok && err == nil; {
+			ok, err = c.next()
+		}
+		if cerr := c.close(); err == nil {
 			err = cerr
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
-		add(o.Predecessor)
+		j.mu.Lock()
+		j.ends[g] = c.seq
+		j.mu.Unlock()
 	}
-	if last := j.old.last; last.number != 0 {
-		add(&Predecessor{Generation: last.generation, Sequence: j.old.seq})
+	return nil
+}
+
+// Behind is how many records lie behind a mark of a Cursor.
+func (j *Journal) Behind(m Mark) int64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	n := int64(j.seq)
+	for _, p := range m {
+		if p.Generation == j.gen {
+			n -= int64(p.Sequence)
+		} else if end, ok := j.ends[p.Generation]; ok {
+			n += int64(end) - int64(p.Sequence)
+		}
 	}
-	return out, nil
+	for g, end := range j.ends {
+		if len(m) == 0 || g > m[len(m)-1].Generation {
+			n += int64(end)
+		}
+	}
+	return n
 }

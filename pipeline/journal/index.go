@@ -66,54 +66,65 @@ func NewIndex(exchanges int) *Index {
 		decisions: map[string]string{}}
 }
 
-// load reads the newest segments, as many as fit into the limit but at least one.
-func (x *Index) load(dir string, segments []uint64, limit int64, flush func() error) error {
+// load reads the newest segments of generations before one, as many as fit into the limit but at least one, and from the
+// given segment on in any case. It returns how far it came.
+func (x *Index) load(cat *catalog, before, needed uint64, limit int64, flush func() error) (Mark, error) {
 	x.mu.Lock()
-	x.dir, x.flush = dir, flush
+	x.dir, x.flush = cat.dir, flush
 	x.mu.Unlock()
-	if len(segments) == 0 {
-		return nil
-	}
-	from, size := segments[len(segments)-1], int64(0)
-	for _, n := range slices.Backward(segments) {
-		_, bytes, err := statSegment(dir, n)
+	from, size := uint64(0), int64(0)
+	for i := range slices.Backward(cat.infos) {
+		n := cat.infos[i].number
+		_, bytes, err := statSegment(cat.dir, n)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if size += bytes; size > limit {
+		if size += bytes; size > limit && from != 0 && n < needed {
 			break
 		}
 		from = n
 	}
-	r, err := OpenReader(dir, pipeline.Position{Segment: from})
+	if from == 0 {
+		return nil, nil
+	}
+	r, err := OpenReader(cat.dir, pipeline.Position{Segment: from})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer r.Close()
+	r.below = before
 	for {
 		e, err := r.Next()
 		if errors.Is(err, io.EOF) {
-			return nil
+			return r.Mark(), nil
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
-		rec := pipeline.Record{Kind: e.Kind, Time: e.Time, Session: e.Session, Exchange: e.Exchange}
-		switch e.Kind {
-		case pipeline.KindIntent:
-			rec.Body = new(pipeline.Intent)
-		case pipeline.KindOutcome:
-			rec.Body = new(pipeline.Outcome)
-		case pipeline.KindDecision:
-			rec.Body = new(pipeline.Decision)
-		default:
-			continue
+		if err := x.take(e); err != nil {
+			return nil, err
 		}
-		if err := e.Decode(rec.Body); err != nil {
-			return err
-		}
-		x.observe(&rec, e.Position)
 	}
+}
+
+// take observes a record that was read.
+func (x *Index) take(e *Entry) error {
+	rec := pipeline.Record{Kind: e.Kind, Time: e.Time, Session: e.Session, Exchange: e.Exchange}
+	switch e.Kind {
+	case pipeline.KindIntent:
+		rec.Body = new(pipeline.Intent)
+	case pipeline.KindOutcome:
+		rec.Body = new(pipeline.Outcome)
+	case pipeline.KindDecision:
+		rec.Body = new(pipeline.Decision)
+	default:
+		return nil
+	}
+	if err := e.Decode(rec.Body); err != nil {
+		return err
+	}
+	x.observe(&rec, e.Position)
+	return nil
 }
 
 // observe takes a record that was written.

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -21,7 +20,7 @@ import (
 // Journal is the writer of a folder. It is safe for concurrent use.
 type Journal struct {
 	o    Options
-	lock *os.File
+	lock *os.File // of the generation
 
 	mu      sync.Mutex // guards everything below
 	err     error      // why nothing is taken any more; set once
@@ -44,6 +43,7 @@ type Journal struct {
 	making  bool          // a spare is being prepared
 	written uint64        // records since Open
 	lazy    bool          // the timer for events runs
+	shortage
 
 	timer   *time.Timer
 	aio     *syncer
@@ -53,21 +53,17 @@ type Journal struct {
 	stopped chan struct{} // the committer is done
 	tasks   sync.WaitGroup
 	buffers sync.Pool
-	old     predecessor // what was there before Open
+	old     earlier // what was there before Open
+	indexed Mark    // the index has what lies before
+
+	following *follower // what CloseOpen began; nil if no other generation runs
+
+	lives map[uint64]bool   // other generations whose writers live
+	ends  map[uint64]uint64 // the last sequence of earlier generations, as far as anybody asked
 }
 
-// predecessor is the journal as Open found it.
-type predecessor struct {
-	segments []uint64
-	last     segmentInfo // zero if there was none
-	seq      uint64
-	head     Hash
-	bytes    int64
-	dropped  int64
-}
-
-// Open takes the folder over: it locks it, checks the newest segment, cuts off what a crash left behind, and begins a
-// generation of its own in a new segment. A damaged journal is refused and left as it is.
+// Open takes the folder over: it checks the newest segment of each generation that has ended since, cuts off what a crash
+// left behind, and begins a generation of its own in a new segment. A damaged journal is refused and left as it is.
 func Open(o Options) (*Journal, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
@@ -78,18 +74,22 @@ func Open(o Options) (*Journal, error) {
 	if err := os.Chmod(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("closing the journal folder to others: %w", err)
 	}
-	lock, err := takeLock(o.Dir)
+	folder, err := lockFolder(o.Dir, lockWait)
 	if err != nil {
 		return nil, err
 	}
-	j := &Journal{o: o, lock: lock, aio: new(syncer), kick: make(chan struct{}, 1), stop: make(chan struct{}), stopped: make(chan struct{})}
+	j := &Journal{o: o, aio: new(syncer), kick: make(chan struct{}, 1), stop: make(chan struct{}), stopped: make(chan struct{}),
+		lives: map[uint64]bool{}, ends: map[uint64]uint64{}}
 	j.sync = j.aio.datasync
 	j.buffers.New = func() any { return new(bytes.Buffer) }
-	if err := j.start(); err != nil {
+	if err := errors.Join(j.start(), folder.Close()); err != nil {
 		if j.active != nil {
 			err = errors.Join(err, j.active.Close())
 		}
-		return nil, errors.Join(advise(err, o.Dir), j.aio.close(), lock.Close())
+		if j.lock != nil {
+			err = errors.Join(err, unlockGeneration(j.lock))
+		}
+		return nil, errors.Join(advise(err, o.Dir), j.old.letGo(), j.dropPrepared(), j.aio.close())
 	}
 	j.timer = time.AfterFunc(time.Hour, j.wake)
 	j.timer.Stop()
@@ -106,48 +106,49 @@ func advise(err error, dir string) error {
 	return err
 }
 
-func takeLock(dir string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("opening the journal's lock: %w", err)
-	}
-	err = withFD(f, func(fd int) error { return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) })
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		err = fmt.Errorf("%w: stop the other sallyportd, or give this one a record.dir of its own (%s)", ErrLocked, dir)
-	}
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return f, nil
-}
-
-func (j *Journal) start() error {
-	if err := removeTemporary(j.o.Dir); err != nil {
-		return fmt.Errorf("clearing the journal folder: %w", err)
-	}
+func (j *Journal) start() (err error) {
 	if err := j.inspect(); err != nil {
 		return err
 	}
+	if err := removeTemporary(j.o.Dir, func(g uint64) bool { return j.lives[g] }); err != nil {
+		return fmt.Errorf("clearing the journal folder: %w", err)
+	}
+	j.gen = j.old.newest + 1
+	if j.lock, err = lockGeneration(j.o.Dir, j.gen); err == nil && j.lock == nil {
+		err = ErrLocked
+	}
+	if err != nil {
+		return err
+	}
 	if j.o.Index != nil {
-		if err := j.o.Index.load(j.o.Dir, j.old.segments, j.o.IndexBytes, j.catchUp); err != nil {
+		if err := j.loadIndex(); err != nil {
 			return err
 		}
 	}
-	j.gen = j.old.last.generation + 1
-	j.closed = j.old.bytes
-	if err := j.begin(j.old.last.number+1, 0, true); err != nil {
+	if j.closed, err = j.usage(); err != nil {
 		return err
 	}
-	opening := &Opening{Generation: j.gen, Boot: j.boot()}
-	if j.old.last.number > 0 {
-		opening.Predecessor = &Predecessor{Generation: j.old.last.generation, Sequence: j.old.seq, Head: j.old.head}
+	if err := j.openEmergency(); err != nil {
+		return err
 	}
-	if err := j.own(KindOpen, opening); err != nil {
+	size := max(j.segmentSize(j.closed), minSegment)
+	f, err := j.newFile("filled", size, true)
+	if err != nil {
+		return fmt.Errorf("making a journal segment: %w", err)
+	}
+	if err := j.begin(f, j.old.last+1, size); err != nil {
+		return err
+	}
+	if err := j.own(KindOpen, j.opening()); err != nil {
 		return err
 	}
 	if j.old.dropped > 0 {
-		gap := pipeline.Gap{Reason: "the last write of the previous run was torn and never acknowledged", Bytes: j.old.dropped}
-		if err := j.own(pipeline.KindGap, &gap); err != nil {
+		if err := j.own(pipeline.KindGap, torn(j.old.dropped)); err != nil {
+			return err
+		}
+	}
+	if j.full, j.cause = j.old.cause != "", j.old.cause; j.full {
+		if err := j.noteShortage(FullBegin); err != nil {
 			return err
 		}
 	}
@@ -155,7 +156,34 @@ func (j *Journal) start() error {
 		return fmt.Errorf("syncing the journal: %w", err)
 	}
 	j.synced, j.durable = j.seq, pipeline.Position{Segment: j.info.number, Offset: uint64(j.off)}
-	return nil
+	return j.old.release()
+}
+
+// opening names the generations that the one before did not know the end of.
+func (j *Journal) opening() *Opening {
+	o := &Opening{Generation: j.gen, Boot: j.boot()}
+	for _, p := range j.old.ends {
+		j.ends[p.Generation] = p.Sequence
+		if o.Predecessor != nil {
+			o.Earlier = append(o.Earlier, *o.Predecessor)
+		}
+		o.Predecessor = &p
+	}
+	return o
+}
+
+// loadIndex fills the index from before this generation; what those that run still write comes by follow.
+func (j *Journal) loadIndex() (err error) {
+	cat, err := openCatalog(j.o.Dir)
+	if err != nil {
+		return err
+	}
+	needed := cat.last()
+	for g := range j.lives {
+		needed = min(needed, cat.newest(g).number)
+	}
+	j.indexed, err = j.o.Index.load(cat, j.gen, needed, j.o.IndexBytes, j.catchUp)
+	return err
 }
 
 // boot names the boot, so that times since boot in records can be told apart.
@@ -202,7 +230,10 @@ func (j *Journal) append(r pipeline.Record, done chan error) (pipeline.Position,
 	if j.shut {
 		return pipeline.Position{}, ErrClosed
 	}
-	if err := j.room(int64(buf.Len()), essential(r.Kind)); err != nil {
+	if err := j.room(int64(buf.Len()), essential(&r)); err != nil {
+		if j.full && !essential(&r) {
+			j.refused++
+		}
 		return pipeline.Position{}, err
 	}
 	pos, err := j.write(buf.Bytes(), h, r.Awaited)
@@ -298,11 +329,8 @@ func (j *Journal) Close() error {
 	for _, f := range append(j.retired, j.active) {
 		errs = append(errs, f.Close())
 	}
-	if j.spare != nil {
-		errs = append(errs, j.spare.Close(), os.Remove(j.spare.Name()))
-	}
-	j.retired, j.spare = nil, nil
-	return errors.Join(append(errs, j.aio.close(), j.lock.Close())...)
+	j.retired = nil
+	return errors.Join(append(errs, j.dropPrepared(), j.aio.close(), j.lock.Close())...)
 }
 
 func (j *Journal) checkpoint(reason string) *Checkpoint {
@@ -318,6 +346,7 @@ type State struct {
 	Records    uint64
 	Durable    pipeline.Position
 	Full       bool  // only records that close exchanges are taken
+	Refused    int64 // ordinary records since it is full
 	Err        error // why nothing is taken any more; nil while all is well
 }
 
@@ -325,8 +354,13 @@ type State struct {
 func (j *Journal) State() State {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if j.full {
+		j.recover()
+	}
 	s := State{Head: j.head, Generation: j.gen, Sequence: j.seq, Bytes: j.closed + j.size, Records: j.written, Durable: j.durable, Err: j.err}
-	s.Full = j.o.MaxBytes > 0 && j.closed+j.off+minSegment/16 > j.o.MaxBytes-j.o.reserve()
+	if s.Full = j.full; j.full {
+		s.Refused = j.refused
+	}
 	return s
 }
 

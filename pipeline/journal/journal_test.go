@@ -286,50 +286,6 @@ func TestBadOptions(t *testing.T) {
 	}
 }
 
-func TestQuota(t *testing.T) {
-	dir := t.TempDir()
-	o := options(t, dir)
-	o.MaxBytes = 20 * minSegment
-	j := open(t, o)
-	n := 0
-	var err error
-	for ; err == nil; n++ {
-		_, done := j.Append(event("exc_1", n, strings.Repeat("x", 1000)))
-		err = <-done
-		if n > 5000 {
-			t.Fatal("the quota has no effect")
-		}
-	}
-	if !errors.Is(err, ErrFull) || !j.State().Full {
-		t.Fatalf("after %d records: %v, state %+v", n, err, j.State())
-	}
-	put(t, j, outcome("exc_1")) // what was begun can be ended
-	for err = nil; err == nil; n++ {
-		_, done := j.Append(outcome("exc_1"))
-		err = <-done
-	}
-	if !errors.Is(err, ErrFull) {
-		t.Fatal(err)
-	}
-	closeJournal(t, j)
-	var used int64
-	for _, path := range must(filepath.Glob(filepath.Join(dir, "*"))) {
-		used += must(os.Stat(path)).Size()
-	}
-	if used > o.MaxBytes {
-		t.Errorf("%d bytes on disk, quota %d", used, o.MaxBytes)
-	}
-	verified(t, dir)
-	j = open(t, o) // can still be opened
-	if _, done := j.Append(intent("exc_2")); !errors.Is(<-done, ErrFull) {
-		t.Error("an intent was taken by a full journal")
-	}
-	closeJournal(t, j)
-	o.MaxBytes *= 2
-	j = open(t, o)
-	put(t, j, intent("exc_2"))
-}
-
 func must[T any](v T, err error) T {
 	if err != nil {
 		panic(err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
@@ -19,8 +20,19 @@ type Options struct {
 	EventDelay   time.Duration // how long an event may wait for a sync; 20 ms. Other records are synced at once
 	Index        *Index        // is filled from the newest segments at Open, then by Append; nil = none
 	IndexBytes   int64         // how much of the journal Open reads into the index; 64 MiB
-	BootID       string        // noted in the chain; "" = what the kernel says
-	Now          func() time.Time
+
+	// Beside lets Open begin a generation while the writers of earlier ones live, as long as they hand over. Without it that
+	// is ErrLocked.
+	Beside bool
+	Notice func(error)   // told of what goes wrong with an earlier generation while this one runs; nil = nobody is
+	Follow time.Duration // how often the generations beside this one are looked at; 100 ms
+
+	// EmergencyBytes is the size of the segment that is kept for records that say what happened to exchanges that were begun;
+	// an eighth of a segment, so 4 MiB, or less under a small quota.
+	EmergencyBytes int64
+	FullCheck      time.Duration // how often a full journal looks whether there is room again; 1 s
+	BootID         string        // noted in the chain; "" = what the kernel says
+	Now            func() time.Time
 }
 
 const (
@@ -44,6 +56,22 @@ func (o *Options) complete() error {
 		}
 	}
 	o.SegmentBytes = max(o.SegmentBytes, minSegment)
+	if o.EmergencyBytes == 0 {
+		o.EmergencyBytes = o.SegmentBytes / 8
+		if o.MaxBytes > 0 {
+			o.EmergencyBytes = min(defaultSegment/8, o.MaxBytes/16)
+		}
+	}
+	o.EmergencyBytes = max(o.EmergencyBytes, minSegment)
+	if o.FullCheck == 0 {
+		o.FullCheck = time.Second
+	}
+	if o.Notice == nil {
+		o.Notice = func(error) {}
+	}
+	if o.Follow == 0 {
+		o.Follow = 100 * time.Millisecond
+	}
 	if o.EventDelay == 0 {
 		o.EventDelay = 20 * time.Millisecond
 	}
@@ -56,51 +84,80 @@ func (o *Options) complete() error {
 	return nil
 }
 
-// reserve is the part of the quota that is kept for records which say what happened to exchanges that were begun.
-func (o *Options) reserve() int64 { return min(4<<20, o.MaxBytes/16) }
-
-// essential kinds may use the reserve.
-func essential(kind string) bool {
-	switch kind {
+// essential records may use the emergency segment: those that end what was begun, and refusals.
+func essential(r *pipeline.Record) bool {
+	switch r.Kind {
 	case KindOpen, pipeline.KindCheckpoint, pipeline.KindGap, pipeline.KindOutcome, pipeline.KindDecision, pipeline.KindAdmin:
 		return true
+	case pipeline.KindFlow:
+		switch f := r.Body.(type) {
+		case pipeline.Flow:
+			return f.Disposition == flowRefused
+		case *pipeline.Flow:
+			return f.Disposition == flowRefused
+		}
 	}
 	return false
 }
 
+// flowRefused is the Disposition of a connection that was denied.
+const flowRefused = "refused"
+
 // Errors that Append passes on by its channel.
 var (
-	// ErrFull says that the quota is used up. Records that close exchanges are still taken for a while.
-	ErrFull = errors.New("the journal is full: raise record.max_bytes, or move old segments away and restart")
+	// ErrFull says that quota or disk are used up. Records that close exchanges are still taken for a while, others again
+	// once a twentieth is free.
+	ErrFull = errors.New("the journal is full: move its oldest segments away, free disk space, or raise record.max_bytes; it goes on once 5 % is free")
 	// ErrClosed says that the journal was closed.
 	ErrClosed = errors.New("the journal is closed")
-	// ErrLocked says that another process writes to the folder.
+	// ErrLocked says that another process writes to the folder, and was not said to hand over.
 	ErrLocked = errors.New("another process writes to this journal")
 )
 
-// Opening is the body of the record that opens a generation.
+// Opening is the body of the record that opens a generation. Of the generations before it, those run that it names as Open;
+// all others have ended.
 type Opening struct {
-	Generation  uint64       `json:"generation"`
-	Boot        string       `json:"boot,omitempty"`
-	Predecessor *Predecessor `json:"predecessor,omitempty"`
+	Generation  uint64        `json:"generation"`
+	Boot        string        `json:"boot,omitempty"`
+	Predecessor *Predecessor  `json:"predecessor,omitempty"` // the newest one that has records
+	Earlier     []Predecessor `json:"earlier,omitempty"`     // others that were open, or whose end is not on record yet
 }
 
-// Predecessor is the chain before a generation, as its writer found it.
+// runs says whether an earlier generation was still open.
+func (o *Opening) runs(generation uint64) bool {
+	for _, p := range o.all() {
+		if p.Generation == generation {
+			return p.Open
+		}
+	}
+	return false
+}
+
+func (o *Opening) all() []Predecessor {
+	if o.Predecessor == nil {
+		return o.Earlier
+	}
+	return append(slices.Clone(o.Earlier), *o.Predecessor)
+}
+
+// Predecessor is the chain of an earlier generation: its end or, if it is Open, as far as it was known to be on disk.
 type Predecessor struct {
 	Generation uint64 `json:"generation"`
 	Sequence   uint64 `json:"sequence"`
 	Head       Hash   `json:"head"`
+	Open       bool   `json:"open,omitempty"`
 }
 
 // The reasons of a Checkpoint.
 const (
 	CheckRotate  = "rotate"  // the segment ends with it
 	CheckClose   = "close"   // the generation ends with it
+	CheckEnded   = "ended"   // an earlier generation, which ran beside this one, ended with that head
 	CheckSettled = "settled" // every exchange of an earlier generation has an outcome now
 )
 
-// Checkpoint states the head of the chain: that of the record before it. It is not signed yet, so it says no more than
-// the chain itself does.
+// Checkpoint states the head of the chain: that of the record before it, or with CheckEnded that of another chain. It is
+// not signed yet, so it says no more than the chain itself does.
 type Checkpoint struct {
 	Reason     string `json:"reason"`
 	Boot       string `json:"boot,omitempty"`

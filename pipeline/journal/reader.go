@@ -3,291 +3,289 @@
 package journal
 
 import (
-	"crypto/sha256"
+	"cmp"
 	"errors"
-	"fmt"
 	"io"
-	"io/fs"
-	"os"
+	"slices"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
 )
 
-// window is how much a reader reads at once.
-const window = 256 << 10
-
-// Reader reads the records of a journal folder in order. It needs no lock: the journal may be written meanwhile. It is
-// used by one goroutine.
-type Reader struct {
-	dir    string
-	f      *os.File
-	info   segmentInfo
-	off    int64
-	win    []byte // bytes of the file from winOff
-	winOff int64
-	entry  Entry
-	deep   bool // check contents against their digests, and all that follows the last record
-
-	// The chain as far as it is known: after the first record, or from the start of a segment on.
-	known bool
-	gen   uint64
-	seq   uint64
-	head  Hash
-
-	torn int64
+// Progress is how far a reader is in one generation.
+type Progress struct {
+	Generation uint64 `json:"generation"`
+	Sequence   uint64 `json:"sequence"` // of the last record read; 0 if that is not known
+	pipeline.Position
 }
 
-// OpenReader starts at a position that an Entry had as its Position or End. The zero position is the oldest record
-// that the folder has; a folder without any gives io.EOF from Next until there is one.
-func OpenReader(dir string, from pipeline.Position) (*Reader, error) {
-	r := &Reader{dir: dir}
-	if from == (pipeline.Position{}) {
-		all, err := listSegments(dir)
-		var hole *Damage
-		if err != nil && !errors.As(err, &hole) { // a hole is reported when it is reached
-			return nil, err
+// Mark is a place between the records of a journal: where reading goes on in each generation of which more may come, oldest
+// first. Generations that it does not name are behind it, but for those that are newer than all that it names. The zero
+// Mark is the beginning.
+type Mark []Progress
+
+// Covers says whether a record lies before the mark.
+func (m Mark) Covers(generation uint64, at pipeline.Position) bool {
+	for _, p := range m {
+		if p.Generation == generation {
+			return before(at, p.Position)
 		}
-		if len(all) == 0 {
-			return r, nil
-		}
-		from.Segment = all[0]
 	}
-	if err := r.open(from.Segment); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, &Damage{Segment: from.Segment, What: "the segment is missing"}
+	return len(m) > 0 && generation < m[len(m)-1].Generation
+}
+
+// Later is the mark behind everything that m or o covers.
+func (m Mark) Later(o Mark) Mark {
+	if len(m) == 0 || len(o) == 0 {
+		return slices.Clone(append(m[:len(m):len(m)], o...))
+	}
+	var out Mark
+	add := func(p Progress, other Mark) {
+		listed := slices.ContainsFunc(out, func(q Progress) bool { return q.Generation == p.Generation })
+		if !listed && !other.Covers(p.Generation, p.Position) {
+			out = append(out, p)
 		}
+	}
+	for _, p := range m {
+		add(p, o)
+	}
+	for _, p := range o {
+		add(p, m)
+	}
+	slices.SortFunc(out, func(a, b Progress) int { return cmp.Compare(a.Generation, b.Generation) })
+	return out
+}
+
+// before orders the positions of one generation.
+func before(a, b pipeline.Position) bool {
+	return a.Segment < b.Segment || a.Segment == b.Segment && a.Offset < b.Offset
+}
+
+// Reader reads the records of a journal folder. Each generation's come in order. Of two that were written side by side the
+// records of both come mixed, but what a record of the newer one may depend on in the older one comes before it. A reader
+// needs no lock: the journal may be written meanwhile. It is used by one goroutine.
+type Reader struct {
+	cat     *catalog
+	lanes   []*lane         // by generation
+	scanned uint64          // segments up to this number have their lane, or need none
+	done    uint64          // generations up to this one were read before the start, but for those that have a lane
+	gone    map[uint64]bool // generations that have ended and are read
+	deep    bool
+
+	below uint64           // generations from here on are left out; 0 = none are
+	ready func(*lane) bool // may the lane's next record be shown; nil = yes
+	alive func(uint64) bool
+}
+
+// lane is one generation of which more may come.
+type lane struct {
+	*chain
+	have   bool // entry is read and not yet shown
+	looked int  // fills of newer lanes when this one had nothing
+}
+
+// OpenReader starts at a position that an Entry had as its Position or End, and with the segments that have a greater
+// number. The zero position is the oldest record that the folder has; a folder without any gives io.EOF from Next until
+// there is one.
+func OpenReader(dir string, from pipeline.Position) (*Reader, error) {
+	cat, err := openCatalog(dir)
+	if err != nil {
 		return nil, err
 	}
-	if from.Offset > segmentHeader {
-		r.off, r.known = int64(from.Offset), false
-		if size, err := r.size(); err != nil || r.off > size {
-			return nil, errors.Join(err, r.damage("the position lies behind the end of the segment"), r.Close())
+	r := &Reader{cat: cat, gone: map[uint64]bool{}}
+	if from == (pipeline.Position{}) {
+		if len(cat.infos) == 0 && cat.bad != nil {
+			return nil, cat.bad
 		}
+		return r, nil
+	}
+	if err := r.start(Progress{Position: from}); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	r.scanned = from.Segment
+	return r, nil
+}
+
+// OpenReaderAt starts at a mark.
+func OpenReaderAt(dir string, m Mark) (*Reader, error) {
+	cat, err := openCatalog(dir)
+	if err != nil {
+		return nil, err
+	}
+	r := &Reader{cat: cat, gone: map[uint64]bool{}}
+	for _, p := range m {
+		if err := r.start(p); err != nil {
+			return nil, errors.Join(err, r.Close())
+		}
+		r.done = max(r.done, p.Generation)
 	}
 	return r, nil
 }
 
-// open goes to the start of a segment.
-func (r *Reader) open(number uint64) error {
-	f, err := os.Open(segmentPath(r.dir, number))
-	if err != nil {
-		return fmt.Errorf("opening a journal segment: %w", err)
-	}
-	info, err := readSegmentHeader(f, number)
-	if err != nil {
-		return errors.Join(err, f.Close())
-	}
-	if r.f != nil {
-		if r.known {
-			if why := r.follows(&info); why != "" {
-				return errors.Join(&Damage{Segment: number, What: why}, f.Close())
-			}
-		}
-		if err := r.f.Close(); err != nil {
-			return errors.Join(err, f.Close())
-		}
-	}
-	r.f, r.info, r.off = f, info, segmentHeader
-	r.win, r.winOff = r.win[:0], 0
-	r.known, r.gen, r.seq, r.head = true, info.generation, info.first-1, info.prev
-	return nil
-}
-
-// follows says why a segment cannot come after what was read, "" if it can.
-func (r *Reader) follows(next *segmentInfo) string {
+// start adds the lane that is read from a place on; generation 0 is that of the segment.
+func (r *Reader) start(p Progress) error {
+	info, ok := r.cat.at(p.Segment)
 	switch {
-	case next.generation == r.gen && (next.first != r.seq+1 || next.prev != r.head):
-		return "the chain does not continue from the segment before"
-	case next.generation < r.gen:
-		return "its generation is older than that of the segment before"
-	case next.generation > r.gen && (next.first != 1 || next.prev != Hash{}):
-		return "its generation does not begin with it"
+	case !ok && r.cat.bad != nil && p.Segment == r.cat.last()+1:
+		return r.cat.bad
+	case !ok:
+		return &Damage{Segment: p.Segment, What: "the segment is missing"}
+	case p.Generation != 0 && p.Generation != info.generation:
+		return &Damage{Segment: p.Segment, Offset: p.Offset, What: "the position belongs to another generation"}
 	}
-	return ""
+	c, err := openChain(r.cat, p.Position)
+	if err != nil {
+		return err
+	}
+	c.deep = r.deep
+	if !c.known {
+		c.seq = p.Sequence
+	}
+	at, _ := slices.BinarySearchFunc(r.lanes, info.generation, func(l *lane, g uint64) int { return cmp.Compare(l.info.generation, g) })
+	r.lanes = slices.Insert(r.lanes, at, &lane{chain: c, looked: -1})
+	return nil
 }
 
 // Next returns the following record, valid until the next call. io.EOF means that there is none yet; it may be called
 // again. A *Damage is final.
 func (r *Reader) Next() (*Entry, error) {
 	for {
-		if r.f == nil {
-			all, err := listSegments(r.dir)
+		for _, all := range []bool{false, true} {
+			l, err := r.look(all)
 			if err != nil {
 				return nil, err
 			}
-			if len(all) == 0 {
-				return nil, io.EOF
+			if l != nil {
+				if err := r.heed(&l.entry); err != nil {
+					return nil, err
+				}
+				l.have = false
+				return &l.entry, nil
 			}
-			if err := r.open(all[0]); err != nil {
-				return nil, err
+			if len(r.lanes) < 2 {
+				break
 			}
 		}
-		ok, err := r.record()
-		if ok || err != nil {
-			return &r.entry, err
+		more, err := r.advance()
+		if err != nil {
+			return nil, err
 		}
-		next := r.info.number + 1
-		if _, err := os.Stat(segmentPath(r.dir, next)); errors.Is(err, fs.ErrNotExist) {
-			if err := r.missing(next); err != nil {
-				return nil, err
-			}
+		if !more {
 			return nil, io.EOF
-		} else if err != nil {
-			return nil, fmt.Errorf("looking for segment %d: %w", next, err)
-		}
-		// A segment is cut to its records before the next one appears: look once more, now that it has appeared.
-		r.win = r.win[:0]
-		if ok, err := r.record(); ok || err != nil {
-			return &r.entry, err
-		}
-		if size, err := r.size(); err != nil {
-			return nil, err
-		} else if r.off != size {
-			return nil, r.damage("the segment does not end with its last record")
-		}
-		if err := r.open(next); err != nil {
-			return nil, err
 		}
 	}
 }
 
-// missing says whether a later segment proves that one is missing.
-func (r *Reader) missing(next uint64) error {
-	all, err := listSegments(r.dir)
-	if err != nil {
-		var d *Damage
-		if !errors.As(err, &d) || d.Segment < next {
-			return err
+// look finds the oldest lane with a record. Newer lanes are looked at before older ones: whatever a record depends on was
+// written before it, so it is then found in theirs. An older lane that had nothing is looked at again only after a newer
+// one has read more of its file, unless all are to be.
+func (r *Reader) look(all bool) (found *lane, err error) {
+	fills := 0 // of newer lanes
+	for i := len(r.lanes) - 1; i >= 0; i-- {
+		l := r.lanes[i]
+		if !l.have && (all || l.looked != fills || i == len(r.lanes)-1) && (r.ready == nil || r.ready(l)) {
+			if l.have, err = l.next(); err != nil {
+				return nil, err
+			}
+			if !l.have {
+				l.looked = fills
+			}
+			if !l.have && (l.final || r.alive != nil && i < len(r.lanes)-1 && !r.alive(l.info.generation)) {
+				if err := l.close(); err != nil {
+					return nil, err
+				}
+				r.lanes = slices.Delete(r.lanes, i, i+1)
+				r.gone[l.info.generation] = true
+				continue
+			}
 		}
+		if l.have {
+			found = l
+		}
+		fills += l.fills
 	}
-	if len(all) > 0 && all[len(all)-1] > next {
-		return &Damage{Segment: next, What: "the segment is missing"}
+	return found, nil
+}
+
+// advance adds the lane of the next generation, if there is one.
+func (r *Reader) advance() (bool, error) {
+	if err := r.cat.grow(); err != nil {
+		return false, err
+	}
+	for i := range r.cat.infos {
+		s := &r.cat.infos[i]
+		if s.number <= r.scanned {
+			continue
+		}
+		r.scanned = s.number
+		if s.generation <= r.done || r.gone[s.generation] || r.below != 0 && s.generation >= r.below ||
+			slices.ContainsFunc(r.lanes, func(l *lane) bool { return l.info.generation == s.generation }) {
+			continue
+		}
+		return true, r.start(Progress{Generation: s.generation, Position: pipeline.Position{Segment: s.number}})
+	}
+	return false, r.cat.missing()
+}
+
+// heed learns from a record which generations have ended.
+func (r *Reader) heed(e *Entry) error {
+	switch e.Kind {
+	case KindOpen:
+		var o Opening
+		if err := e.Decode(&o); err != nil {
+			return e.damage("the opening record cannot be read")
+		}
+		for _, l := range r.lanes {
+			if g := l.info.generation; g < e.Generation && !o.runs(g) {
+				l.final = true
+			}
+		}
+	case pipeline.KindCheckpoint:
+		var c Checkpoint
+		if err := e.Decode(&c); err != nil {
+			return e.damage("the checkpoint cannot be read")
+		}
+		for _, l := range r.lanes {
+			if c.Reason == CheckEnded && c.Generation == l.info.generation && c.Generation < e.Generation {
+				l.final = true
+			}
+		}
 	}
 	return nil
 }
 
-// Position is where Next reads on.
-func (r *Reader) Position() pipeline.Position {
-	return pipeline.Position{Segment: r.info.number, Offset: uint64(r.off)}
+// Mark is where Next reads on.
+func (r *Reader) Mark() Mark {
+	m := make(Mark, len(r.lanes))
+	for i, l := range r.lanes {
+		m[i] = l.place()
+	}
+	return m
 }
 
-// Torn is how many bytes follow the last record that are no record, once Next has returned io.EOF: what a crash left
+// place is where the lane goes on, after what was shown.
+func (l *lane) place() Progress {
+	p := Progress{Generation: l.info.generation, Sequence: l.seq, Position: l.position()}
+	if l.have {
+		p.Position, p.Sequence = l.entry.Position, l.entry.Sequence-1
+	}
+	return p
+}
+
+// Torn is how many bytes follow the last records that are no record, once Next has returned io.EOF: what a crash left
 // behind, or a write that is going on.
-func (r *Reader) Torn() int64 { return r.torn }
+func (r *Reader) Torn() (n int64) {
+	for _, l := range r.lanes {
+		n += l.torn
+	}
+	return n
+}
 
-// Close releases the file.
+// Close releases the files.
 func (r *Reader) Close() error {
-	if r.f == nil {
-		return nil
+	var errs []error
+	for _, l := range r.lanes {
+		errs = append(errs, l.close())
 	}
-	err := r.f.Close()
-	r.f = nil
-	r.win = nil
-	return err
-}
-
-func (r *Reader) damage(what string) error {
-	return &Damage{Segment: r.info.number, Offset: uint64(r.off), What: what}
-}
-
-func (r *Reader) size() (int64, error) {
-	st, err := r.f.Stat()
-	if err != nil {
-		return 0, err
-	}
-	return st.Size(), nil
-}
-
-// record reads the frame at r.off. false without an error: there is none (yet), in the last segment perhaps a torn one.
-func (r *Reader) record() (bool, error) {
-	e := &r.entry
-	for fresh := false; ; fresh = true {
-		if fresh || len(r.rest()) < 4 {
-			if err := r.fill(window); err != nil {
-				return false, err
-			}
-			fresh = true
-		}
-		rest := r.rest()
-		n, why := parse(rest, e)
-		if why == whyShort && len(rest) >= 4 && n <= maxFrame {
-			if err := r.fill(n); err != nil {
-				return false, err
-			}
-			fresh = true
-			n, why = parse(r.rest(), e)
-		}
-		if why == "" {
-			return true, r.accept(n)
-		}
-		if !fresh {
-			continue // what was read earlier may be outdated
-		}
-		r.torn = 0
-		if len(r.rest()) == 0 || !r.deep && quiet(r.rest()) {
-			return false, nil
-		}
-		again, err := r.judge(why)
-		if !again {
-			return false, err
-		}
-		r.win = r.win[:0]
-	}
-}
-
-// accept checks the chain and steps over the record.
-func (r *Reader) accept(n int) error {
-	e := &r.entry
-	if e.Generation != r.info.generation {
-		return r.damage("the record belongs to another generation")
-	}
-	if r.known && (e.Sequence != r.seq+1 || e.Prev != r.head) {
-		return r.damage("the hash chain is broken")
-	}
-	if r.deep && sha256.Sum256(e.content) != e.digest {
-		return r.damage("the content does not have its digest")
-	}
-	r.known, r.gen, r.seq, r.head = true, e.Generation, e.Sequence, e.Hash
-	e.Position = r.Position()
-	r.off += int64(n)
-	e.End = r.Position()
-	r.torn = 0
-	return nil
-}
-
-func (r *Reader) rest() []byte {
-	from := r.off - r.winOff
-	if from < 0 || from > int64(len(r.win)) {
-		return nil
-	}
-	return r.win[from:]
-}
-
-// fill reads at least n bytes from r.off on, fewer at the end of the file.
-func (r *Reader) fill(n int) error {
-	size, err := r.size()
-	if err != nil {
-		return err
-	}
-	n = int(min(int64(max(n, window)), max(size-r.off, 0)))
-	if cap(r.win) < n || cap(r.win) > 8*window && n <= window {
-		r.win = make([]byte, n)
-	}
-	r.win, r.winOff = r.win[:n], r.off
-	n, err = r.f.ReadAt(r.win, r.off)
-	r.win = r.win[:n]
-	if err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("reading segment %d: %w", r.info.number, err)
-	}
-	return nil
-}
-
-// quiet says that no record begins here: nothing follows, or zeros where its length would be and beyond.
-func quiet(b []byte) bool {
-	for _, c := range b {
-		if c != 0 {
-			return false
-		}
-	}
-	return true
+	r.lanes = nil
+	return errors.Join(errs...)
 }

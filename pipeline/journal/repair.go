@@ -5,89 +5,139 @@ package journal
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
+	"slices"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
 )
 
-// inspect finds out how the previous generation ended and cuts the newest segment to its records. Older segments are
-// checked for being there and for their headers; Verify reads them whole.
+// earlier is what Open found in the folder. The locks are held until the end of the generations is on record.
+type earlier struct {
+	newest  uint64        // generation
+	last    uint64        // segment
+	ends    []Predecessor // of generations whose end is not on record, oldest first; those that run are Open
+	locks   []*os.File    // of those that have ended
+	dropped int64         // bytes of torn writes
+	cause   string        // of the shortage in which the newest one ended; "" = there was none
+}
+
+// inspect finds out how earlier generations ended and cuts their newest segments to their records. One whose writer lives
+// is left alone. Older segments are checked for being there and for their headers; Verify reads them whole.
 func (j *Journal) inspect() error {
-	all, err := listSegments(j.o.Dir)
+	if _, err := listSegments(j.o.Dir); err != nil {
+		return err
+	}
+	cat, err := openCatalog(j.o.Dir)
+	if err == nil {
+		err = cat.bad
+	}
 	if err != nil {
 		return err
 	}
-	j.old.segments = all
-	if len(all) == 0 {
-		return nil
+	locked, err := lockedGenerations(j.o.Dir)
+	if err != nil {
+		return err
 	}
-	var before segmentInfo
-	for _, n := range all {
-		info, size, err := statSegment(j.o.Dir, n)
+	for _, g := range locked {
+		f, err := lockGeneration(j.o.Dir, g)
+		switch {
+		case err != nil:
+			return err
+		case f != nil:
+			j.old.locks = append(j.old.locks, f)
+		case !j.o.Beside:
+			return fmt.Errorf("%w: stop the other sallyportd, or give this one a record.dir of its own (%s)", ErrLocked, j.o.Dir)
+		default:
+			j.lives[g] = true
+		}
+		j.old.newest = max(j.old.newest, g)
+	}
+	j.old.last = cat.last()
+	found := false // the newest generation that has records
+	for _, g := range slices.Backward(cat.generations()) {
+		j.old.newest = max(j.old.newest, g)
+		if found && !slices.Contains(locked, g) {
+			continue
+		}
+		p, err := j.endOf(cat, g)
 		if err != nil {
 			return err
 		}
-		if before.number != 0 && info.generation < before.generation {
-			return &Damage{Segment: n, What: "its generation is older than that of the segment before"}
+		if p.Sequence > 0 || p.Open {
+			found = true
+			j.old.ends = append(j.old.ends, p)
 		}
-		before = info
-		j.old.bytes += size
 	}
-	last := all[len(all)-1]
-	r, err := OpenReader(j.o.Dir, pipeline.Position{Segment: last})
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	r.deep = true
-	for err == nil {
-		_, err = r.Next()
-	}
-	if !errors.Is(err, io.EOF) {
-		return err
-	}
-	size, err := r.size()
-	if err != nil {
-		return err
-	}
-	if r.info.first == 1 && r.off == segmentHeader {
-		// The previous start ended before its opening record was complete: as if it had not been.
-		if err := errors.Join(os.Remove(segmentPath(j.o.Dir, last)), syncDir(j.o.Dir)); err != nil {
-			return fmt.Errorf("repairing the journal: %w", err)
-		}
-		j.old = predecessor{dropped: j.old.dropped + r.torn}
-		return j.inspect()
-	}
-	j.old.last, j.old.seq, j.old.head = r.info, r.seq, r.head
-	j.old.dropped += r.torn
-	j.old.bytes -= size - r.off
-	if size == r.off {
-		return nil
-	}
-	f, err := os.OpenFile(segmentPath(j.o.Dir, last), os.O_WRONLY, 0)
-	if err != nil {
-		return fmt.Errorf("repairing a journal segment: %w", err)
-	}
-	if err := errors.Join(f.Truncate(r.off), f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("repairing a journal segment: %w", err)
-	}
+	slices.Reverse(j.old.ends)
 	return nil
 }
 
-func statSegment(dir string, number uint64) (segmentInfo, int64, error) {
-	f, err := os.Open(segmentPath(dir, number))
-	if err != nil {
-		return segmentInfo{}, 0, fmt.Errorf("opening a journal segment: %w", err)
+// endOf is how an earlier generation ended or, while it runs, how far it is known to be on disk.
+func (j *Journal) endOf(cat *catalog, generation uint64) (Predecessor, error) {
+	if j.lives[generation] {
+		s, err := newScout(cat, pipeline.Position{Segment: cat.newest(generation).number})
+		if err != nil {
+			return Predecessor{}, err
+		}
+		err = errors.Join(s.run(), s.close())
+		return Predecessor{Generation: generation, Sequence: s.synced.sequence, Head: s.synced.head, Open: true}, err
 	}
-	defer f.Close()
-	info, err := readSegmentHeader(f, number)
+	e, err := repair(cat, generation)
 	if err != nil {
-		return info, 0, err
+		return Predecessor{}, err
 	}
-	st, err := f.Stat()
+	if j.old.cause == "" && !slices.ContainsFunc(j.old.ends, func(p Predecessor) bool { return p.Generation > generation }) && e.full {
+		j.old.cause = byStart
+	}
+	j.old.dropped += e.torn
+	return Predecessor{Generation: generation, Sequence: e.sequence, Head: e.head}, nil
+}
+
+// ending is the end of a generation.
+type ending struct {
+	sequence uint64
+	head     Hash
+	torn     int64 // bytes that were cut off
+	full     bool  // ordinary records were refused
+}
+
+// repair reads the newest segment of a generation that has ended and cuts it to its records. A start that died before its
+// opening record was complete leaves a segment without any, which stays: its number is taken.
+func repair(cat *catalog, generation uint64) (ending, error) {
+	var out ending
+	c, err := openChain(cat, pipeline.Position{Segment: cat.newest(generation).number})
 	if err != nil {
-		return info, 0, err
+		return out, err
 	}
-	return info, st.Size(), nil
+	defer c.close()
+	c.deep = true
+	for {
+		ok, err := c.next()
+		if err != nil {
+			return out, err
+		}
+		if !ok {
+			break
+		}
+		if c.entry.Kind == pipeline.KindGap {
+			var s Shortage
+			if err := c.entry.Decode(&s); err != nil {
+				return out, err
+			}
+			out.full = s.Full == FullBegin || s.Full == FullEmergency || out.full && s.Full == ""
+		}
+	}
+	out.sequence, out.head, out.torn = c.seq, c.head, c.torn
+	f, err := os.OpenFile(segmentPath(cat.dir, c.info.number), os.O_WRONLY, 0)
+	if err != nil {
+		return out, fmt.Errorf("repairing a journal segment: %w", err)
+	}
+	if size, serr := c.size(); serr != nil || size != c.off {
+		err = errors.Join(serr, f.Truncate(c.off))
+	}
+	// What the writer had not synced when it was killed is in the file all the same, and is to stay there.
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return out, fmt.Errorf("repairing a journal segment: %w", err)
+	}
+	return out, nil
 }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -126,11 +125,7 @@ func (d *Damage) Error() string {
 
 // newSegmentFile makes a file of that many zero bytes in dir under a temporary name. With fill the zeros are really written,
 // which makes later syncs cheaper by half and much steadier: they change no metadata of the file system.
-func newSegmentFile(dir string, size int64, fill bool) (*os.File, error) {
-	name := "plain" + tmpSuffix // the two kinds may be in the making at the same time
-	if fill {
-		name = "filled" + tmpSuffix
-	}
+func newSegmentFile(dir, name string, size int64, fill bool) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(dir, name), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return nil, err
@@ -163,19 +158,32 @@ func allocate(f *os.File, size int64, fill bool) error {
 	return datasync(f)
 }
 
-// activate turns a prepared file into the named segment.
+// activate turns a prepared file into a segment, by the number that s has or, if another generation took that, by the
+// next one that is free.
 func activate(f *os.File, dir string, s *segmentInfo) error {
-	if _, err := f.WriteAt(s.encode(), 0); err != nil {
-		return err
+	for {
+		for exists(segmentPath(dir, s.number)) {
+			s.number++
+		}
+		if _, err := f.WriteAt(s.encode(), 0); err != nil {
+			return err
+		}
+		if err := datasync(f); err != nil {
+			return err
+		}
+		err := unix.Renameat2(unix.AT_FDCWD, f.Name(), unix.AT_FDCWD, segmentPath(dir, s.number), unix.RENAME_NOREPLACE)
+		switch {
+		case err == nil:
+			return syncDir(dir)
+		case !errors.Is(err, unix.EEXIST):
+			return os.NewSyscallError("renameat2", err)
+		}
 	}
-	if err := datasync(f); err != nil {
-		return err
-	}
-	err := unix.Renameat2(unix.AT_FDCWD, f.Name(), unix.AT_FDCWD, segmentPath(dir, s.number), unix.RENAME_NOREPLACE)
-	if err != nil {
-		return os.NewSyscallError("renameat2", err)
-	}
-	return syncDir(dir)
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 func datasync(f *os.File) error {
@@ -206,14 +214,4 @@ func withFD(f *os.File, do func(fd int) error) error {
 		return err
 	}
 	return inner
-}
-
-// removeTemporary clears away what a crash left half prepared.
-func removeTemporary(dir string) error {
-	for _, name := range []string{"plain", "filled"} {
-		if err := os.Remove(filepath.Join(dir, name+tmpSuffix)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	return nil
 }

@@ -7,39 +7,36 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
 )
 
 // judge looks at bytes that should be a record and are none. A write that a crash tore is no damage: then the error is
-// nil and r.torn says how much there is of it. Everything else is a *Damage.
+// nil and c.torn says how much there is of it. Everything else is a *Damage.
 //
 // The question is whether the writer ever told anybody that the record at this place is on disk:
 //
-//   - It did if a later segment exists, since that is begun after a sync of this one.
+//   - It did if a later segment of the generation exists, since that is begun after a sync of this one.
 //   - It did if a later record of the segment says so in its synced field. Later records that do not say so prove
 //     nothing: after a loss of power, pages that were never synced may have arrived in any order.
 //   - It did if the segment is cut to its records, as a writer does when it closes one, unless the file ends in the
 //     middle of the record.
 //
 // again means that the record has been completed meanwhile.
-func (r *Reader) judge(why string) (again bool, err error) {
-	_, err = os.Stat(segmentPath(r.dir, r.info.number+1))
-	last := errors.Is(err, fs.ErrNotExist)
-	if err != nil && !last {
-		return false, err
-	}
-	size, err := r.size()
+func (c *chain) judge(why string) (again bool, err error) {
+	_, later, err := c.following()
 	if err != nil {
 		return false, err
 	}
-	if size-r.off > 2*maxFrame {
-		return false, r.damage(why)
+	size, err := c.size()
+	if err != nil {
+		return false, err
 	}
-	rest := make([]byte, max(size-r.off, 0))
-	n, err := r.f.ReadAt(rest, r.off)
+	if size-c.off > 2*maxFrame {
+		return false, c.damage(why)
+	}
+	rest := make([]byte, max(size-c.off, 0))
+	n, err := c.f.ReadAt(rest, c.off)
 	if err != nil && !errors.Is(err, io.EOF) {
-		return false, fmt.Errorf("reading segment %d: %w", r.info.number, err)
+		return false, fmt.Errorf("reading segment %d: %w", c.info.number, err)
 	}
 	rest = rest[:n]
 	if len(rest) == 0 {
@@ -49,24 +46,24 @@ func (r *Reader) judge(why string) (again bool, err error) {
 	if _, now := parse(rest, &e); now == "" {
 		return true, nil
 	}
-	if !last {
-		return false, r.damage(why)
+	if later || c.final {
+		return false, c.damage(why)
 	}
-	want := uint64(1) // the sequence that the record has if r does not know the chain: as early as possible
-	if r.known {
-		want = r.seq + 1
+	want := uint64(1) // the sequence that the record has if c does not know the chain: as early as possible
+	if c.known {
+		want = c.seq + 1
 	}
-	if acknowledged(rest, r.info.generation, want) {
-		return false, r.damage(why)
+	if acknowledged(rest, c.info.generation, want) {
+		return false, c.damage(why)
 	}
 	used := len(rest)
 	for used > 0 && rest[used-1] == 0 {
 		used--
 	}
 	if used > 0 && len(rest)-used < tailGuard && why != whyShort {
-		return false, r.damage(why)
+		return false, c.damage(why)
 	}
-	r.torn = int64(used)
+	c.torn = int64(used)
 	return false, nil
 }
 

@@ -28,7 +28,8 @@ type Report struct {
 	Clean       bool      `json:"clean"` // the newest generation was closed
 }
 
-// Verify reads a whole journal folder and checks checksums, digests and the hash chain, across generations. It holds one
+// Verify reads a whole journal folder and checks checksums, digests, the hash chain of each generation, and what
+// generations say of each other. It holds one
 // record in memory at a time, takes no lock and changes nothing. A journal that cannot be read is an error; one that is
 // not what its writer wrote is a report with OK false. It proves that records are whole and in order, not that the newest
 // ones or the oldest segments were not taken away: that needs an anchor elsewhere.
@@ -61,10 +62,7 @@ func verify(dir string, rep *Report) error {
 	}
 	defer r.Close()
 	r.deep = true
-	var last struct {
-		gen, seq uint64
-		head     Hash
-	}
+	v := verifier{rep: rep, cat: r.cat, heads: map[uint64]*head{}}
 	for {
 		e, err := r.Next()
 		if errors.Is(err, io.EOF) {
@@ -73,41 +71,80 @@ func verify(dir string, rep *Report) error {
 		if err != nil {
 			return err
 		}
-		if e.Generation != last.gen {
-			if err := checkOpening(e, last.gen, last.seq, last.head); err != nil {
-				return err
-			}
-			rep.Generations++
-		}
-		last.gen, last.seq, last.head = e.Generation, e.Sequence, e.Hash
-		if rep.Records == 0 {
-			rep.From = e.Time
-		}
-		rep.Records, rep.Head, rep.To = rep.Records+1, e.Hash, e.Time
-		rep.Bytes += int64(e.End.Offset - e.Position.Offset)
-		rep.Clean = false
-		switch e.Kind {
-		case pipeline.KindGap:
-			rep.Gaps++
-		case pipeline.KindCheckpoint:
-			var c Checkpoint
-			if err := e.Decode(&c); err != nil {
-				return e.damage("the checkpoint cannot be read")
-			}
-			if c.Generation != e.Generation || c.Sequence != e.Sequence-1 || c.Head != e.Prev {
-				return e.damage("the checkpoint names another head than the chain has")
-			}
-			rep.Clean = c.Reason == CheckClose
+		if err := v.take(e); err != nil {
+			return err
 		}
 	}
 	rep.Torn = r.Torn()
-	rep.Segments = int(r.info.number - all[0] + 1) // some may have been added meanwhile
+	rep.Segments = len(r.cat.infos) // some may have been added meanwhile
 	return nil
 }
 
-// checkOpening checks how a generation begins. The oldest segment that is here may begin in the middle of one.
-func checkOpening(e *Entry, gen, seq uint64, head Hash) error {
-	if gen == 0 && e.Sequence != 1 {
+// verifier checks what records say of their own and of other chains; that each chain is whole is the reader's part.
+type verifier struct {
+	rep   *Report
+	cat   *catalog
+	heads map[uint64]*head // by generation
+}
+
+// head is how far a generation was read.
+type head struct {
+	sequence uint64
+	hash     Hash
+	ended    bool // a later generation has recorded this end
+}
+
+func (v *verifier) take(e *Entry) error {
+	rep := v.rep
+	h := v.heads[e.Generation]
+	switch {
+	case h == nil:
+		if err := v.opening(e); err != nil {
+			return err
+		}
+		h = &head{}
+		v.heads[e.Generation] = h
+		rep.Generations++
+	case h.ended:
+		return e.damage("the record follows the end of its generation that a later one has on record")
+	}
+	h.sequence, h.hash = e.Sequence, e.Hash
+	if rep.Records == 0 {
+		rep.From = e.Time
+	}
+	rep.Records, rep.To = rep.Records+1, later(rep.To, e.Time)
+	rep.Bytes += int64(e.End.Offset - e.Position.Offset)
+	newest := true
+	for g := range v.heads {
+		newest = newest && g <= e.Generation
+	}
+	if newest {
+		rep.Head, rep.Clean = e.Hash, false
+	}
+	switch e.Kind {
+	case pipeline.KindGap:
+		rep.Gaps++
+	case pipeline.KindCheckpoint:
+		var c Checkpoint
+		if err := e.Decode(&c); err != nil {
+			return e.damage("the checkpoint cannot be read")
+		}
+		if c.Reason == CheckEnded && c.Generation < e.Generation {
+			return v.claim(e, Predecessor{Generation: c.Generation, Sequence: c.Sequence, Head: c.Head})
+		}
+		if c.Generation != e.Generation || c.Sequence != e.Sequence-1 || c.Head != e.Prev {
+			return e.damage("the checkpoint names another head than the chain has")
+		}
+		if newest {
+			rep.Clean = c.Reason == CheckClose
+		}
+	}
+	return nil
+}
+
+// opening checks how a generation begins. Where the oldest segments are not here it may begin in the middle.
+func (v *verifier) opening(e *Entry) error {
+	if e.Sequence != 1 && (len(v.heads) == 0 || v.rep.First > 1) {
 		return nil
 	}
 	if e.Sequence != 1 || e.Kind != KindOpen || e.Prev != (Hash{}) {
@@ -117,11 +154,69 @@ func checkOpening(e *Entry, gen, seq uint64, head Hash) error {
 	if err := e.Decode(&o); err != nil || o.Generation != e.Generation {
 		return e.damage("the opening record cannot be read")
 	}
-	if gen == 0 {
-		return nil // what came before is not here
+	for g := range v.heads {
+		if g < e.Generation && (o.Predecessor == nil || g > o.Predecessor.Generation) {
+			return e.damage("the opening record names another predecessor than the one before it")
+		}
 	}
-	if o.Predecessor == nil || *o.Predecessor != (Predecessor{gen, seq, head}) {
-		return e.damage("the opening record names another predecessor than the one before it")
+	for _, p := range o.all() {
+		if err := v.claim(e, p); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// claim compares what a record says about an earlier generation with what that has.
+func (v *verifier) claim(e *Entry, p Predecessor) error {
+	h := v.heads[p.Generation]
+	if h == nil {
+		if v.rep.First > 1 || len(v.heads) == 0 || p.Sequence == 0 {
+			return nil // it is not here any more
+		}
+		return e.damage("the record names a generation that is not here")
+	}
+	switch {
+	case h.sequence < p.Sequence:
+		return e.damage(fmt.Sprintf("the newest records of generation %d are missing", p.Generation))
+	case !p.Open && (h.sequence != p.Sequence || h.hash != p.Head):
+		return e.damage("the record names another head of an earlier generation than that has")
+	case p.Open && p.Sequence > 0:
+		hash, here, err := v.hash(p.Generation, p.Sequence)
+		if err != nil || !here {
+			return err
+		}
+		if hash != p.Head {
+			return e.damage("the record names another head of an earlier generation than that had")
+		}
+	}
+	h.ended = !p.Open
+	return nil
+}
+
+// hash is that of one record; false if its segment is not here any more.
+func (v *verifier) hash(generation, sequence uint64) (Hash, bool, error) {
+	var in *segmentInfo
+	for i := range v.cat.infos {
+		if s := &v.cat.infos[i]; s.generation == generation && s.first <= sequence {
+			in = s
+		}
+	}
+	if in == nil {
+		return Hash{}, false, nil
+	}
+	c, err := openChain(v.cat, pipeline.Position{Segment: in.number})
+	if err != nil {
+		return Hash{}, false, err
+	}
+	defer c.close()
+	for {
+		ok, err := c.next()
+		if !ok || err != nil {
+			return Hash{}, false, err
+		}
+		if c.entry.Sequence == sequence {
+			return c.entry.Hash, true, nil
+		}
+	}
 }

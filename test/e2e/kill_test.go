@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -39,11 +40,22 @@ func (o *output) Write(p []byte) (int, error) {
 // record, no unmasked key reached a program, and the journal verifies and has an end for each exchange. FAULT_ROUNDS says
 // how often (4).
 func TestKillAtRandom(t *testing.T) {
+	killAtRandom(t, newWorld(t, ""), func(*world) {})
+}
+
+// TestKillWhileUpgrading does the same while the daemon is upgraded: with its successor in the making, two generations of
+// the journal, or an old process that still ends its streams.
+func TestKillWhileUpgrading(t *testing.T) {
+	w, _ := managed(t)
+	killAtRandom(t, w, func(w *world) { must(w.t, syscall.Kill(w.d.PID(), syscall.SIGUSR2)) })
+}
+
+// killAtRandom kills whatever there is of the daemon at random points after before was called.
+func killAtRandom(t *testing.T, w *world, before func(*world)) {
 	rounds := 4
 	if n, err := strconv.Atoi(os.Getenv("FAULT_ROUNDS")); err == nil && n > 0 {
 		rounds = n
 	}
-	w := newWorld(t, "")
 	ctx := t.Context()
 	stop := filepath.Join(filepath.Dir(w.d.Config), "stop")
 	var out output
@@ -67,6 +79,7 @@ func TestKillAtRandom(t *testing.T) {
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	for range rounds {
+		before(w)
 		<-time.After(time.Duration(rnd.IntN(700)) * time.Millisecond)
 		must(t, w.d.Kill())
 		w.start()

@@ -224,7 +224,7 @@ func (w *world) exchanges() []exchange {
 	var sessions []struct {
 		ID string `json:"session_id"`
 	}
-	w.json(&sessions, "sessions", "list", "-o", "json")
+	w.json(&sessions, "sessions", "list", "--limit", "1000", "-o", "json")
 	var all []exchange
 	for i := len(sessions) - 1; i >= 0; i-- {
 		var s struct{ Exchanges []exchange }

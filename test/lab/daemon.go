@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +16,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Daemon is a running sallyportd of this lab.
@@ -24,8 +27,10 @@ type Daemon struct {
 	Config string // path of its configuration
 	Socket string // path of its admin socket
 	stderr *lockedBuffer
-	done   chan struct{}
+	pid    int           // of the process that leads
+	done   chan struct{} // it has ended
 	err    error
+	former []int // processes that handed over
 }
 
 // lockedBuffer keeps the end of what the daemon logs.
@@ -74,7 +79,11 @@ func (l *Lab) StartDaemon(ctx context.Context, config string) (*Daemon, error) {
 	if err := os.WriteFile(d.Config, []byte(config), 0o600); err != nil {
 		return nil, err
 	}
-	d.cmd = exec.Command(filepath.Join(l.opts.Bin, "sallyportd"), "--config", d.Config)
+	program := l.Program
+	if program == "" {
+		program = filepath.Join(l.opts.Bin, "sallyportd")
+	}
+	d.cmd = exec.Command(program, "--config", d.Config)
 	d.cmd.Env = []string{}
 	if m := l.Manager; m != nil {
 		d.cmd.Env = []string{"NOTIFY_SOCKET=" + m.path, "FDSTORE=16"}
@@ -85,11 +94,22 @@ func (l *Lab) StartDaemon(ctx context.Context, config string) (*Daemon, error) {
 			d.cmd.ExtraFiles = kept
 		}
 	}
-	d.cmd.Stderr, d.cmd.Stdout = d.stderr, d.stderr
-	if err := l.Start("", d.cmd); err != nil {
+	// A pipe of our own: successors write to it too, and the first process is not waited for until they have ended.
+	from, to, err := os.Pipe()
+	if err != nil {
 		return nil, err
 	}
-	go func() { d.err = d.cmd.Wait(); close(d.done) }()
+	d.cmd.Stderr, d.cmd.Stdout = to, to
+	err = l.Start("", d.cmd)
+	if err = errors.Join(err, to.Close()); err != nil {
+		return nil, errors.Join(err, from.Close())
+	}
+	go func() { _, _ = io.Copy(d.stderr, from); from.Close() }() // ends with the last of them
+	d.pid = d.cmd.Process.Pid
+	if l.Manager != nil {
+		l.Manager.started(d.pid)
+	}
+	go func(done chan struct{}) { d.err = d.cmd.Wait(); close(done) }(d.done)
 	l.undo = append(l.undo, func() error {
 		err := d.Kill()
 		out, uerr := exec.Command(filepath.Join(l.opts.Bin, "sallyportd"), "uninstall", "--pin-dir", l.PinDir(),
@@ -127,14 +147,68 @@ func (d *Daemon) CLI(ctx context.Context, args ...string) (string, error) {
 }
 
 // PID is the process id of the daemon.
-func (d *Daemon) PID() int { return d.cmd.Process.Pid }
+func (d *Daemon) PID() int { return d.pid }
+
+// ErrNotUpgraded says that the process which led before still does.
+var ErrNotUpgraded = errors.New("sallyportd was not upgraded")
+
+// Upgrade has the daemon start its successor by a signal, and returns when that leads. It needs a Manager.
+func (d *Daemon) Upgrade(ctx context.Context, by syscall.Signal) error {
+	m := d.lab.Manager
+	_, before, _ := m.state()
+	if err := syscall.Kill(d.pid, by); err != nil {
+		return fmt.Errorf("asking for an upgrade: %w", err)
+	}
+	for {
+		main, ready, heard := m.state()
+		if ready > before {
+			if main == d.pid {
+				return ErrNotUpgraded
+			}
+			return d.lead(main)
+		}
+		select {
+		case <-heard:
+		case <-d.done:
+			return fmt.Errorf("sallyportd ended while it was upgraded: %v: %s", d.err, strings.TrimSpace(d.stderr.String()))
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for the upgrade: %w: %s", ctx.Err(), strings.TrimSpace(d.stderr.String()))
+		}
+	}
+}
+
+// lead notes the process that leads. It is no child of ours: how it ends is only in its log.
+func (d *Daemon) lead(pid int) error {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return fmt.Errorf("watching the successor, process %d: %w", pid, err)
+	}
+	d.former = append(d.former, d.pid)
+	d.pid, d.err, d.done = pid, nil, make(chan struct{})
+	go func(done chan struct{}) {
+		_ = ended(fd) // what cannot be asked after counts as ended
+		unix.Close(fd)
+		close(done)
+	}(d.done)
+	return nil
+}
+
+// Former lists the processes that handed over and still run.
+func (d *Daemon) Former() (out []int) {
+	for _, pid := range d.former {
+		if !strings.Contains("ZX", stateOf(pid)) {
+			out = append(out, pid)
+		}
+	}
+	return out
+}
 
 // Log is what the daemon has written to its standard error so far.
 func (d *Daemon) Log() string { return d.stderr.String() }
 
 // Stop ends the daemon as systemd would and waits for it.
 func (d *Daemon) Stop(ctx context.Context) error {
-	if err := d.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err := syscall.Kill(d.pid, syscall.SIGTERM); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return err
 	}
 	select {
@@ -148,11 +222,103 @@ func (d *Daemon) Stop(ctx context.Context) error {
 	}
 }
 
-// Kill ends the daemon by SIGKILL and waits for it. Killing one that has ended is fine.
+// Kill ends the daemon by SIGKILL and waits for it, and whatever is left of its former processes and of a successor that
+// does not lead yet, as a service manager does with what is left of a unit. Killing one that has ended is fine.
 func (d *Daemon) Kill() error {
-	if err := d.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return err
+	left := append(d.Former(), d.pid)
+	if m := d.lab.Manager; m != nil {
+		if main, _, _ := m.state(); main != 0 {
+			left = append(left, main)
+		}
+	}
+	for i := 0; i < len(left); i++ {
+		if err := stop(left[i]); err != nil { // so that it starts no more, and is still the parent of what it did start
+			return err
+		}
+		more, err := d.children(left[i])
+		if err != nil {
+			return err
+		}
+		left = append(left, more...)
+	}
+	for _, pid := range left {
+		if err := end(pid); err != nil {
+			return err
+		}
 	}
 	<-d.done
 	return nil
+}
+
+// end kills a process and waits until all of its threads have ended: its locks are free then.
+func end(pid int) error {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("killing process %d: %w", pid, err)
+	}
+	defer unix.Close(fd)
+	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("killing process %d: %w", pid, err)
+	}
+	return ended(fd)
+}
+
+// ended waits for the end of a process.
+func ended(pidfd int) error {
+	fds := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
+	for {
+		switch n, err := unix.Poll(fds, -1); {
+		case n > 0:
+			return nil
+		case err != nil && !errors.Is(err, unix.EINTR):
+			return err
+		}
+	}
+}
+
+// stop halts a process and returns when it stands still, or has ended.
+func stop(pid int) error {
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil && !errors.Is(err, syscall.ESRCH) {
+		return err
+	}
+	for !strings.Contains("TtZX", stateOf(pid)) {
+		time.Sleep(time.Millisecond)
+	}
+	return nil
+}
+
+// stateOf is the letter of proc_pid_stat(5); X for a process that is not there.
+func stateOf(pid int) string {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if _, state, ok := strings.Cut(string(stat), ") "); err == nil && ok {
+		return state[:1]
+	}
+	return "X"
+}
+
+// children lists the child processes of one that have the configuration of this daemon.
+func (d *Daemon) children(of int) (out []int, err error) {
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	for _, path := range stats {
+		raw, err := os.ReadFile(path)
+		_, rest, ok := strings.Cut(string(raw), ") ")
+		if err != nil || !ok {
+			continue // it has ended
+		}
+		var state string
+		var parent, pid int
+		if _, err := fmt.Sscan(rest, &state, &parent); err != nil || parent != of {
+			continue
+		}
+		line, err := os.ReadFile(filepath.Join(filepath.Dir(path), "cmdline"))
+		if err == nil && bytes.Contains(line, []byte(d.Config)) {
+			if _, err := fmt.Sscan(filepath.Base(filepath.Dir(path)), &pid); err == nil {
+				out = append(out, pid)
+			}
+		}
+	}
+	return out, err
 }

@@ -37,10 +37,11 @@ type Options struct {
 
 // Lab is one such world.
 type Lab struct {
-	opts   Options
-	Cgroup string // absolute path of the lab's cgroup folder
-	Path   string // the same below the cgroup v2 root, with a leading slash
-	Fake   netip.Addr
+	opts    Options
+	Cgroup  string // absolute path of the lab's cgroup folder
+	Path    string // the same below the cgroup v2 root, with a leading slash
+	Fake    netip.Addr
+	Program string // the daemon's; "" = sallyportd of Options.Bin
 	// Manager starts daemons as a service manager would; nil: they are on their own. It is the caller's to close.
 	Manager *Manager
 	ns      netns.NsHandle

@@ -24,11 +24,14 @@ type Manager struct {
 	mu     sync.Mutex
 	kept   []*os.File
 	states []string
+	main   int           // as MAINPID said last
+	ready  int           // how often READY=1 came
+	heard  chan struct{} // closed at the next notification
 }
 
 // NewManager listens in a folder.
 func NewManager(dir string) (*Manager, error) {
-	m := &Manager{path: filepath.Join(dir, "notify.sock"), done: make(chan struct{})}
+	m := &Manager{path: filepath.Join(dir, "notify.sock"), done: make(chan struct{}), heard: make(chan struct{})}
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: m.path, Net: "unixgram"})
 	if err != nil {
 		return nil, fmt.Errorf("listening for notifications: %w", err)
@@ -61,6 +64,16 @@ func (m *Manager) hear() {
 		}
 		m.mu.Lock()
 		m.states = append(m.states, string(buf[:n]))
+		for line := range strings.Lines(string(buf[:n])) {
+			if _, err := fmt.Sscanf(line, "MAINPID=%d", &m.main); err == nil {
+				continue
+			}
+			if strings.TrimSpace(line) == "READY=1" {
+				m.ready++
+			}
+		}
+		close(m.heard)
+		m.heard = make(chan struct{})
 		if strings.HasPrefix(string(buf[:n]), "FDSTORE=1\n") {
 			// systemd knows equal sockets; here the new ones stand for the old ones.
 			m.drop()
@@ -82,6 +95,20 @@ func (m *Manager) files() []*os.File {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.kept
+}
+
+// state is the process that leads (0: the one that was started), how often it was ready, and when to ask again.
+func (m *Manager) state() (main, ready int, heard <-chan struct{}) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.main, m.ready, m.heard
+}
+
+// started says that a process was started, which leads.
+func (m *Manager) started(pid int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.main = pid
 }
 
 // States lists what the daemons told, in order.

@@ -35,6 +35,7 @@ type Options struct {
 	Dir      string   // where the keys live; made if missing; nobody else may read it
 	Names    []string // exact host names of the endpoints that are terminated
 	KeepRoot bool     // write root keys beside the intermediates, to be moved offline; default: destroy them
+	Beside   bool     // this process takes over from another that uses Dir until it ends; only one at a time may
 }
 
 // Authority signs leaves. It is safe for concurrent use.
@@ -51,13 +52,16 @@ func Open(o Options) (*Authority, error) {
 	if err != nil {
 		return nil, err
 	}
-	lock, err := openDir(o.Dir)
+	lock, err := openDir(o.Dir, o.Beside)
 	if err != nil {
 		return nil, err
 	}
 	a := &Authority{lock: lock}
 	if err := a.load(o.Dir, names, o.KeepRoot, time.Now()); err != nil {
 		return nil, errors.Join(err, lock.Close())
+	}
+	if err := share(lock); err != nil {
+		return nil, errors.Join(err, a.Close())
 	}
 	return a, nil
 }

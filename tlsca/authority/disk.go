@@ -29,8 +29,9 @@ const (
 	maxFile  = 1 << 20
 )
 
-// openDir makes or checks the folder and locks it; the lock ends with the process.
-func openDir(dir string) (*os.File, error) {
+// openDir makes or checks the folder and locks it; the lock ends with the process. Whoever may write there holds it alone,
+// and shares it once all is read (share), so that only a process that takes over (beside) gets in.
+func openDir(dir string, beside bool) (*os.File, error) {
 	if dir == "" {
 		return nil, errors.New("CA folder is not set: set ca.dir")
 	}
@@ -47,7 +48,11 @@ func openDir(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("locking the CA folder: %w", err)
 	}
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	how := unix.LOCK_EX
+	if beside {
+		how = unix.LOCK_SH
+	}
+	if err := unix.Flock(int(lock.Fd()), how|unix.LOCK_NB); err != nil {
 		lock.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, fmt.Errorf("CA folder %s is in use by another sallyportd: stop it, or set another ca.dir", dir)
@@ -55,6 +60,14 @@ func openDir(dir string) (*os.File, error) {
 		return nil, fmt.Errorf("locking the CA folder %s: %w", dir, err)
 	}
 	return lock, nil
+}
+
+// share lets a process that takes over from this one in.
+func share(lock *os.File) error {
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_SH|unix.LOCK_NB); err != nil {
+		return fmt.Errorf("sharing the CA folder %s: %w", filepath.Dir(lock.Name()), err)
+	}
+	return nil
 }
 
 // private checks that path is of the given type, belongs to us and is closed to everybody else.
