@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/sallyport-dev/sallyport/test/bench/internal/load"
+	"github.com/sallyport-dev/sallyport/test/bench/internal/nofile"
 	"github.com/sallyport-dev/sallyport/test/lab"
 )
 
@@ -33,6 +34,9 @@ type bench struct {
 	right   map[string]int64 // right answers of a path in the running round
 }
 
+// openFiles is the limit that all paths run under, that of the daemon's systemd unit.
+const openFiles = 65536
+
 func newBench(ctx context.Context, o options) (*bench, error) {
 	for _, p := range []*string{&o.bin, &o.dir, &o.out, &o.peers} {
 		abs, err := filepath.Abs(*p)
@@ -42,6 +46,9 @@ func newBench(ctx context.Context, o options) (*bench, error) {
 		*p = abs
 	}
 	if err := os.MkdirAll(o.dir, 0o755); err != nil {
+		return nil, err
+	}
+	if err := nofile.Raise(openFiles); err != nil {
 		return nil, err
 	}
 	f, err := os.Create(o.out)

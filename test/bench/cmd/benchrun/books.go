@@ -8,10 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -19,6 +16,7 @@ import (
 	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/journal"
 	"github.com/sallyport-dev/sallyport/test/bench/internal/load"
+	"github.com/sallyport-dev/sallyport/test/bench/internal/procstat"
 	"github.com/sallyport-dev/sallyport/test/lab"
 )
 
@@ -126,23 +124,11 @@ func (b *bench) rest(ctx context.Context, path string, pid int) error {
 		return err
 	}
 	r.CPU = (after - before).Seconds() / r.Seconds
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	m, err := procstat.MemoryOf(pid)
 	if err != nil {
 		return err
 	}
-	for l := range strings.Lines(string(status)) {
-		f := strings.Fields(l)
-		if len(f) < 2 {
-			continue
-		}
-		n, _ := strconv.ParseInt(f[1], 10, 64)
-		switch f[0] {
-		case "RssAnon:":
-			r.Anon = n << 10
-		case "VmRSS:":
-			r.RSS = n << 10
-		}
-	}
+	r.RSS, r.Anon = m.RSS, m.Anon
 	return b.put(line{Rest: &r})
 }
 

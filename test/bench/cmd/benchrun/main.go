@@ -38,6 +38,8 @@ var workloads = []workload{
 	{name: "streams-10", what: "10 streams, 100 deltas, 200 ms apart", args: streams(10), apart: true},
 	{name: "streams-100", what: "100 streams, 100 deltas, 200 ms apart", args: streams(100), apart: true},
 	{name: "streams-1000", what: "1,000 streams, 100 deltas, 200 ms apart", args: streams(1000), apart: true},
+	{name: "idle-10000", what: "10,000 keep-alive connections, one exchange each, then nothing on them for 20 s",
+		args: []string{"-mode", "idle", "-c", "32", "-n", "10000", "-hold", "20s", "-warmup", "1s"}, apart: true},
 	{name: soak, what: "streams of 20 deltas, 5 ms apart, 200 at a time, every byte compared",
 		args: []string{"-mode", "stream", "-c", "200", "-deltas", "20", "-delay", "5ms", "-d", "1h", "-check", "exact"}, apart: true},
 }
