@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -60,7 +61,7 @@ func report(w io.Writer, file string) error {
 	if err := sc.Err(); err != nil {
 		return err
 	}
-	for _, wl := range workloads {
+	for _, wl := range withIdle(slices.Sorted(maps.Keys(got))) {
 		if got[wl.name] != nil {
 			fmt.Fprintf(w, "\n### %s: %s\n\n", wl.name, wl.what)
 			if held(got[wl.name]) {

@@ -16,7 +16,7 @@ func Raise(n uint64) error {
 	}
 	want := syscall.Rlimit{Cur: max(l.Cur, n), Max: max(l.Max, n)}
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &want); err != nil {
-		return fmt.Errorf("raising the limit of open files from %d to %d: %w (be root, or hold fewer connections)", l.Max, n, err)
+		return fmt.Errorf("raising the limit of open files from %d to %d: %w (it takes CAP_SYS_RESOURCE)", l.Max, n, err)
 	}
 	return nil
 }
