@@ -75,14 +75,14 @@ func Distrust(err error) bool {
 	return errors.Is(err, io.EOF)
 }
 
-// terminate opens the TLS, unless the endpoint is plain, and serves exchanges. It owns pre.
-func (c *conn) terminate(pre []byte) {
+// terminate opens the TLS, unless the endpoint is plain, and returns where exchanges are to be read from; nil if it
+// failed. It owns pre.
+func (c *conn) terminate(pre []byte) *input {
 	in := &input{bufs: &c.s.bufs}
 	if c.route.Plain {
 		in.nc, in.buf, in.w = c.tcp, pre[:cap(pre)], len(pre)
 		c.s.proxied.Add(1)
-		c.exchanges(in)
-		return
+		return in
 	}
 	first := &prefixed{TCPConn: c.tcp, pre: pre, c: c}
 	tc := tls.Server(first, c.s.tls)
@@ -103,10 +103,10 @@ func (c *conn) terminate(pre []byte) {
 			kind = "untrusted"
 		}
 		c.record(kind, fmt.Sprintf("TLS handshake with the application: %v", err), 0, 0)
-		return
+		return nil
 	}
 	_ = c.tcp.SetDeadline(time.Time{})
 	c.s.proxied.Add(1)
 	in.nc = tc
-	c.exchanges(in)
+	return in
 }

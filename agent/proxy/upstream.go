@@ -286,6 +286,13 @@ func (l *link) discard() {
 	}
 }
 
+// rest gives the connection's buffer back between two exchanges.
+func (l *link) rest() {
+	if l.up != nil && l.up.w == l.up.r {
+		l.up.free(&l.c.s.bufs)
+	}
+}
+
 // give hands the connection over.
 func (l *link) give() {
 	l.up.stop()

@@ -298,7 +298,7 @@ func joinFiles(to string, from ...string) error {
 }
 
 func (b *bench) workloads(ctx context.Context, path string, round, pid int, run runner) error {
-	for _, w := range withIdle(strings.Split(b.work, ",")) {
+	for _, w := range withIdle(strings.Split(b.work, ","), b.hold) {
 		if !wanted(b.work, w.name) || w.apart && b.work == "" {
 			continue
 		}

@@ -18,6 +18,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // paths are measured in this order. envoy is left out, and said so, where there is none.
@@ -47,15 +48,15 @@ var workloads = []workload{
 const soak = "soak"
 
 // withIdle is workloads, and after them those of the names that are idle-N: N connections that carry nothing.
-func withIdle(names []string) []workload {
+func withIdle(names []string, hold time.Duration) []workload {
 	all := slices.Clone(workloads)
 	for _, name := range names {
 		n, err := strconv.Atoi(strings.TrimPrefix(name, "idle-"))
 		if err != nil || n <= 0 || !strings.HasPrefix(name, "idle-") {
 			continue
 		}
-		all = append(all, workload{name: name, what: fmt.Sprintf("%d keep-alive connections, one exchange each, then nothing on them for 20 s", n),
-			args: []string{"-mode", "idle", "-c", "32", "-n", strconv.Itoa(n), "-hold", "20s", "-warmup", "1s"}, apart: true})
+		all = append(all, workload{name: name, what: fmt.Sprintf("%d keep-alive connections, one exchange each, then nothing on them", n),
+			args: []string{"-mode", "idle", "-c", "32", "-n", strconv.Itoa(n), "-hold", hold.String(), "-timeout", (hold + time.Minute).String(), "-warmup", "1s"}, apart: true})
 	}
 	return all
 }
@@ -74,6 +75,7 @@ type options struct {
 	only, work       string
 	rounds, port     int
 	streams          int
+	hold             time.Duration
 	cpuLoad, cpuPeer string
 	table            string
 }
@@ -87,6 +89,7 @@ func main() {
 	flag.StringVar(&o.work, "work", "", "comma list of workloads (default all but soak, streams-N and idle-N); idle-10000 holds 10,000 connections")
 	flag.IntVar(&o.rounds, "rounds", 2, "rounds")
 	flag.IntVar(&o.streams, "streams", 100_000, "streams of the workload soak")
+	flag.DurationVar(&o.hold, "hold", 20*time.Second, "how long the connections of idle-N are left alone")
 	flag.IntVar(&o.port, "port", 18440, "first port; ten are used")
 	flag.StringVar(&o.cpuLoad, "cpu-load", "0", "CPU of fake provider and load generator")
 	flag.StringVar(&o.cpuPeer, "cpu-peer", "1", "CPU of the path under test")

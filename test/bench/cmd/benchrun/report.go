@@ -61,7 +61,7 @@ func report(w io.Writer, file string) error {
 	if err := sc.Err(); err != nil {
 		return err
 	}
-	for _, wl := range withIdle(slices.Sorted(maps.Keys(got))) {
+	for _, wl := range withIdle(slices.Sorted(maps.Keys(got)), 0) {
 		if got[wl.name] != nil {
 			fmt.Fprintf(w, "\n### %s: %s\n\n", wl.name, wl.what)
 			if held(got[wl.name]) {
@@ -172,7 +172,7 @@ func idleTable(w io.Writer, got map[string]byRound) {
 	for _, c := range cols {
 		fmt.Fprintf(w, " %s |", c.title)
 	}
-	fmt.Fprintf(w, " connections held | errors |\n|---|---:|%s---:|---:|\n", strings.Repeat("---:|", len(cols)))
+	fmt.Fprintf(w, " connections | held, s | errors |\n|---|---:|%s---:|---:|---:|\n", strings.Repeat("---:|", len(cols)))
 	for _, path := range paths {
 		rounds := got[path]
 		if rounds == nil || path == "direct" {
@@ -201,14 +201,14 @@ func idleTable(w io.Writer, got map[string]byRound) {
 				fmt.Fprintf(w, " "+c.format+" |", median(x))
 			}
 		}
-		open, bad := 0, int64(0)
+		open, secs, bad := 0, 0.0, int64(0)
 		for _, r := range rounds {
 			if r.Idle != nil {
-				open += r.Idle.Connections
+				open, secs = open+r.Idle.Connections, r.Idle.HoldS
 			}
 			bad += r.Errors
 		}
-		fmt.Fprintf(w, " %d | %d |\n", open, bad)
+		fmt.Fprintf(w, " %d | %.0f | %d |\n", open, secs, bad)
 	}
 }
 
