@@ -48,8 +48,8 @@ func newBench(ctx context.Context, o options) (*bench, error) {
 	if err := os.MkdirAll(o.dir, 0o755); err != nil {
 		return nil, err
 	}
-	if err := nofile.Raise(openFiles); err != nil {
-		log.Printf("%v: idle-N works only as far as this suffices; the daemon needs two files a connection", err)
+	if err := nofile.Raise(openFiles); err != nil && strings.Contains(o.work, "idle-") {
+		log.Printf("%v: idle-N goes as far as that; the daemon needs two files a connection", err)
 	}
 	f, err := os.Create(o.out)
 	if err != nil {
@@ -273,10 +273,14 @@ proxy: {listen: "127.0.0.1:%d"}
 		err := cmd.Wait()
 		return out.Bytes(), err
 	}
+	before, err := b.served(ctx)
+	if err != nil {
+		return err
+	}
 	if err := b.workloads(ctx, path, round, d.PID(), run); err != nil {
 		return err
 	}
-	return b.books(ctx, path, round, d, l.State())
+	return b.books(ctx, path, round, d, l.State(), before)
 }
 
 // last is the end of a log, on one line.

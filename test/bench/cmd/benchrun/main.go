@@ -40,12 +40,14 @@ var workloads = []workload{
 	{name: "streams-10", what: "10 streams, 100 deltas, 200 ms apart", args: streams(10), apart: true},
 	{name: "streams-100", what: "100 streams, 100 deltas, 200 ms apart", args: streams(100), apart: true},
 	{name: "streams-1000", what: "1,000 streams, 100 deltas, 200 ms apart", args: streams(1000), apart: true},
-	{name: soak, what: "streams of 20 deltas, 5 ms apart, 200 at a time, every byte compared",
-		args: []string{"-mode", "stream", "-c", "200", "-deltas", "20", "-delay", "5ms", "-d", "1h", "-check", "exact"}, apart: true},
+	{name: soak, what: fmt.Sprintf("streams of %d deltas, 5 ms apart, 200 at a time, every byte compared", soakDeltas),
+		args: []string{"-mode", "stream", "-c", "200", "-deltas", fmt.Sprint(soakDeltas), "-delay", "5ms", "-d", "1h", "-check", "exact"}, apart: true},
 }
 
 // soak is the workload that fails at the first stream that is cut, reordered or changed.
 const soak = "soak"
+
+const soakDeltas = 20
 
 // withIdle is workloads, and after them those of the names that are idle-N: N connections that carry nothing.
 func withIdle(names []string, hold time.Duration) []workload {

@@ -201,10 +201,10 @@ func idleTable(w io.Writer, got map[string]byRound) {
 				fmt.Fprintf(w, " "+c.format+" |", median(x))
 			}
 		}
-		open, secs, bad := 0, 0.0, int64(0)
+		open, secs, bad := 0, 0.0, int64(0) // open: in the round with the fewest
 		for _, r := range rounds {
-			if r.Idle != nil {
-				open, secs = open+r.Idle.Connections, r.Idle.HoldS
+			if i := r.Idle; i != nil && (open == 0 || i.Connections < open) {
+				open, secs = i.Connections, i.HoldS
 			}
 			bad += r.Errors
 		}
