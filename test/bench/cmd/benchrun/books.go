@@ -189,7 +189,7 @@ func (b *bench) rest(ctx context.Context, path string, pid int) error {
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-time.After(5 * time.Second):
+	case <-time.After(b.options.rest):
 	}
 	r := rest{Path: path, Seconds: time.Since(start).Seconds()}
 	after, err := cpuOf(pid)

@@ -77,7 +77,7 @@ type options struct {
 	only, work       string
 	rounds, port     int
 	streams          int
-	hold             time.Duration
+	hold, rest       time.Duration
 	cpuLoad, cpuPeer string
 	table            string
 }
@@ -92,6 +92,7 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 2, "rounds")
 	flag.IntVar(&o.streams, "streams", 100_000, "streams of the workload soak")
 	flag.DurationVar(&o.hold, "hold", 20*time.Second, "how long the connections of idle-N are left alone")
+	flag.DurationVar(&o.rest, "rest", 5*time.Second, "how long the daemon is measured before its first work")
 	flag.IntVar(&o.port, "port", 18440, "first port; ten are used")
 	flag.StringVar(&o.cpuLoad, "cpu-load", "0", "CPU of fake provider and load generator")
 	flag.StringVar(&o.cpuPeer, "cpu-peer", "1", "CPU of the path under test")

@@ -78,7 +78,7 @@ func report(w io.Writer, file string) error {
 		fmt.Fprintf(w, "| %s | %d | %d | %d | %d | %d | %d | %d | %d |\n", k.Path, k.Round+1, k.Answers, k.Recorded, k.Refused, k.Flows.Proxied, k.Flows.Passed, k.Flows.Denied, k.Flows.Missed)
 	}
 	for _, r := range idle {
-		fmt.Fprintf(w, "\nAt rest (%s, %.0f s after start): RssAnon %.1f MB, RSS %.1f MB, %.2f %% of a core.\n", r.Path, r.Seconds, float64(r.Anon)/1e6, float64(r.RSS)/1e6, 100*r.CPU)
+		fmt.Fprintf(w, "\nAt rest (%s, %.0f s from its start on): RssAnon %.1f MB, RSS %.1f MB, %.2f %% of a core.\n", r.Path, r.Seconds, float64(r.Anon)/1e6, float64(r.RSS)/1e6, 100*r.CPU)
 	}
 	return nil
 }
