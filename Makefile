@@ -11,7 +11,7 @@ CLANG      ?= clang-16
 STRIP      ?= llvm-strip-16
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build generate check-generated lint test test-unit test-race test-root test-e2e demo bench soak fuzz clean
+.PHONY: help deps build generate check-generated lint test test-unit test-race test-root test-e2e test-streams demo bench soak fuzz clean
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,7 +40,7 @@ test: ## everything that CI runs: lint, unit, race, fuzz, root and end-to-end te
 	@test/all.sh
 
 test-unit: ## tests that need no root
-	@$(GO) test ./agent/... ./bpf/... ./cmd/... ./pipeline/... ./tlsca/... ./test/arch/... ./test/fakellm/... ./test/fakes/...
+	@$(GO) test ./agent/... ./bpf/... ./cmd/... ./pipeline/... ./tlsca/... ./test/arch/... ./test/bench/... ./test/fakellm/... ./test/fakes/...
 
 test-race: ## one pass under the race detector
 	@$(GO) test -race -short ./agent/proxy/... ./pipeline/... ./tlsca/...
@@ -53,6 +53,12 @@ test-e2e: build ## real LangChain programs and a real Elasticsearch through the 
 	@[ "$$(id -u)" = 0 ] || { echo "test-e2e needs root: run it with sudo"; exit 1; }
 	@test/e2e/python/make-venv.sh
 	@$(GO) test -count=1 -p 1 -timeout 20m -tags root,e2e ./test/e2e/... ./test/es/...
+	@$(MAKE) -s test-streams
+
+test-streams: build ## 2,000 streams through enforce: none cut, reordered or different, all on record; part of test-e2e
+	@[ "$$(id -u)" = 0 ] || { echo "test-streams needs root: run it with sudo"; exit 1; }
+	@$(GO) build -o $(BUILD)/ ./test/bench/cmd/...
+	@timeout 120 $(BUILD)/benchrun -only enforce -rounds 1 -work soak -streams 2000
 
 demo: ## one unmodified LangChain program, intercepted, judged, masked, recorded (LIVE=1: the real endpoint)
 	@test/demo/demo.sh

@@ -110,11 +110,11 @@ func (d *daemon) watch(ctx context.Context) error {
 					d.Log.Error("looking for the executables of scopes", telemetry.KeyError, err)
 				}
 			}
-			errs, err := d.kernel.Errors()
+			n, err := d.kernel.Lost()
 			if err != nil {
 				return err
 			}
-			if n := errs["event lost"] + errs["cgroup full"]; n != lost {
+			if n != lost {
 				lost = n
 				d.Log.Warn("kernel events were lost, reading cgroups and marks again", telemetry.KeyCount, n)
 				if err := d.enrol.Rescan(); err != nil {

@@ -47,7 +47,8 @@ type Kernel struct {
 	mounted  []string
 
 	heart    sync.Mutex
-	departed bool // the heartbeat is left to the next agent; heart guards it
+	departed bool // the heartbeat is left to the next agent; heart guards it and pulse
+	pulse    pulse
 
 	mu       sync.Mutex // guards what follows
 	cfg      bpf.RedirectConfig

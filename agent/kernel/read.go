@@ -76,19 +76,42 @@ func (k *Kernel) Records() (int, error) {
 var errorNames = []string{"no config", "origin full", "record full", "record clash", "no listener", "foreign listener", "stale heartbeat",
 	"event lost", "cgroup full", "mark full", "fault", "unknown cgroup"}
 
+// The slots of what makes the agent's picture of cgroups and marks incomplete.
+const (
+	errEventLost  = 7
+	errCgroupFull = 8
+)
+
 // Errors counts what the programs could not do, by name; what never happened is left out.
 func (k *Kernel) Errors() (map[string]uint64, error) {
 	out := map[string]uint64{}
 	for i, name := range errorNames {
-		var n uint64
-		if err := k.redirect.Maps[bpf.RedirectMapErrors].Lookup(uint32(i), &n); err != nil {
-			return nil, fmt.Errorf("reading the kernel's error counters: %w", err)
+		n, err := k.errorCount(uint32(i))
+		if err != nil {
+			return nil, err
 		}
 		if n > 0 {
 			out[name] = n
 		}
 	}
 	return out, nil
+}
+
+// Lost counts the events of cgroups and marks that did not reach Listen. It is for those who ask again and again.
+func (k *Kernel) Lost() (uint64, error) {
+	events, err := k.errorCount(errEventLost)
+	if err != nil {
+		return 0, err
+	}
+	cgroups, err := k.errorCount(errCgroupFull)
+	return events + cgroups, err
+}
+
+func (k *Kernel) errorCount(slot uint32) (n uint64, err error) {
+	if err := k.redirect.Maps[bpf.RedirectMapErrors].Lookup(slot, &n); err != nil {
+		return 0, fmt.Errorf("reading the kernel's error counters: %w", err)
+	}
+	return n, nil
 }
 
 // Counters counts the connections of one scope to captured ports.

@@ -39,6 +39,8 @@ type conn struct {
 	route     Route
 	digest    sync.Once         // of ca
 	ca        [sha256.Size]byte // digest of route.UpstreamCA
+	inside    bool              // counted in the scope's crowd
+	ahead     *upstream         // to the provider, if it was dialled before the application's TLS was opened
 
 	mu       sync.Mutex
 	idle     bool   // waiting for a request; may be closed at any time
@@ -56,8 +58,25 @@ func newFlowID() string {
 	return "flw_" + id.String()
 }
 
-// run takes the connection from accept to its end.
+// run takes the connection from accept to its end. Its frame and those below it stay on the stack of each idle connection,
+// and stacks double: what is large is in functions that return before.
 func (c *conn) run() {
+	defer c.leave()
+	if in := c.enter(); in != nil {
+		c.exchanges(in)
+	}
+}
+
+// leave takes the connection out of its scope's crowd, if it got in.
+func (c *conn) leave() {
+	if c.inside {
+		c.s.crowd.leave(c.route.Scope)
+	}
+}
+
+// enter finds out who calls whom and does what the route says. It returns where exchanges are to be read from; nil if the
+// connection is done with.
+func (c *conn) enter() *input {
 	rec, err := c.s.o.Origins.Take(c.netns, c.tcp)
 	if err != nil {
 		c.s.missed.Add(1)
@@ -65,7 +84,7 @@ func (c *conn) run() {
 		if !errors.Is(err, ErrNoRecord) {
 			c.s.o.Notice("origin", err)
 		}
-		return
+		return nil
 	}
 	c.rec, c.id = rec, newFlowID()
 	c.identify()
@@ -73,14 +92,11 @@ func (c *conn) run() {
 	pre, tls, ok := c.peek()
 	if ok {
 		c.route = c.s.o.Router.Route(c.rec, &c.workload, c.sni, tls)
-		fits := c.s.crowd.enter(c.route.Scope, c.s.o.MaxConns)
-		if fits {
-			defer c.s.crowd.leave(c.route.Scope)
-		}
+		c.inside = c.s.crowd.enter(c.route.Scope, c.s.o.MaxConns)
 		switch r := &c.route; {
-		case !fits && r.Mode == pipeline.ModeEnforce:
+		case !c.inside && r.Mode == pipeline.ModeEnforce:
 			c.refuse(fmt.Sprintf("the scope has %d connections open: close some, or split the scope", c.s.o.MaxConns))
-		case !fits:
+		case !c.inside:
 			c.pass(pre, nil)
 		case c.unreadable():
 			c.refuse(c.hello.Error())
@@ -91,13 +107,13 @@ func (c *conn) run() {
 		case r.Disposition == Terminate && r.Plain == tls:
 			c.refuse("the endpoint is configured with the opposite of what the application speaks: TLS or plain HTTP")
 		case r.Disposition == Terminate:
-			c.terminate(pre)
-			return // it took the buffer
+			return c.terminate(pre) // it took the buffer
 		default:
 			c.refuse(r.Reason)
 		}
 	}
 	c.s.bufs.put(pre)
+	return nil
 }
 
 // unreadable tells whether a ClientHello that we cannot read ends the connection. Another reader may find a name in it
@@ -266,21 +282,21 @@ func (c *conn) onDrain(f func()) bool {
 	return true
 }
 
-// wait marks the connection idle, or not; it is false if the connection is to end instead.
-func (c *conn) wait(idle bool) bool {
+// wait marks the connection idle for as long as a read may take now, or busy if that is 0; it is false if the connection
+// is to end instead.
+func (c *conn) wait(idle time.Duration) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	draining := c.s.draining.Load()
-	if idle && draining && c.asked || c.ended || c.ctx.Err() != nil {
+	if idle > 0 && draining && c.asked || c.ended || c.ctx.Err() != nil {
 		return false
 	}
-	if idle {
-		patience := c.s.o.IdleTimeout
+	if idle > 0 {
 		if draining {
-			patience = firstRequest
+			idle = min(idle, firstRequest)
 		}
-		_ = c.tcp.SetReadDeadline(time.Now().Add(patience))
+		_ = c.tcp.SetReadDeadline(time.Now().Add(idle))
 	}
-	c.idle, c.asked = idle, c.asked || !idle
+	c.idle, c.asked = idle > 0, c.asked || idle == 0
 	return true
 }

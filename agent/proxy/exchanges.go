@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -28,11 +29,11 @@ type session struct {
 	n      int // exchanges so far
 }
 
-// exchanges serves one request after the other. up is a connection to the provider, if there is one already.
-func (c *conn) exchanges(in *input, up *upstream) {
+// exchanges serves one request after the other.
+func (c *conn) exchanges(in *input) {
 	x := &session{c: c, in: in, out: &output{nc: in.nc, bufs: &c.s.bufs, stall: c.s.o.StallTimeout}}
 	x.link = newLink(c)
-	x.link.up = up
+	x.link.up, c.ahead = c.ahead, nil
 	x.prints.key = c.s.o.FingerprintKey
 	defer func() {
 		_ = c.tcp.Close() // ends a watch and a late flush, if there is one
@@ -76,15 +77,10 @@ func (x *session) next() bool {
 
 // readHead waits for a request and returns the size of its head, which lies at the front of the buffer.
 func (x *session) readHead() (int, error) {
-	if !x.c.wait(true) {
-		return 0, io.EOF
+	if err := x.first(); err != nil {
+		return 0, err
 	}
-	if x.in.w == 0 {
-		if err := x.in.fill(0); err != nil {
-			return 0, err
-		}
-	}
-	if !x.c.wait(false) {
+	if !x.c.wait(0) {
 		return 0, io.EOF
 	}
 	for seen, timed := 0, false; ; {
@@ -107,6 +103,39 @@ func (x *session) readHead() (int, error) {
 			return 0, fmt.Errorf("%w in a request head", err)
 		}
 	}
+}
+
+// restAfter is how long a connection keeps its buffers for the next request. It costs less than to give them back and to
+// take new ones each time; who is idle for longer gets by without.
+const restAfter = time.Second
+
+// first waits until there is something of a request.
+func (x *session) first() error {
+	if x.in.w > 0 {
+		if !x.c.wait(x.c.s.o.IdleTimeout) {
+			return io.EOF
+		}
+		return nil
+	}
+	left := x.c.s.o.IdleTimeout
+	if !x.in.watch.reads() { // its read would end with the deadline, and the connection with it
+		keep := min(restAfter, left/2)
+		if !x.c.wait(keep) {
+			return io.EOF
+		}
+		if err := x.in.fill(0); !errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
+		}
+		x.in.err = nil
+		left -= keep
+	}
+	x.in.free()
+	x.out.rest()
+	x.link.idle()
+	if !x.c.wait(left) {
+		return io.EOF
+	}
+	return x.in.await()
 }
 
 // headFailed ends a connection without a further request.

@@ -16,12 +16,33 @@ type input struct {
 	buf  []byte // nil while there is nothing in it
 	w    int    // bytes in buf
 	err  error  // why nothing more comes
+	one  [1]byte
 
 	watch watcher
 }
 
 // firstBuffer is what a new request is read into.
 const firstBuffer = 8 << 10
+
+// await is fill without a buffer for as long as nothing comes: it reads one byte, and what comes with it is for fill. buf
+// must be nil.
+func (in *input) await() error {
+	if in.err != nil {
+		return in.err
+	}
+	b, err, was := in.watch.take()
+	if !was {
+		var k int
+		k, err = in.nc.Read(in.one[:])
+		b = in.one[:k]
+	}
+	if len(b) > 0 {
+		in.buf, err = in.bufs.get(firstBuffer), nil // an error comes again
+		in.w = copy(in.buf, b)
+	}
+	in.err = err
+	return err
+}
 
 // fill reads more, once, into a buffer with room for n bytes in all, or for some more if n is 0.
 func (in *input) fill(n int) error {
@@ -122,6 +143,13 @@ func (w *watcher) run(nc io.Reader, gone func()) {
 	w.result <- r
 }
 
+// reads tells whether a watch reads.
+func (w *watcher) reads() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.running
+}
+
 // disarm stops a watch that has not begun to read. One that has goes on reading.
 func (w *watcher) disarm() {
 	w.mu.Lock()
@@ -135,10 +163,7 @@ func (w *watcher) disarm() {
 // take waits for the byte of a watch that reads. was is false if there is none.
 func (w *watcher) take() (b []byte, err error, was bool) {
 	w.disarm()
-	w.mu.Lock()
-	running := w.running
-	w.mu.Unlock()
-	if !running {
+	if !w.reads() {
 		return nil, nil, false
 	}
 	r := <-w.result

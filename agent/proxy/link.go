@@ -151,6 +151,13 @@ func (l *link) rest() {
 	}
 }
 
+// idle gives the buffer back of a connection that is kept between two exchanges.
+func (l *link) idle() {
+	if l.up != nil && l.up.w == l.up.r {
+		l.up.free(&l.c.s.bufs)
+	}
+}
+
 // discard closes the connection.
 func (l *link) discard() {
 	if l.up != nil {

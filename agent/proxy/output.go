@@ -80,7 +80,7 @@ func (o *output) room(n int) []byte {
 	return at
 }
 
-// firstOutput is what a connection keeps for replies.
+// firstOutput is what a connection keeps between the writes of a reply.
 const firstOutput = 4 << 10
 
 // maxHeld is more than is worth to be held: it fills TLS records by itself.
@@ -126,8 +126,7 @@ func (o *output) flushLocked() error {
 	}
 	o.n = 0
 	if len(o.buf) > firstOutput {
-		o.bufs.put(o.buf)
-		o.buf = nil
+		o.freeLocked()
 	}
 	return o.err
 }
@@ -140,6 +139,19 @@ func (o *output) end() {
 		o.err = net.ErrClosed
 	}
 	_ = o.flushLocked()
+	o.freeLocked()
+}
+
+// rest gives the buffer back between two replies.
+func (o *output) rest() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.n == 0 {
+		o.freeLocked()
+	}
+}
+
+func (o *output) freeLocked() {
 	if o.buf != nil {
 		o.bufs.put(o.buf)
 		o.buf = nil

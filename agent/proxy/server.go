@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -36,7 +35,7 @@ type Options struct {
 	Dial func(context.Context, agent.Conn) (net.Conn, error)
 	// FingerprintKey keys the fingerprints of credentials. Nil: random, so that they cannot be compared between starts.
 	FingerprintKey []byte
-	// Accepting is called by the accept loop at least each half second while it runs: the agent's heartbeat.
+	// Accepting is called at least each half second while accept loops run and none of them hangs: the agent's heartbeat.
 	Accepting func()
 	// Notice is told of failures that nobody else sees. Errors hold no content. May be nil.
 	Notice func(stage string, err error)
@@ -172,18 +171,22 @@ func (s *Server) Serve(ctx context.Context, listeners ...*net.TCPListener) error
 	})
 	defer stop()
 	done := make(chan struct{})
-	var reporter sync.WaitGroup
-	reporter.Go(func() { s.everyMinute(done) })
+	pulses := make([]pulse, len(listeners))
+	var heart sync.WaitGroup
+	heart.Go(func() { s.heart(pulses, done) })
 
 	var loops, conns sync.WaitGroup
 	failed := make([]error, len(listeners))
 	for i, l := range listeners {
-		loops.Go(func() { failed[i] = s.accept(ctx, l, nets[i], &conns) })
+		loops.Go(func() {
+			defer pulses[i].end()
+			failed[i] = s.accept(ctx, l, nets[i], &pulses[i], &conns)
+		})
 	}
 	loops.Wait()
 	conns.Wait()
 	close(done)
-	reporter.Wait()
+	heart.Wait()
 	return errors.Join(failed...)
 }
 
@@ -239,27 +242,18 @@ func (s *Server) cut() {
 	}
 }
 
-// tick is how often an idle accept loop wakes up to beat.
-const tick = 250 * time.Millisecond
-
-func (s *Server) accept(ctx context.Context, l *net.TCPListener, netns uint64, conns *sync.WaitGroup) error {
-	var beat time.Time
+func (s *Server) accept(ctx context.Context, l *net.TCPListener, netns uint64, p *pulse, conns *sync.WaitGroup) error {
+	s.o.Accepting()
+	s.readied.Do(func() { close(s.ready) })
 	for {
-		if now := time.Now(); now.Sub(beat) >= tick {
-			beat = now
-			s.o.Accepting()
-			if err := l.SetDeadline(now.Add(tick)); err != nil && s.draining.Load() {
-				return nil
-			}
-			s.readied.Do(func() { close(s.ready) })
-		}
+		p.wait()
 		tcp, err := l.AcceptTCP()
+		p.turn()
 		switch {
 		case err == nil:
 			s.start(ctx, tcp, netns, conns)
 		case s.draining.Load():
 			return nil
-		case errors.Is(err, os.ErrDeadlineExceeded):
 		case errors.Is(err, net.ErrClosed):
 			return fmt.Errorf("proxy: listener %s was closed by somebody else", l.Addr())
 		default: // out of descriptors or memory, or the client gave up: it may pass

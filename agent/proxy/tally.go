@@ -96,25 +96,14 @@ func (s *Server) ledger(f pipeline.Flow) {
 	}
 }
 
-// everyMinute records each minute, and at the end, what was not recorded one by one, and closes upstream connections
-// that nobody uses.
-func (s *Server) everyMinute(done <-chan struct{}) {
-	t := time.NewTicker(time.Minute)
-	defer t.Stop()
-	for ended := false; !ended; {
-		select {
-		case now := <-t.C:
-			s.pool.reap(now)
-		case <-done:
-			ended = true
-		}
-		flows := s.tally.take()
-		for netns, n := range s.misses.take() {
-			flows = append(flows, pipeline.Flow{ID: newFlowID(), Disposition: "missed", Count: n,
-				Reason: fmt.Sprintf("no program of ours redirected it (network namespace %d)", netns)})
-		}
-		for _, f := range flows {
-			s.o.Ledger.Flow(pipeline.Record{Kind: pipeline.KindFlow, Time: time.Now(), Body: f})
-		}
+// reportCounts records what was not recorded one by one.
+func (s *Server) reportCounts() {
+	flows := s.tally.take()
+	for netns, n := range s.misses.take() {
+		flows = append(flows, pipeline.Flow{ID: newFlowID(), Disposition: "missed", Count: n,
+			Reason: fmt.Sprintf("no program of ours redirected it (network namespace %d)", netns)})
+	}
+	for _, f := range flows {
+		s.o.Ledger.Flow(pipeline.Record{Kind: pipeline.KindFlow, Time: time.Now(), Body: f})
 	}
 }

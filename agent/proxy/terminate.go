@@ -75,14 +75,14 @@ func Distrust(err error) bool {
 	return errors.Is(err, io.EOF)
 }
 
-// terminate opens the TLS, unless the endpoint is plain, and serves exchanges. It owns pre.
-func (c *conn) terminate(pre []byte) {
+// terminate opens the TLS, unless the endpoint is plain, and returns where exchanges are to be read from; nil if it
+// failed. It owns pre.
+func (c *conn) terminate(pre []byte) *input {
 	in := &input{bufs: &c.s.bufs}
 	if c.route.Plain {
 		in.nc, in.buf, in.w = c.tcp, pre[:cap(pre)], len(pre)
 		c.s.proxied.Add(1)
-		c.exchanges(in, nil)
-		return
+		return in
 	}
 	conf := c.s.tls
 	var up *upstream
@@ -115,7 +115,7 @@ func (c *conn) terminate(pre []byte) {
 			kind = "untrusted"
 		}
 		c.record(kind, fmt.Sprintf("TLS handshake with the application: %v", err), 0, 0)
-		return
+		return nil
 	}
 	_ = c.tcp.SetDeadline(time.Time{})
 	c.s.proxied.Add(1)
@@ -123,8 +123,9 @@ func (c *conn) terminate(pre []byte) {
 	up = nil
 	if tc.ConnectionState().NegotiatedProtocol == h2only {
 		c.exchanges2(tc, mine)
-		return
+		return nil
 	}
 	in.nc = tc
-	c.exchanges(in, mine)
+	c.ahead = mine
+	return in
 }

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/sallyport-dev/sallyport/test/bench/internal/load"
+	"github.com/sallyport-dev/sallyport/test/bench/internal/nofile"
 	"github.com/sallyport-dev/sallyport/test/lab"
 )
 
@@ -33,6 +34,9 @@ type bench struct {
 	right   map[string]int64 // right answers of a path in the running round
 }
 
+// openFiles is the limit that all paths run under, that of the daemon's systemd unit.
+const openFiles = 65536
+
 func newBench(ctx context.Context, o options) (*bench, error) {
 	for _, p := range []*string{&o.bin, &o.dir, &o.out, &o.peers} {
 		abs, err := filepath.Abs(*p)
@@ -43,6 +47,9 @@ func newBench(ctx context.Context, o options) (*bench, error) {
 	}
 	if err := os.MkdirAll(o.dir, 0o755); err != nil {
 		return nil, err
+	}
+	if err := nofile.Raise(openFiles); err != nil && strings.Contains(o.work, "idle-") {
+		log.Printf("%v: idle-N goes as far as that; the daemon needs two files a connection", err)
 	}
 	f, err := os.Create(o.out)
 	if err != nil {
@@ -266,10 +273,14 @@ proxy: {listen: "127.0.0.1:%d"}
 		err := cmd.Wait()
 		return out.Bytes(), err
 	}
+	before, err := b.served(ctx)
+	if err != nil {
+		return err
+	}
 	if err := b.workloads(ctx, path, round, d.PID(), run); err != nil {
 		return err
 	}
-	return b.books(ctx, path, round, d, l.State())
+	return b.books(ctx, path, round, d, l.State(), before)
 }
 
 // last is the end of a log, on one line.
@@ -291,7 +302,7 @@ func joinFiles(to string, from ...string) error {
 }
 
 func (b *bench) workloads(ctx context.Context, path string, round, pid int, run runner) error {
-	for _, w := range workloads {
+	for _, w := range withIdle(strings.Split(b.work, ","), b.hold) {
 		if !wanted(b.work, w.name) || w.apart && b.work == "" {
 			continue
 		}

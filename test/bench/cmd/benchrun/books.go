@@ -4,13 +4,14 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -18,7 +19,10 @@ import (
 
 	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/journal"
+	"github.com/sallyport-dev/sallyport/test/bench/internal/certs"
 	"github.com/sallyport-dev/sallyport/test/bench/internal/load"
+	"github.com/sallyport-dev/sallyport/test/bench/internal/procstat"
+	"github.com/sallyport-dev/sallyport/test/bench/internal/wire"
 	"github.com/sallyport-dev/sallyport/test/lab"
 )
 
@@ -44,12 +48,13 @@ type books struct {
 	Path     string `json:"path"`
 	Round    int    `json:"round"`
 	Answers  int64  `json:"answers"`  // right answers after warm-up
+	Served   int64  `json:"served"`   // requests that the provider answered, warm-up included
 	Recorded int64  `json:"recorded"` // exchanges in the journal, warm-up included
 	Refused  int64  `json:"refused"`  // of these, refused or cut
 	Flows    struct{ Seen, Proxied, Passed, Denied, Missed uint64 }
 }
 
-func (b *bench) books(ctx context.Context, path string, round int, d *lab.Daemon, state string) error {
+func (b *bench) books(ctx context.Context, path string, round int, d *lab.Daemon, state string, before int64) error {
 	k := books{Path: path, Round: round, Answers: b.right[path]}
 	var status struct {
 		Flows struct{ Seen, Proxied, Passed, Denied, Missed uint64 }
@@ -62,40 +67,106 @@ func (b *bench) books(ctx context.Context, path string, round int, d *lab.Daemon
 		return fmt.Errorf("asking for the status: %w", err)
 	}
 	k.Flows = status.Flows
-	if k.Recorded, k.Refused, err = outcomes(filepath.Join(state, "journal")); err != nil {
+	served, err := b.served(ctx)
+	if err != nil {
+		return err
+	}
+	k.Served = served - before
+	got, err := outcomes(filepath.Join(state, "journal"))
+	if err != nil {
 		return fmt.Errorf("reading the journal: %w", err)
 	}
-	if path != "pass-through" && k.Recorded < k.Answers {
-		return fmt.Errorf("%d right answers, but only %d exchanges on record: something went by", k.Answers, k.Recorded)
+	k.Recorded, k.Refused = got.all, got.refused
+	if err := b.put(line{Books: &k}); err != nil {
+		return err
 	}
-	return b.put(line{Books: &k})
+	streams := 0
+	if b.work != "" && wanted(b.work, soak) {
+		streams = b.streams
+	}
+	if path == "pass-through" { // it records no exchanges
+		return nil
+	}
+	return got.check(k.Served, streams)
 }
 
-// outcomes counts the exchanges that ended, and those among them that were not simply allowed.
-func outcomes(dir string) (all, refused int64, err error) {
+// check sets a journal against what the provider answered, and against the streams of a soak if there was one.
+func (r *recorded) check(served int64, streams int) error {
+	switch {
+	case r.all < served:
+		return fmt.Errorf("the provider answered %d requests, but only %d exchanges are on record: something went by", served, r.all)
+	case streams > 0 && r.refused > 0:
+		return fmt.Errorf("soak: %d exchanges are on record as refused or cut", r.refused)
+	case streams > 0 && len(r.whole) != streams:
+		return fmt.Errorf("soak: %d of %d streams are on record with their whole text", len(r.whole), streams)
+	}
+	return nil
+}
+
+// served asks the provider how many requests it has answered.
+func (b *bench) served(ctx context.Context) (int64, error) {
+	pem, err := os.ReadFile(filepath.Join(b.certs, "ca.pem"))
+	if err != nil {
+		return 0, err
+	}
+	t := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: certs.Pool(pem), ServerName: "llm.bench.test"}}
+	defer t.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+b.addr(0)+"/stats", nil)
+	if err != nil {
+		return 0, err
+	}
+	resp, err := t.RoundTrip(req)
+	if err != nil {
+		return 0, fmt.Errorf("asking the provider what it did: %w", err)
+	}
+	defer resp.Body.Close()
+	var st struct{ Chats, Streams int64 }
+	if err := json.NewDecoder(resp.Body).Decode(&st); err != nil {
+		return 0, fmt.Errorf("asking the provider what it did: %w", err)
+	}
+	return st.Chats + st.Streams, nil
+}
+
+// recorded is what a journal says about the exchanges that ended.
+type recorded struct {
+	all     int64
+	refused int64               // those that were not simply allowed, or cut
+	whole   map[string]struct{} // answers with the whole text of a soak's stream, by id
+}
+
+// outcomes reads a journal.
+func outcomes(dir string) (recorded, error) {
+	got := recorded{whole: map[string]struct{}{}}
+	var text strings.Builder
+	for i := range soakDeltas {
+		text.WriteString(wire.Word(i, false))
+	}
+	want := text.String()
 	r, err := journal.OpenReader(dir, pipeline.Position{})
 	if err != nil {
-		return 0, 0, err
+		return got, err
 	}
 	defer r.Close()
 	for {
 		e, err := r.Next()
 		if errors.Is(err, io.EOF) {
-			return all, refused, nil
+			return got, nil
 		}
 		if err != nil {
-			return all, refused, err
+			return got, err
 		}
 		if e.Kind != pipeline.KindOutcome {
 			continue
 		}
-		all++
+		got.all++
 		var o pipeline.Outcome
 		if err := e.Decode(&o); err != nil {
-			return all, refused, err
+			return got, err
 		}
 		if o.Verdict.Action != pipeline.Allow || o.Cut != "" {
-			refused++
+			got.refused++
+		} else if o.Text == want {
+			got.whole[o.ResponseID] = struct{}{}
 		}
 	}
 }
@@ -118,7 +189,7 @@ func (b *bench) rest(ctx context.Context, path string, pid int) error {
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-time.After(5 * time.Second):
+	case <-time.After(b.options.rest):
 	}
 	r := rest{Path: path, Seconds: time.Since(start).Seconds()}
 	after, err := cpuOf(pid)
@@ -126,23 +197,11 @@ func (b *bench) rest(ctx context.Context, path string, pid int) error {
 		return err
 	}
 	r.CPU = (after - before).Seconds() / r.Seconds
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	m, err := procstat.MemoryOf(pid)
 	if err != nil {
 		return err
 	}
-	for l := range strings.Lines(string(status)) {
-		f := strings.Fields(l)
-		if len(f) < 2 {
-			continue
-		}
-		n, _ := strconv.ParseInt(f[1], 10, 64)
-		switch f[0] {
-		case "RssAnon:":
-			r.Anon = n << 10
-		case "VmRSS:":
-			r.RSS = n << 10
-		}
-	}
+	r.RSS, r.Anon = m.RSS, m.Anon
 	return b.put(line{Rest: &r})
 }
 

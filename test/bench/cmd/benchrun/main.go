@@ -15,8 +15,10 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // paths are measured in this order. envoy is left out, and said so, where there is none.
@@ -38,12 +40,28 @@ var workloads = []workload{
 	{name: "streams-10", what: "10 streams, 100 deltas, 200 ms apart", args: streams(10), apart: true},
 	{name: "streams-100", what: "100 streams, 100 deltas, 200 ms apart", args: streams(100), apart: true},
 	{name: "streams-1000", what: "1,000 streams, 100 deltas, 200 ms apart", args: streams(1000), apart: true},
-	{name: soak, what: "streams of 20 deltas, 5 ms apart, 200 at a time, every byte compared",
-		args: []string{"-mode", "stream", "-c", "200", "-deltas", "20", "-delay", "5ms", "-d", "1h", "-check", "exact"}, apart: true},
+	{name: soak, what: fmt.Sprintf("streams of %d deltas, 5 ms apart, 200 at a time, every byte compared", soakDeltas),
+		args: []string{"-mode", "stream", "-c", "200", "-deltas", fmt.Sprint(soakDeltas), "-delay", "5ms", "-d", "1h", "-check", "exact"}, apart: true},
 }
 
 // soak is the workload that fails at the first stream that is cut, reordered or changed.
 const soak = "soak"
+
+const soakDeltas = 20
+
+// withIdle is workloads, and after them those of the names that are idle-N: N connections that carry nothing.
+func withIdle(names []string, hold time.Duration) []workload {
+	all := slices.Clone(workloads)
+	for _, name := range names {
+		n, err := strconv.Atoi(strings.TrimPrefix(name, "idle-"))
+		if err != nil || n <= 0 || !strings.HasPrefix(name, "idle-") {
+			continue
+		}
+		all = append(all, workload{name: name, what: fmt.Sprintf("%d keep-alive connections, one exchange each, then nothing on them", n),
+			args: []string{"-mode", "idle", "-c", "32", "-n", strconv.Itoa(n), "-hold", hold.String(), "-timeout", (hold + time.Minute).String(), "-warmup", "1s"}, apart: true})
+	}
+	return all
+}
 
 func streams(n int) []string {
 	return []string{"-mode", "stream", "-c", fmt.Sprint(n), "-n", fmt.Sprint(n), "-deltas", "100", "-delay", "200ms", "-ramp", "2s"}
@@ -59,6 +77,7 @@ type options struct {
 	only, work       string
 	rounds, port     int
 	streams          int
+	hold, rest       time.Duration
 	cpuLoad, cpuPeer string
 	table            string
 }
@@ -69,9 +88,11 @@ func main() {
 	flag.StringVar(&o.dir, "dir", "build/bench", "work folder")
 	flag.StringVar(&o.peers, "peers", "test/bench/peers", "folder with the configurations of other proxies")
 	flag.StringVar(&o.only, "only", "", "comma list of paths (default all)")
-	flag.StringVar(&o.work, "work", "", "comma list of workloads (default all)")
+	flag.StringVar(&o.work, "work", "", "comma list of workloads (default all but soak, streams-N and idle-N); idle-10000 holds 10,000 connections")
 	flag.IntVar(&o.rounds, "rounds", 2, "rounds")
 	flag.IntVar(&o.streams, "streams", 100_000, "streams of the workload soak")
+	flag.DurationVar(&o.hold, "hold", 20*time.Second, "how long the connections of idle-N are left alone")
+	flag.DurationVar(&o.rest, "rest", 5*time.Second, "how long the daemon is measured before its first work")
 	flag.IntVar(&o.port, "port", 18440, "first port; ten are used")
 	flag.StringVar(&o.cpuLoad, "cpu-load", "0", "CPU of fake provider and load generator")
 	flag.StringVar(&o.cpuPeer, "cpu-peer", "1", "CPU of the path under test")

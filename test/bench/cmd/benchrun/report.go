@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -60,10 +61,14 @@ func report(w io.Writer, file string) error {
 	if err := sc.Err(); err != nil {
 		return err
 	}
-	for _, wl := range workloads {
+	for _, wl := range withIdle(slices.Sorted(maps.Keys(got)), 0) {
 		if got[wl.name] != nil {
 			fmt.Fprintf(w, "\n### %s: %s\n\n", wl.name, wl.what)
-			table(w, got[wl.name])
+			if held(got[wl.name]) {
+				idleTable(w, got[wl.name])
+			} else {
+				table(w, got[wl.name])
+			}
 		}
 	}
 	if len(kept) > 0 {
@@ -73,7 +78,7 @@ func report(w io.Writer, file string) error {
 		fmt.Fprintf(w, "| %s | %d | %d | %d | %d | %d | %d | %d | %d |\n", k.Path, k.Round+1, k.Answers, k.Recorded, k.Refused, k.Flows.Proxied, k.Flows.Passed, k.Flows.Denied, k.Flows.Missed)
 	}
 	for _, r := range idle {
-		fmt.Fprintf(w, "\nAt rest (%s, %.0f s after start): RssAnon %.1f MB, RSS %.1f MB, %.2f %% of a core.\n", r.Path, r.Seconds, float64(r.Anon)/1e6, float64(r.RSS)/1e6, 100*r.CPU)
+		fmt.Fprintf(w, "\nAt rest (%s, %.0f s from its start on): RssAnon %.1f MB, RSS %.1f MB, %.2f %% of a core.\n", r.Path, r.Seconds, float64(r.Anon)/1e6, float64(r.RSS)/1e6, 100*r.CPU)
 	}
 	return nil
 }
@@ -132,6 +137,79 @@ func columns(streams bool) []column {
 		column{title: "RSS MB", format: "%.0f", of: func(r load.Result) float64 { return float64(r.Procs["peer"].RSSPeak) / 1e6 }},
 		column{title: "right", format: "%.0f", of: func(r load.Result) float64 { return float64(r.OK) }},
 		column{title: "errors", format: "%.0f", of: func(r load.Result) float64 { return float64(r.Errors) }})
+}
+
+// held tells whether a workload held idle connections.
+func held(got map[string]byRound) bool {
+	for _, rounds := range got {
+		for _, r := range rounds {
+			if r.Idle != nil {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// idleTable prints what idle connections cost each path; the direct one has no process of its own.
+func idleTable(w io.Writer, got map[string]byRound) {
+	anon := func(p load.IdleProc) float64 { return p.AnonPer / 1e3 }
+	cols := []struct {
+		title, format string
+		of            func(load.IdleProc) float64
+		base          bool // set against go-revproxy
+	}{
+		{"RssAnon before, MB", "%.1f", func(p load.IdleProc) float64 { return float64(p.Before.Anon) / 1e6 }, false},
+		{"with them", "%.1f", func(p load.IdleProc) float64 { return float64(p.Held.Anon) / 1e6 }, false},
+		{"KB/connection", "%.1f", anon, false},
+		{"/go", "%.2f", anon, true},
+		{"RSS before, MB", "%.1f", func(p load.IdleProc) float64 { return float64(p.Before.RSS) / 1e6 }, false},
+		{"with them", "%.1f", func(p load.IdleProc) float64 { return float64(p.Held.RSS) / 1e6 }, false},
+		{"KB/connection", "%.1f", func(p load.IdleProc) float64 { return p.RSSPer / 1e3 }, false},
+		{"CPU meanwhile, % of a core", "%.2f", func(p load.IdleProc) float64 { return p.CPUPct }, false},
+	}
+	fmt.Fprint(w, "| path | rounds |")
+	for _, c := range cols {
+		fmt.Fprintf(w, " %s |", c.title)
+	}
+	fmt.Fprintf(w, " connections | held, s | errors |\n|---|---:|%s---:|---:|---:|\n", strings.Repeat("---:|", len(cols)))
+	for _, path := range paths {
+		rounds := got[path]
+		if rounds == nil || path == "direct" {
+			continue
+		}
+		fmt.Fprintf(w, "| %s | %d |", path, len(rounds))
+		for _, c := range cols {
+			var x []float64
+			for n, r := range rounds {
+				if r.Idle == nil {
+					continue
+				}
+				v := c.of(r.Idle.Procs["peer"])
+				if c.base {
+					go1 := got["go-revproxy"][n].Idle
+					if go1 == nil {
+						continue
+					}
+					v /= c.of(go1.Procs["peer"])
+				}
+				x = append(x, v)
+			}
+			if len(x) == 0 {
+				fmt.Fprint(w, " – |")
+			} else {
+				fmt.Fprintf(w, " "+c.format+" |", median(x))
+			}
+		}
+		open, secs, bad := 0, 0.0, int64(0) // open: in the round with the fewest
+		for _, r := range rounds {
+			if i := r.Idle; i != nil && (open == 0 || i.Connections < open) {
+				open, secs = i.Connections, i.HoldS
+			}
+			bad += r.Errors
+		}
+		fmt.Fprintf(w, " %d | %.0f | %d |\n", open, secs, bad)
+	}
 }
 
 func table(w io.Writer, got map[string]byRound) {

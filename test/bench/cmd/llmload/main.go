@@ -22,6 +22,7 @@ import (
 	"github.com/sallyport-dev/sallyport/test/bench/internal/certs"
 	"github.com/sallyport-dev/sallyport/test/bench/internal/hist"
 	"github.com/sallyport-dev/sallyport/test/bench/internal/load"
+	"github.com/sallyport-dev/sallyport/test/bench/internal/nofile"
 	"github.com/sallyport-dev/sallyport/test/bench/internal/wire"
 )
 
@@ -40,7 +41,7 @@ func main() {
 	pids := flag.String("pids", "", "name=pid,name=pid: process trees to account")
 	out := flag.String("json", "", "file to append the JSON result to (- for standard output)")
 	flag.StringVar(&c.Label, "label", "run", "name of this run")
-	flag.StringVar(&c.Mode, "mode", "chat", "chat, stream, blob or raw")
+	flag.StringVar(&c.Mode, "mode", "chat", "chat, stream, blob, raw, or idle: -n connections with one request each, held for -hold")
 	flag.BoolVar(&c.H2, "h2", false, "HTTP/2: all workers share one connection")
 	flag.BoolVar(&c.NewConn, "newconn", false, "new TCP and TLS connection for each request")
 	flag.IntVar(&c.Concurrency, "c", 1, "concurrent clients")
@@ -48,6 +49,7 @@ func main() {
 	flag.DurationVar(&c.Duration, "d", 5*time.Second, "start no request after this time")
 	flag.DurationVar(&c.Warmup, "warmup", time.Second, "unrecorded time before")
 	flag.DurationVar(&c.Ramp, "ramp", time.Second, "stream mode: spread the starts over this time")
+	flag.DurationVar(&c.Hold, "hold", 20*time.Second, "idle mode: leave the connections alone for this time")
 	flag.Float64Var(&c.Rate, "rate", 0, "constant requests/s; 0: closed loop")
 	flag.DurationVar(&c.Timeout, "timeout", 60*time.Second, "for one request")
 	flag.StringVar(&c.Model, "model", "bench-1", "model name sent")
@@ -92,6 +94,11 @@ func main() {
 		}
 	}
 	c.Spec = wire.Spec{Bytes: c.Spec.Bytes, Deltas: c.Spec.Deltas, Delay: c.Spec.Delay, First: c.Spec.First, Closed: c.Spec.Closed}
+	if c.Mode == "idle" {
+		if err := nofile.Raise(uint64(c.Requests) + 256); err != nil {
+			log.Fatal(err)
+		}
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	r, err := load.Run(ctx, c)
@@ -146,6 +153,12 @@ func table(r *load.Result) {
 	row("jitter", r.Jitter)
 	row("transit", r.Transit)
 	w.Flush()
+	if r.Idle != nil {
+		for name, p := range r.Idle.Procs {
+			fmt.Printf("  %s: %d connections open after %.1f s, held %.0f s: rss %.1f -> %.1f MB (%.1f KB/conn), anonymous %.1f -> %.1f MB (%.1f KB/conn), %.2f %% of a core\n", name, r.Idle.Connections, r.Idle.OpenS, r.Idle.HoldS,
+				float64(p.Before.RSS)/1e6, float64(p.Held.RSS)/1e6, p.RSSPer/1e3, float64(p.Before.Anon)/1e6, float64(p.Held.Anon)/1e6, p.AnonPer/1e3, p.CPUPct)
+		}
+	}
 	for name, p := range r.Procs {
 		fmt.Printf("  %s: cpu %.2fs user + %.2fs system = %.0f%%; %.1f us/request; %.1f ms/1k tokens; rss %.1f -> %.1f MB peak (%.1f KB/conn); %d procs\n", name,
 			p.UserS, p.SystemS, p.CPUPct, p.CPUPerReq, p.CPUPerKTok, float64(p.RSSStart)/1e6, float64(p.RSSPeak)/1e6, p.RSSPerConn/1e3, p.Procs)

@@ -21,7 +21,7 @@ import (
 // Config is one measurement.
 type Config struct {
 	Label       string
-	Mode        string // chat, stream, blob, raw
+	Mode        string // chat, stream, blob, raw, idle
 	Dialer      *Dialer
 	H2          bool
 	NewConn     bool // a new connection (TCP and TLS) for each request
@@ -38,6 +38,7 @@ type Config struct {
 	BlobBytes   int64
 	Check       string // exact, content, status
 	Ramp        time.Duration
+	Hold        time.Duration  // idle mode: how long the connections are left alone; shorter than Timeout
 	Watch       map[string]int // name -> pid
 }
 
@@ -78,6 +79,7 @@ type Result struct {
 	Jitter    *hist.Summary         `json:"gap_jitter,omitempty"`
 	Transit   *hist.Summary         `json:"token_transit,omitempty"`
 	Procs     map[string]ProcResult `json:"procs,omitempty"`
+	Idle      *Idle                 `json:"idle,omitempty"`
 	LoadAvg   string                `json:"loadavg"`
 	Note      string                `json:"note,omitempty"`
 }
@@ -154,7 +156,14 @@ func Run(ctx context.Context, c Config) (*Result, error) {
 	r.recording.Store(true)
 	r.t0 = time.Now()
 	r.deadline = r.t0.Add(c.Duration)
-	if c.Mode == "stream" && c.Ramp > 0 {
+	var held *Idle
+	if c.Mode == "idle" {
+		each((*worker).drop)
+		var err error
+		if held, err = r.idle(ctx); err != nil {
+			return nil, err
+		}
+	} else if c.Mode == "stream" && c.Ramp > 0 {
 		each(func(w *worker) {
 			time.Sleep(time.Duration(w.n) * c.Ramp / time.Duration(c.Concurrency))
 			w.loop(ctx, c.Requests, c.Rate)
@@ -169,7 +178,7 @@ func Run(ctx context.Context, c Config) (*Result, error) {
 
 	res := &Result{Label: c.Label, Mode: c.Mode, Conc: c.Concurrency, Rate: c.Rate, NewConn: c.NewConn, H2: c.H2,
 		Seconds: secs, OK: r.ok.Load(), Errors: r.bad.Load(), ErrorKind: r.kinds, RPS: float64(r.ok.Load()) / secs,
-		Tokens: r.tokens.Load(), TokensPS: float64(r.tokens.Load()) / secs, Latency: r.lat.Summary(), Procs: map[string]ProcResult{}}
+		Tokens: r.tokens.Load(), TokensPS: float64(r.tokens.Load()) / secs, Latency: r.lat.Summary(), Procs: map[string]ProcResult{}, Idle: held}
 	mb := float64(r.bytes.Load()) / 1e6
 	if c.Mode == "blob" || c.Mode == "raw" {
 		res.MBps = mb / secs

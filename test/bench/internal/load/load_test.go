@@ -5,6 +5,7 @@ package load
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -203,5 +204,47 @@ func TestExactThroughReverseProxy(t *testing.T) {
 	}
 	if r := run(t, Config{Mode: "stream", Dialer: d, Requests: 4, Spec: wire.Spec{Deltas: 20}}); r.OK != 4 || r.Tokens != 80 {
 		t.Fatalf("%+v", r)
+	}
+}
+
+func TestIdle(t *testing.T) {
+	var st mock.Stats
+	d := start(t, mock.Handler(&st))
+	r := run(t, Config{Mode: "idle", Dialer: d, Requests: 20, Hold: 50 * time.Millisecond, Spec: wire.Spec{Bytes: 64}, Watch: map[string]int{"me": os.Getpid()}})
+	me := r.Idle.Procs["me"]
+	if r.Errors != 0 || r.Idle.Connections != 20 || r.OK != 40 || r.Connect.Count != 20 || st.Chats.Load() != 40 || me.Before.Anon == 0 || me.Held.RSS < me.Held.Anon {
+		t.Fatalf("%+v %+v", r, r.Idle)
+	}
+	if _, err := Run(context.Background(), Config{Mode: "idle", Dialer: d, Concurrency: 1}); err == nil {
+		t.Fatal("held no connections at all, and called it a result")
+	}
+}
+
+// TestIdleSeesClosedConnections: one that does not live until its second request is an error, and not opened anew.
+func TestIdleSeesClosedConnections(t *testing.T) {
+	real := mock.Handler(&mock.Stats{})
+	for name, announced := range map[string]bool{"announced": true, "without a word": false} {
+		t.Run(name, func(t *testing.T) {
+			d := start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				rec := httptest.NewRecorder()
+				real.ServeHTTP(rec, r)
+				if announced {
+					w.Header().Set("Connection", "close")
+					w.Write(rec.Body.Bytes())
+					return
+				}
+				c, _, err := w.(http.Hijacker).Hijack()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer c.Close()
+				fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", rec.Body.Len(), rec.Body)
+			}))
+			r := run(t, Config{Mode: "idle", Dialer: d, Requests: 6, Hold: time.Millisecond, Spec: wire.Spec{Bytes: 64}})
+			if r.OK != 6 || r.Errors != 6 || r.Connect.Count != 6 {
+				t.Fatalf("%+v", r)
+			}
+		})
 	}
 }

@@ -319,6 +319,10 @@ func (w *worker) stream(ctx context.Context, s wire.Spec, start time.Time) {
 	rec := r.recording.Load()
 	var last time.Time
 	seen, end := 0, false
+	var exact *wire.Verifier
+	if r.Check == "exact" || r.Check == "" {
+		exact = wire.NewVerifier(s)
+	}
 	for {
 		line, err := br.ReadSlice('\n')
 		if len(line) > 6 && bytes.HasPrefix(line, []byte("data:")) {
@@ -346,6 +350,13 @@ func (w *worker) stream(ctx context.Context, s wire.Spec, start time.Time) {
 				end = true
 			}
 		}
+		if exact != nil && len(line) > 0 {
+			if err := exact.Line(line); err != nil {
+				w.drop()
+				r.fail("stream differs: " + err.Error())
+				return
+			}
+		}
 		if err == io.EOF {
 			break
 		}
@@ -360,7 +371,7 @@ func (w *worker) stream(ctx context.Context, s wire.Spec, start time.Time) {
 			w.drop()
 		}
 	}
-	if seen != s.Deltas || !end {
+	if seen != s.Deltas || !end || exact != nil && !exact.Ended() {
 		r.fail(fmt.Sprintf("stream cut at %d of %d, end mark %v", seen, s.Deltas, end))
 		return
 	}

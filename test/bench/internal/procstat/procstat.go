@@ -51,11 +51,56 @@ func parseStat(b []byte) (s stat, err error) {
 
 // Tree sums a process and all its living descendants.
 func Tree(root int) (Usage, error) {
+	var u Usage
+	err := walk(root, func(_ int, s stat) error {
+		u.User += s.utime
+		u.System += s.stime
+		u.RSS += s.rss
+		u.Procs++
+		return nil
+	})
+	return u, err
+}
+
+// Memory is what one process tree has in memory, in bytes.
+type Memory struct {
+	RSS  int64 `json:"rss_bytes"`  // all of it, pages of files and shared ones too
+	Anon int64 `json:"anon_bytes"` // that nobody else has: heap and stacks
+}
+
+// MemoryOf reads the memory of a process and all its living descendants.
+func MemoryOf(root int) (Memory, error) {
+	var m Memory
+	err := walk(root, func(pid int, _ stat) error {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		if err != nil {
+			return err
+		}
+		m.RSS += field(b, "VmRSS:")
+		m.Anon += field(b, "RssAnon:")
+		return nil
+	})
+	return m, err
+}
+
+// field is one line of /proc/PID/status, in bytes; 0 if there is none (a process that ended).
+func field(status []byte, name string) int64 {
+	for l := range strings.Lines(string(status)) {
+		if f := strings.Fields(l); len(f) >= 2 && f[0] == name {
+			kb, _ := strconv.ParseInt(f[1], 10, 64)
+			return kb << 10
+		}
+	}
+	return 0
+}
+
+// walk calls f for a process and all its living descendants.
+func walk(root int, f func(pid int, s stat) error) error {
 	all := map[int]stat{}
 	kids := map[int][]int{}
 	d, err := os.ReadDir("/proc")
 	if err != nil {
-		return Usage{}, err
+		return err
 	}
 	for _, e := range d {
 		pid, err := strconv.Atoi(e.Name())
@@ -72,18 +117,15 @@ func Tree(root int) (Usage, error) {
 		}
 	}
 	if _, ok := all[root]; !ok {
-		return Usage{}, fmt.Errorf("no process %d", root)
+		return fmt.Errorf("no process %d", root)
 	}
-	var u Usage
 	for q := []int{root}; len(q) > 0; q = q[1:] {
-		s := all[q[0]]
-		u.User += s.utime
-		u.System += s.stime
-		u.RSS += s.rss
-		u.Procs++
+		if err := f(q[0], all[q[0]]); err != nil {
+			return err
+		}
 		q = append(q, kids[q[0]]...)
 	}
-	return u, nil
+	return nil
 }
 
 // Watch follows one tree from New to Stop and keeps its RSS peak.

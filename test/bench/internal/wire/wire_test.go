@@ -4,6 +4,8 @@ package wire
 
 import (
 	"encoding/json"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -70,5 +72,57 @@ func TestDelta(t *testing.T) {
 		if _, _, ok := ParseDelta(l); ok {
 			t.Errorf("took %s for a delta", l)
 		}
+	}
+}
+
+// TestVerifier: whatever happens to a stream on its way is seen.
+func TestVerifier(t *testing.T) {
+	s := Spec{ID: 5, Deltas: 4}
+	var lines []string
+	add := func(b []byte) { lines = slices.AppendSeq(lines, strings.Lines(string(b))) }
+	add(AppendFirst(nil, s.ID))
+	for i := range s.Deltas {
+		add(AppendChunk(nil, s, i, time.Unix(1700000000, int64(i))))
+	}
+	add(AppendLast(nil, s.ID))
+	swap := func(i, j int) func([]string) []string {
+		return func(l []string) []string { l[i], l[j] = l[j], l[i]; return l }
+	}
+	replace := func(i int, old, new string) func([]string) []string {
+		return func(l []string) []string { l[i] = strings.Replace(l[i], old, new, 1); return l }
+	}
+	for _, c := range []struct {
+		name   string
+		change func([]string) []string
+		right  bool
+	}{
+		{"as it was sent", func(l []string) []string { return l }, true},
+		{"two deltas change places", swap(2, 4), false},
+		{"a delta is missing", func(l []string) []string { return slices.Delete(l, 4, 6) }, false},
+		{"a delta twice", func(l []string) []string { return slices.Insert(l, 4, l[2], l[3]) }, false},
+		{"another word", replace(4, "quick", "slow"), false},
+		{"a space more", replace(4, `:{"content"`, `: {"content"`), false},
+		{"another stream's delta", replace(4, "bench-5", "bench-6"), false},
+		{"another role", replace(0, "assistant", "user"), false},
+		{"another end", replace(10, "stop", "length"), false},
+		{"no blank line", func(l []string) []string { return slices.Delete(l, 3, 4) }, false},
+		{"no end mark", func(l []string) []string { return l[:len(l)-2] }, false},
+		{"cut in a line", func(l []string) []string { l[6] = l[6][:20]; return l[:7] }, false},
+		{"cut before the end", func(l []string) []string { return l[:8] }, false},
+		{"more after the end", func(l []string) []string { return append(l, "\n") }, false},
+		{"nothing at all", func(l []string) []string { return nil }, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			v := NewVerifier(s)
+			var err error
+			for _, l := range c.change(slices.Clone(lines)) {
+				if err = v.Line([]byte(l)); err != nil {
+					break
+				}
+			}
+			if got := err == nil && v.Ended(); got != c.right {
+				t.Errorf("right: %v (%v), want %v", got, err, c.right)
+			}
+		})
 	}
 }
