@@ -117,7 +117,11 @@ func build(p *problems, f *file) *Config {
 	if f.Proxy.MaxConnections < 1 {
 		p.add(p.line("proxy", "max_connections"), "max_connections %d: give the number of connections that one scope may have open, such as 20000", f.Proxy.MaxConnections)
 	}
-	c.Proxy = Proxy{f.Proxy.Listen, drain, stall, f.Proxy.MaxConnections}
+	memory, ok := size(f.Proxy.MaxMemory)
+	if !ok {
+		p.add(p.line("proxy", "max_memory"), "max_memory %q is no size: give a whole number with a unit, such as 1GiB", f.Proxy.MaxMemory)
+	}
+	c.Proxy = Proxy{f.Proxy.Listen, drain, stall, f.Proxy.MaxConnections, memory}
 	if set(f.Archive) {
 		p.add(p.line("archive"), "archive is not supported yet: remove it; the journal keeps the records")
 	}

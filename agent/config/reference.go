@@ -74,4 +74,5 @@ proxy:
   drain: 10s                         # how long open exchanges may take to end at shutdown
   stall: 5m                          # an application that does not read its reply for so long is cut
   max_connections: 20000             # open connections of one scope; beyond: refused in enforce, relayed unread else
+  max_memory: 1GiB                   # held for one scope, of bodies that are read whole; beyond: not inspected, so refused in enforce
 `

@@ -235,7 +235,7 @@ func (d *daemon) openProxy(ctx context.Context) error {
 				d.Log.Error("heartbeat", telemetry.KeyError, err)
 			}
 		},
-		FingerprintKey: key, Notice: d.notice, StallTimeout: d.cfg.Proxy.Stall, MaxConns: d.cfg.Proxy.MaxConnections,
+		FingerprintKey: key, Notice: d.notice, StallTimeout: d.cfg.Proxy.Stall, MaxConns: d.cfg.Proxy.MaxConnections, MaxMemory: d.cfg.Proxy.MaxMemory,
 	})
 	if err != nil {
 		return err

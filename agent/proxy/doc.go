@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package proxy accepts the connections that the kernel redirected, learns where each one wanted to go and who opened
-// it, and then refuses it, relays it unread, or terminates its TLS and serves HTTP/1.1 exchanges to a Handler.
+// it, and then refuses it, relays it unread, or terminates its TLS and serves HTTP/1.1 or HTTP/2 exchanges to a Handler.
 //
 // # One connection
 //

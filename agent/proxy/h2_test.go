@@ -12,12 +12,12 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/sallyport-dev/sallyport/agent/proxy"
 	"github.com/sallyport-dev/sallyport/pipeline"
 )
 
@@ -254,88 +254,68 @@ func TestHTTP2Refused(t *testing.T) {
 	}
 }
 
-// Connections of one principal share what leads to the provider, if they send the same credential.
-func TestPool(t *testing.T) {
-	r := newRig(t, always(empty), nil)
-	with := func(key string) string {
-		return "GET / HTTP/1.1\r\nHost: " + host + "\r\nAuthorization: Bearer " + key + "\r\n\r\n"
-	}
-	for i, tc := range []struct {
-		key  string
-		want int
-	}{{"a", 1}, {"a", 1}, {"b", 2}, {"b", 2}, {"a", 2}} {
-		c := r.client()
-		ask(t, c, with(tc.key), len(empty))
-		ask(t, c, with(tc.key), len(empty))
-		_ = c.Close()
-		if got := r.provider.connections(); got != tc.want {
-			t.Fatalf("step %d: %d connections to the provider, want %d", i, got, tc.want)
-		}
-	}
-	for i, key := range []string{"a", "b"} {
-		if got := r.provider.received(i); strings.Count(got, "Bearer "+key) != strings.Count(got, "Bearer ") {
-			t.Errorf("connection %d carried two credentials", i)
-		}
-	}
-}
-
-// If the address that the application chose is dead, another one at which the name was verified will do.
-func TestOtherAddress(t *testing.T) {
-	r := newRig(t, always(empty), nil)
-	ask(t, r.client(), get, len(empty))
-	dead := must(net.Listen("tcp", "127.0.0.1:0"))(t)
-	_ = dead.Close()
-	r.origins.mu.Lock()
-	r.origins.dest = netip.MustParseAddrPort(dead.Addr().String())
-	r.origins.mu.Unlock()
-	if got := ask(t, r.client(), get, len(empty)); got != empty {
-		t.Errorf("%q", got)
-	}
-	if n := r.provider.connections(); n != 2 {
-		t.Errorf("%d connections", n)
-	}
-}
-
-func TestMemoryLimit(t *testing.T) {
-	for _, mode := range []pipeline.Mode{pipeline.ModeEnforce, pipeline.ModeObserve} {
-		t.Run(mode.String(), func(t *testing.T) {
-			whys := make(chan error, 3)
-			r := newRig(t, always(empty), func(ctx context.Context, m *pipeline.Meta, c pipeline.Client, u pipeline.Upstream) error {
-				body, err := c.Body(ctx, 1<<20)
-				whys <- err
-				if err != nil && m.Mode == pipeline.ModeEnforce {
-					return err
-				}
-				reply, err := u.Send(ctx, c.Head(), body, "", nil)
-				if err != nil {
-					return err
-				}
-				return deliver(ctx, c, reply, reply.Head())
-			}, func(r *rig) {
-				r.opts.MaxMemory = 128 << 10
-				r.router.table[host] = r.terminate(mode)
+// A ClientHello may hide a name. At an address where a provider was verified that name could be the provider's.
+func TestHiddenName(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		mode    pipeline.Mode
+		known   bool // that a provider is there
+		refused bool
+	}{
+		{"at a provider's address", pipeline.ModeEnforce, true, true},
+		{"at a provider's address, observed", pipeline.ModeObserve, true, false},
+		{"elsewhere", pipeline.ModeEnforce, false, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := newRig(t, always(empty), nil, func(r *rig) {
+				r.router.table["front.test"] = proxy.Route{Disposition: proxy.Pass, Scope: "agents", Mode: tc.mode}
 			})
-			c := r.client()
-			small := fmt.Sprintf("POST / HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n\r\n%s", host, 1000, strings.Repeat("x", 1000))
-			ask(t, c, small, len(empty))
-			if why := <-whys; why != nil {
-				t.Fatal(why)
+			if tc.known {
+				ask(t, r.client(), get, len(empty))
 			}
-			big := fmt.Sprintf("POST / HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n\r\n%s", host, 200_000, strings.Repeat("x", 200_000))
-			if mode == pipeline.ModeObserve {
-				ask(t, c, big, len(empty))
-			} else {
-				_, _ = io.WriteString(c, big)
+			c := r.raw()
+			_, _ = c.Write(hiding(t, "front.test"))
+			if tc.refused {
 				if b, _ := io.ReadAll(c); len(b) > 0 {
 					t.Errorf("%q", b)
 				}
+				if f := r.flow("refused"); !strings.Contains(f.Reason, "ECH") || f.SNI != "front.test" {
+					t.Errorf("%+v", f)
+				}
+				return
 			}
-			why := <-whys
-			if !errors.Is(why, pipeline.ErrBodyTooLarge) || !strings.Contains(why.Error(), "max_memory") {
-				t.Errorf("%v", why)
+			_, _ = c.Read(make([]byte, 1)) // of the provider's ServerHello
+			_ = c.Close()
+			if f := r.flow("passed"); !strings.Contains(f.Reason, "ECH") {
+				t.Errorf("%+v", f)
 			}
-			// What was held is given back.
-			ask(t, r.client(), small, len(empty))
 		})
 	}
+}
+
+// hiding makes a ClientHello with an encrypted_client_hello extension that says nothing (RFC 9849 section 6.2).
+func hiding(t *testing.T, name string) []byte {
+	b := []byte(hello(name)(nil))
+	ext := append([]byte{0xfe, 0x0d, 0, 8}, "greasing"...)
+	// record header 5, handshake header 4, version and random 34
+	at := 5 + 4 + 34
+	at += 1 + int(b[at])                   // session
+	at += 2 + int(b[at])<<8 + int(b[at+1]) // suites
+	at += 1 + int(b[at])                   // compression
+	n := int(b[at])<<8 + int(b[at+1])      // extensions
+	if at+2+n != len(b) {
+		t.Fatal("the ClientHello is not one record")
+	}
+	grow := func(at, size int) {
+		v := len(ext)
+		for i := at + size - 1; i >= at; i-- {
+			v += int(b[i])
+			b[i] = byte(v)
+			v >>= 8
+		}
+	}
+	grow(at, 2)
+	grow(3, 2)
+	grow(6, 3)
+	return append(b, ext...)
 }

@@ -84,6 +84,9 @@ func (x *exchange) free() {
 func (x *exchange) decodeRequest(body []byte, read error) error {
 	if read != nil {
 		x.tooLarge = true
+		if int64(len(body)) < x.f.o.BodyLimit { // less was read than might have been: the reason is another
+			return llm.NotInspected("%w", read)
+		}
 		return llm.NotInspected("request body exceeds %d bytes", x.f.o.BodyLimit)
 	}
 	codec, err := x.f.o.Codecs.For(&x.m.Endpoint, &x.head)
