@@ -245,6 +245,7 @@ func (s *Server) cut() {
 func (s *Server) accept(ctx context.Context, l *net.TCPListener, netns uint64, p *pulse, conns *sync.WaitGroup) error {
 	s.o.Accepting()
 	s.readied.Do(func() { close(s.ready) })
+	var told time.Time
 	for {
 		p.wait()
 		tcp, err := l.AcceptTCP()
@@ -257,7 +258,10 @@ func (s *Server) accept(ctx context.Context, l *net.TCPListener, netns uint64, p
 		case errors.Is(err, net.ErrClosed):
 			return fmt.Errorf("proxy: listener %s was closed by somebody else", l.Addr())
 		default: // out of descriptors or memory, or the client gave up: it may pass
-			s.o.Notice("accept", err)
+			if now := time.Now(); now.Sub(told) >= time.Minute {
+				told = now
+				s.o.Notice("accept", fmt.Errorf("%w (connections wait in the queue; said once a minute)", err))
+			}
 			time.Sleep(5 * time.Millisecond)
 		}
 	}

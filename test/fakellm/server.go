@@ -127,6 +127,16 @@ func (s *Server) serve(l net.Listener, secure bool) error {
 	}
 }
 
+// Drop ends all connections at once and goes on listening: what an application sees of a provider that was killed and is
+// back. TLS says no goodbye.
+func (s *Server) Drop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		c.Close()
+	}
+}
+
 // Close ends all connections and listeners and waits for them. It returns the first error of writing the log.
 func (s *Server) Close() error {
 	s.mu.Lock()
