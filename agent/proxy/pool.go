@@ -12,7 +12,7 @@ import (
 
 // Bounds of the pool.
 const (
-	poolEach = 64    // connections of one place
+	poolEach = 1_024 // connections of one place
 	poolAll  = 4_096 // of all together
 )
 
