@@ -14,11 +14,11 @@ import (
 	"github.com/sallyport-dev/sallyport/pipeline"
 )
 
-// quota is a journal of 20 small segments that looks for room at each record.
+// quota is a journal of 60 small segments that looks for room at each record.
 func quota(t testing.TB, dir string) Options {
 	t.Helper()
 	o := options(t, dir)
-	o.MaxBytes = 20 * minSegment
+	o.MaxBytes = 60 * minSegment // a twentieth is more than what is in the making, and counted, while the journal fills up
 	o.FullCheck = time.Nanosecond
 	return o
 }
@@ -178,7 +178,7 @@ func TestEmergencyAgain(t *testing.T) {
 		fillUp(t, j)
 		for !refused(t, j, outcome("exc_1")) {
 		}
-		for range 6 {
+		for range 12 { // a fifth of the quota
 			r := must(listSegments(dir))
 			if err := os.Remove(segmentPath(dir, r[0])); err != nil {
 				t.Fatal(err)

@@ -113,7 +113,7 @@ func (w *world) checkRecord(t *testing.T) {
 			t.Errorf("%s: workload %+v, principal %+v", x.ExchangeID, x.Workload, x.Principal)
 		}
 		if x.Response.Cut != "" {
-			t.Errorf("%s was cut: %s", x.ExchangeID, x.Response.Cut)
+			t.Errorf("%s was cut: %s: %+v", x.ExchangeID, x.Response.Cut, x)
 		}
 		refused := x.Verdict.Action == "deny" && x.Verdict.Enforced && x.Response.Status == 403
 		switch {

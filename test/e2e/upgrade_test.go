@@ -290,12 +290,12 @@ func TestUpgradeThatFails(t *testing.T) {
 		},
 	} {
 		install(t, w, filepath.Join(root(t), "build", "sallyportd"))
-		must(t, os.WriteFile(w.d.Config, []byte(w.conf), 0o600))
 		prepare()
 		if err := w.upgrade(syscall.SIGUSR2); !errors.Is(err, lab.ErrNotUpgraded) {
 			t.Errorf("%s: %v", name, err)
 		}
 		_ = os.Remove(filepath.Join(filepath.Dir(w.d.Config), "policy.d", "more.yaml"))
+		must(t, os.WriteFile(w.d.Config, []byte(w.conf), 0o600))
 	}
 	if w.d.PID() != before {
 		t.Error("another process leads")
