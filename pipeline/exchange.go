@@ -10,6 +10,9 @@ import (
 // ErrBodyTooLarge is returned by Client.Body together with the first bytes when the body exceeds the limit.
 var ErrBodyTooLarge = errors.New("request body exceeds the limit")
 
+// ErrClientGone is the cause (context.Cause) of the context of an exchange that ended because its application went away.
+var ErrClientGone = errors.New("the application went away")
+
 // Client is the application's side of one exchange. It is used by one goroutine.
 type Client interface {
 	// Head is the request head, credentials cut out. The caller must not change it; Clone first.

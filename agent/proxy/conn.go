@@ -25,7 +25,7 @@ type conn struct {
 	tcp    *net.TCPConn
 	netns  uint64
 	ctx    context.Context // ends with the connection
-	cancel context.CancelFunc
+	cancel context.CancelCauseFunc
 	helper sync.WaitGroup // goroutines of this connection
 
 	id        string
@@ -239,14 +239,14 @@ func (c *conn) record(disposition, reason string, up, down int64) {
 
 // cut ends the connection at once, from any goroutine.
 func (c *conn) cut() {
-	c.cancel()
+	c.cancel(nil)
 	_ = c.tcp.SetLinger(0)
 	_ = c.tcp.Close()
 }
 
 // end closes what is left open and waits for the helpers.
 func (c *conn) end() {
-	c.cancel()
+	c.cancel(nil)
 	_ = c.tcp.Close()
 	c.helper.Wait()
 }

@@ -104,7 +104,7 @@ func (e *exchange) Body(ctx context.Context, limit int64) ([]byte, error) {
 // watch begins to look out for the application's end.
 func (e *exchange) watch() {
 	if e.whole && e.x.in.err == nil {
-		e.x.in.watch.arm(e.x.in.nc, e.x.c.cancel)
+		e.x.in.watch.arm(e.x.in.nc, func() { e.x.c.cancel(pipeline.ErrClientGone) })
 	}
 }
 

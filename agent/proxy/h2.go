@@ -216,7 +216,16 @@ func (x *session2) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		x.conclude(e, e.relay(r.Context()))
 		return
 	}
-	x.conclude(e, c.s.o.Handler.Serve(r.Context(), e.meta, e, e))
+	// Ends with the stream, like the request's own, and says why.
+	ctx, cancel := context.WithCancelCause(c.ctx)
+	defer cancel(nil)
+	stop := context.AfterFunc(r.Context(), func() {
+		if c.ctx.Err() == nil {
+			cancel(pipeline.ErrClientGone)
+		}
+	})
+	defer stop()
+	x.conclude(e, c.s.o.Handler.Serve(ctx, e.meta, e, e))
 }
 
 // conclude ends a stream: nil is a complete reply.

@@ -176,7 +176,7 @@ func (l *link) give() {
 // end closes what there is.
 func (l *link) end() {
 	if l.dialled != nil {
-		l.c.cancel()
+		l.c.cancel(nil)
 		if d := <-l.dialled; d.up != nil {
 			l.up = d.up
 		}

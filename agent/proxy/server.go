@@ -270,7 +270,7 @@ func (s *Server) accept(ctx context.Context, l *net.TCPListener, netns uint64, p
 // start gives a connection its goroutine.
 func (s *Server) start(ctx context.Context, tcp *net.TCPConn, netns uint64, conns *sync.WaitGroup) {
 	c := &conn{s: s, tcp: tcp, netns: netns}
-	c.ctx, c.cancel = context.WithCancel(ctx)
+	c.ctx, c.cancel = context.WithCancelCause(ctx)
 	s.seen.Add(1)
 	s.active.Add(1)
 	s.mu.Lock()

@@ -320,7 +320,7 @@ func (x *exchange) send(ctx context.Context, body []byte) (pipeline.Reply, error
 	}
 	x.out.Cut = "upstream"
 	if ctx.Err() != nil {
-		x.out.Cut = "agent"
+		x.out.Cut = ended(ctx)
 	}
 	x.finish(0)
 	if lerr := x.settle(ctx, 0); lerr != nil && ctx.Err() == nil {

@@ -178,7 +178,7 @@ func (x *exchange) stop(ctx context.Context, m *events, err error) error {
 	case errors.As(err, &cut):
 		return x.cutBy(ctx, m, cut.by, err)
 	case ctx.Err() != nil:
-		return x.cutBy(ctx, m, "agent", err)
+		return x.cutBy(ctx, m, ended(ctx), err)
 	}
 	var d *denial
 	if errors.As(err, &no) {
@@ -201,6 +201,14 @@ func (x *exchange) stop(ctx context.Context, m *events, err error) error {
 		x.f.o.Notice("record denial", rerr)
 	}
 	return errors.Join(err, x.client.Write(ev))
+}
+
+// ended says who ended an exchange whose context is over.
+func ended(ctx context.Context) string {
+	if errors.Is(context.Cause(ctx), pipeline.ErrClientGone) {
+		return "client"
+	}
+	return "agent"
 }
 
 // cutBy records an exchange that others ended.
@@ -245,6 +253,7 @@ func (x *exchange) observe(ctx context.Context, reply pipeline.Reply, readable b
 	kind := formOf(&head)
 	var m *events
 	var why error
+	whole := false // the application has the last event of a stream
 	switch {
 	case !readable:
 		why = errUnread
@@ -253,7 +262,7 @@ func (x *exchange) observe(ctx context.Context, reply pipeline.Reply, readable b
 	case kind == formStream:
 		m = newEvents(ctx, x)
 		defer m.reuse()
-		why = x.watchStream(src, m, head.Get("Content-Encoding"))
+		whole, why = x.watchStream(src, m, head.Get("Content-Encoding"))
 		m.close()
 	default:
 		why = x.watchWhole(ctx, src, head.Get("Content-Encoding"), kind)
@@ -267,6 +276,8 @@ func (x *exchange) observe(ctx context.Context, reply pipeline.Reply, readable b
 	var gone clientError
 	var cut *cutError
 	switch {
+	case whole && errors.Is(context.Cause(ctx), pipeline.ErrClientGone):
+		// It had the last event and waited for nothing more: the reply is complete.
 	case errors.As(src.err, &gone):
 		return x.cutBy(ctx, nil, "client", src.err)
 	case errors.As(src.err, &cut):
@@ -278,16 +289,18 @@ func (x *exchange) observe(ctx context.Context, reply pipeline.Reply, readable b
 
 var errUnread = errors.New("the request was not inspected")
 
-// watchStream records the events of a stream as enforce would mask them, while the bytes pass.
-func (x *exchange) watchStream(src *source, m *events, coding string) error {
+// watchStream records the events of a stream as enforce would mask them, while the bytes pass. whole says that its last
+// event has passed.
+func (x *exchange) watchStream(src *source, m *events, coding string) (whole bool, err error) {
 	next, done, err := decoded(src, coding)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer done()
 	for {
 		p, rerr := next()
 		err := x.inspect("reply", func() error { return m.step(p, rerr) })
+		whole = whole || m.final != nil
 		m.out = append(m.out, m.final...)
 		m.final = nil
 		if len(m.out) > 0 {
@@ -297,13 +310,13 @@ func (x *exchange) watchStream(src *source, m *events, coding string) error {
 			m.out, m.segs = m.out[:0], m.segs[:0]
 		}
 		if err != nil {
-			return err
+			return whole, err
 		}
 		if rerr != nil {
 			if errors.Is(rerr, io.EOF) {
-				return nil
+				return whole, nil
 			}
-			return rerr
+			return whole, rerr
 		}
 	}
 }

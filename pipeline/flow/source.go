@@ -55,7 +55,7 @@ func (s *source) Next() ([]byte, error) {
 		if !errors.Is(err, io.EOF) {
 			s.err = &cutError{by: "upstream", err: err}
 			if s.ctx.Err() != nil {
-				s.err = &cutError{by: "agent", err: err}
+				s.err = &cutError{by: ended(s.ctx), err: err}
 			}
 		} else {
 			s.err = io.EOF
