@@ -311,7 +311,7 @@ func (k *Kernel) Refused() map[string]error {
 // Mounted lists the file systems that Load had to mount. They stay mounted.
 func (k *Kernel) Mounted() []string { return k.mounted }
 
-// Close lets go of programs and maps; what is pinned stays in force.
+// Close lets go of programs and maps; what is pinned stays in force. Other methods, Listen among them, have returned before.
 func (k *Kernel) Close() {
 	for _, c := range []*ebpf.Collection{k.redirect, k.track, k.cgroup} {
 		if c != nil {

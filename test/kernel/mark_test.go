@@ -30,6 +30,7 @@ var byMark = agent.ScopeRow{Mode: agent.ModeEnforce, Closed: true, NeedMark: tru
 type markedWorld struct {
 	*world
 	python, dir string
+	deaf        func() // ends the reading of events
 
 	mu    sync.Mutex
 	marks []agent.Mark
@@ -45,13 +46,15 @@ func newMarkedWorld(t *testing.T, rows ...agent.ScopeRow) *markedWorld {
 	w.dir = dir
 	ctx, stop := context.WithCancel(context.Background())
 	var done sync.WaitGroup
+	k := w.k
 	done.Go(func() {
-		err := w.k.Listen(ctx, func(m agent.Mark) { w.mu.Lock(); w.marks = append(w.marks, m); w.mu.Unlock() }, func(agent.CgroupEvent) {})
+		err := k.Listen(ctx, func(m agent.Mark) { w.mu.Lock(); w.marks = append(w.marks, m); w.mu.Unlock() }, func(agent.CgroupEvent) {})
 		if err != nil {
 			t.Error(err)
 		}
 	})
-	t.Cleanup(func() { stop(); done.Wait() })
+	w.deaf = func() { stop(); done.Wait() }
+	t.Cleanup(w.deaf)
 	return w
 }
 
@@ -326,6 +329,7 @@ func TestThousandStarts(t *testing.T) {
 func TestFlagInterpreters(t *testing.T) {
 	w := newMarkedWorld(t, byMark)
 	w.stopProxy()
+	w.deaf()
 	w.k.Close()
 	must(t, kernel.Uninstall(w.pins))
 	p := w.interpreter() // nobody sees it start

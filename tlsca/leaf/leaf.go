@@ -30,6 +30,7 @@ type Options struct {
 	Signer Signer
 	Max    int           // certificates kept; default 1024
 	Limit  time.Duration // how long one signature may take; default 10 s
+	Now    func() time.Time
 }
 
 // retry is how long a certificate that could not be renewed is used before it is tried again.
@@ -54,7 +55,8 @@ type Cache struct {
 // entry is the certificate of one host, and the signature under way if there is one.
 type entry struct {
 	cert  *tls.Certificate // nil before the first signature
-	renew time.Time        // when to ask for the next
+	renew time.Time        // when to ask for the next, by the clock on the wall, as certificates go
+	rest  time.Time        // not before, after a failure: by the clock that nobody sets
 	used  uint64
 	run   *run
 }
@@ -73,6 +75,9 @@ func New(o Options) (*Cache, error) {
 	}
 	if o.Limit <= 0 {
 		o.Limit = 10 * time.Second
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -95,8 +100,9 @@ func New(o Options) (*Cache, error) {
 var ErrClosed = errors.New("the certificate cache is closed")
 
 // Leaf returns a certificate for exactly host, with its chain and with Leaf parsed; callers share it and must not
-// change it. A certificate past two thirds of its life is renewed behind the caller's back; only one that has ended, or
-// a host that has none yet, makes the caller wait. ctx ends the wait, not the signature that others wait for.
+// change it. A certificate past two thirds of its life is renewed behind the caller's back; only one that is not valid now
+// (it has ended, or the clock was set back before its begin), or a host that has none yet, makes the caller wait. ctx ends
+// the wait, not the signature that others wait for.
 func (c *Cache) Leaf(ctx context.Context, host string) (*tls.Certificate, error) {
 	h, err := tlsca.Host(host)
 	if err != nil {
@@ -105,7 +111,7 @@ func (c *Cache) Leaf(ctx context.Context, host string) (*tls.Certificate, error)
 	if !c.opts.Signer.Permits(h) {
 		return nil, fmt.Errorf("host %s: no root of ours covers it: add it to endpoints and restart", h)
 	}
-	now := time.Now()
+	now := c.wall()
 	c.mu.Lock()
 	if c.closed {
 		c.mu.Unlock()
@@ -120,7 +126,8 @@ func (c *Cache) Leaf(ctx context.Context, host string) (*tls.Certificate, error)
 	c.tick++
 	e.used = c.tick
 	cert, r := e.cert, e.run
-	if r == nil && !now.Before(e.renew) {
+	good := cert != nil && !now.Before(cert.Leaf.NotBefore) && now.Before(cert.Leaf.NotAfter)
+	if r == nil && (!good || !now.Before(e.renew)) && !time.Now().Before(e.rest) {
 		r = &run{done: make(chan struct{})}
 		e.run = r
 		c.wg.Add(1)
@@ -128,11 +135,11 @@ func (c *Cache) Leaf(ctx context.Context, host string) (*tls.Certificate, error)
 	}
 	c.mu.Unlock()
 
-	if cert != nil && now.Before(cert.Leaf.NotAfter) {
+	if good {
 		return cert, nil
 	}
-	if r == nil { // renewal failed moments ago and the certificate has ended since
-		return nil, fmt.Errorf("host %s: the certificate has ended and could not be renewed; it is tried again within %s", h, retry)
+	if r == nil { // renewal failed moments ago
+		return nil, fmt.Errorf("host %s: the certificate is not valid now and could not be renewed; it is tried again within %s", h, retry)
 	}
 	select {
 	case <-r.done:
@@ -141,6 +148,9 @@ func (c *Cache) Leaf(ctx context.Context, host string) (*tls.Certificate, error)
 		return nil, fmt.Errorf("waiting for the certificate of %s: %w", h, ctx.Err())
 	}
 }
+
+// wall is the time on the wall: without its monotonic part, which does not go along when the clock is set.
+func (c *Cache) wall() time.Time { return c.opts.Now().Round(0) }
 
 // sign runs one signature and files the result.
 func (c *Cache) sign(host string, e *entry, r *run) {
@@ -157,14 +167,14 @@ func (c *Cache) sign(host string, e *entry, r *run) {
 	switch {
 	case err == nil:
 		e.cert = r.cert
-		life := time.Until(r.cert.Leaf.NotAfter)
-		e.renew = time.Now().Add(life * 2 / 3)
+		now := c.wall()
+		e.renew, e.rest = now.Add(r.cert.Leaf.NotAfter.Sub(now)*2/3), time.Time{}
 	case e.cert == nil: // the next caller tries again
 		if c.entries[host] == e {
 			delete(c.entries, host)
 		}
 	default:
-		e.renew = time.Now().Add(retry)
+		e.rest = time.Now().Add(retry)
 	}
 	c.mu.Unlock()
 	close(r.done)
@@ -182,8 +192,10 @@ func (c *Cache) certificate(host string, chain []*x509.Certificate) (*tls.Certif
 		return nil, fmt.Errorf("host %s: the signer returned a certificate for another key", host)
 	case len(leaf.DNSNames) != 1 || leaf.DNSNames[0] != host || len(leaf.IPAddresses)+len(leaf.URIs)+len(leaf.EmailAddresses) != 0:
 		return nil, fmt.Errorf("host %s: the signer returned a certificate for other names", host)
-	case !time.Now().Before(leaf.NotAfter):
+	case !c.wall().Before(leaf.NotAfter):
 		return nil, fmt.Errorf("host %s: the signer returned a certificate that has ended", host)
+	case c.wall().Before(leaf.NotBefore):
+		return nil, fmt.Errorf("host %s: the signer returned a certificate that begins later: compare its clock with ours", host)
 	}
 	out := &tls.Certificate{PrivateKey: c.key, Leaf: leaf}
 	for _, x := range chain {

@@ -33,6 +33,7 @@ type signer struct {
 	fail  atomic.Bool
 	names func(host string) []string             // what the leaf says; default: host
 	pub   func(csr *x509.CertificateRequest) any // whose key it is; default: csr's
+	now   func() time.Time                       // default: time.Now
 }
 
 func newSigner(t testing.TB) *signer {
@@ -62,7 +63,11 @@ func (s *signer) Sign(ctx context.Context, h string, csr *x509.CertificateReques
 	if s.pub != nil {
 		pub = s.pub(csr)
 	}
-	c := &x509.Certificate{SerialNumber: big.NewInt(n), DNSNames: names, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(day)}
+	now := time.Now()
+	if s.now != nil {
+		now = s.now()
+	}
+	c := &x509.Certificate{SerialNumber: big.NewInt(n), DNSNames: names, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(day)}
 	der, err := x509.CreateCertificate(rand.Reader, c, c, pub, s.key)
 	if err != nil {
 		return nil, err
