@@ -13,6 +13,9 @@ var ErrBodyTooLarge = errors.New("request body exceeds the limit")
 // ErrClientGone is the cause (context.Cause) of the context of an exchange that ended because its application went away.
 var ErrClientGone = errors.New("the application went away")
 
+// ErrNotRecorded is returned by Upstream.Send, and wraps the reason, when the record that had to be durable first is not.
+var ErrNotRecorded = errors.New("not recorded")
+
 // Client is the application's side of one exchange. It is used by one goroutine.
 type Client interface {
 	// Head is the request head, credentials cut out. The caller must not change it; Clone first.
@@ -33,8 +36,9 @@ type Client interface {
 type Upstream interface {
 	// Send forwards the request. h is Client.Head() or an edited clone: what was not changed goes out byte for byte, the
 	// credential fields in their old places. No body byte leaves before durable yields nil (one receive; nil channel =
-	// durable already); an error from it, or the end of ctx, sends nothing and is returned. credential names a
-	// credential to apply last, "" = the caller's own. body must be complete, except after ErrBodyTooLarge.
+	// durable already); an error from it (returned as ErrNotRecorded) or the end of ctx (returned as it is) sends
+	// nothing. credential names a credential to apply last, "" = the caller's own. body must be complete, except after
+	// ErrBodyTooLarge.
 	Send(ctx context.Context, h Head, body []byte, credential string, durable <-chan error) (Reply, error)
 }
 

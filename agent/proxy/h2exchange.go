@@ -181,7 +181,7 @@ func (e *exchange2) Send(ctx context.Context, h pipeline.Head, body []byte, cred
 		select {
 		case err := <-durable:
 			if err != nil {
-				return nil, fmt.Errorf("record before sending: %w", err)
+				return nil, fmt.Errorf("%w: %w", pipeline.ErrNotRecorded, err)
 			}
 		case <-ctx.Done():
 			return nil, ctx.Err()

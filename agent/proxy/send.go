@@ -41,7 +41,7 @@ func (e *exchange) Send(ctx context.Context, h pipeline.Head, body []byte, crede
 		select {
 		case err := <-durable:
 			if err != nil {
-				return nil, fmt.Errorf("record before sending: %w", err)
+				return nil, fmt.Errorf("%w: %w", pipeline.ErrNotRecorded, err)
 			}
 		case <-ctx.Done():
 			return nil, ctx.Err()

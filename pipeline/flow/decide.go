@@ -141,6 +141,9 @@ func (x *exchange) uninspected(why error) *denial {
 func (x *exchange) unavailable(why error) *denial {
 	x.f.o.Notice("exchange", why)
 	v := pipeline.Verdict{Action: pipeline.Deny, Stage: "call", Rule: "builtin/unavailable", Reason: "could not be decided or recorded"}
+	if errors.Is(why, pipeline.ErrNotRecorded) {
+		v.Reason = "it cannot be recorded now: the journal on this host takes no more (tell whoever runs Sallyport here)"
+	}
 	return &denial{code: codeUnavailable, id: x.decision(v, nil), verdict: v}
 }
 

@@ -117,7 +117,7 @@ func (x *exchange) settle(ctx context.Context, keep int) error {
 		case err := <-x.pending[0]:
 			x.pending = x.pending[1:] // it yields once
 			if err != nil {
-				return fmt.Errorf("record: %w", err)
+				return fmt.Errorf("%w: %w", pipeline.ErrNotRecorded, err)
 			}
 		case <-ctx.Done():
 			return ctx.Err()
@@ -317,6 +317,9 @@ func (x *exchange) send(ctx context.Context, body []byte) (pipeline.Reply, error
 	x.waited += x.f.o.Now().Sub(before)
 	if err == nil {
 		return reply, nil
+	}
+	if x.enforce && errors.Is(err, pipeline.ErrNotRecorded) {
+		return nil, x.refuse(ctx, x.unavailable(err))
 	}
 	x.out.Cut = "upstream"
 	if ctx.Err() != nil {

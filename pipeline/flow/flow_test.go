@@ -304,6 +304,7 @@ func TestFailClosed(t *testing.T) {
 		}, "sallyport_unavailable", 0},
 		{"codec panics", func(r *rig) { r.opts.Codecs = panicCodecs{} }, "sallyport_not_inspected", 0},
 		{"intent not durable", func(r *rig) { r.log.Fail = func(pipeline.Record) error { return boom } }, "sallyport_unavailable", 0},
+		{"only the intent not durable", func(r *rig) { r.log.Fail = failOn(pipeline.KindIntent, boom) }, "sallyport_unavailable", 0},
 		{"hold without a holder", func(r *rig) { r.opts.Decider = actOn(pipeline.StepPrompt, pipeline.Hold) }, "sallyport_held", 0},
 		{"holder fails", func(r *rig) {
 			r.opts.Decider = actOn(pipeline.StepPrompt, pipeline.Hold)

@@ -9,6 +9,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"sync"
@@ -91,7 +92,7 @@ func (u *Upstream) Send(ctx context.Context, h pipeline.Head, body []byte, crede
 		select {
 		case err := <-durable:
 			if err != nil {
-				return nil, err
+				return nil, fmt.Errorf("%w: %w", pipeline.ErrNotRecorded, err)
 			}
 		case <-ctx.Done():
 			return nil, ctx.Err()
