@@ -353,9 +353,8 @@ func TestFlagInterpreters(t *testing.T) {
 	if got := p.connect("v4", origin4); got != "PROXY" {
 		t.Errorf("flagged: %s", got)
 	}
-	if _, err := w.k.FlagInterpreters(); err != nil { // does not take the mark away
-		t.Error(err)
-	}
+	_, err := w.k.FlagInterpreters() // does not take the mark away
+	must(t, err)
 	if got := p.connect("v4", origin4); got != "PROXY" {
 		t.Errorf("flagged twice: %s", got)
 	}
