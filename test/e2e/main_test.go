@@ -245,6 +245,14 @@ func (w *world) json(into any, args ...string) {
 	}
 }
 
+// logged says whether the daemon has logged a text, or does so soon.
+func (w *world) logged(text string) bool {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), 10*time.Second)
+	defer cancel()
+	return w.d.Logged(ctx, text)
+}
+
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {

@@ -104,7 +104,7 @@ func TestNoDescriptors(t *testing.T) {
 	} else if n := len(w.fake.Requests()); n != asked {
 		t.Errorf("the provider was asked %d times by nobody on record", n-asked)
 	}
-	if !strings.Contains(w.d.Log(), "too many open files") {
+	if !w.logged("too many open files") {
 		t.Errorf("the log does not say what is missing: %.2000s", w.d.Log())
 	}
 	if n := strings.Count(w.d.Log(), "too many open files"); n > 100 {

@@ -243,7 +243,7 @@ func TestReloadUpgrades(t *testing.T) {
 	if err := w.upgrade(syscall.SIGHUP); !errors.Is(err, lab.ErrNotUpgraded) {
 		t.Errorf("nothing new: %v", err)
 	}
-	if !strings.Contains(w.d.Log(), "policy reloaded") {
+	if !w.logged("policy reloaded") {
 		t.Error("the policy was not reloaded")
 	}
 	install(t, w, filepath.Join(root(t), "build", "sallyportd"))
@@ -305,7 +305,7 @@ func TestUpgradeThatFails(t *testing.T) {
 	if err := w.upgrade(syscall.SIGUSR2); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(w.d.Log(), "trying the program of this process") {
+	if !w.logged("trying the program of this process") {
 		t.Error("the successor did not fail as it should")
 	}
 	if got := <-stream; got[1] != "" || len(got[0]) < 600 {

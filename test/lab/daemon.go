@@ -203,8 +203,21 @@ func (d *Daemon) Former() (out []int) {
 	return out
 }
 
-// Log is what the daemon has written to its standard error so far.
+// Log is what the daemon has written to its standard error so far, as far as it came through the pipe: what it wrote before
+// it did something else may come after that. See Logged.
 func (d *Daemon) Log() string { return d.stderr.String() }
+
+// Logged waits until the daemon has logged a text, and says whether it did before the context ended.
+func (d *Daemon) Logged(ctx context.Context, text string) bool {
+	for !strings.Contains(d.Log(), text) {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+	return true
+}
 
 // Stop ends the daemon as systemd would and waits for it.
 func (d *Daemon) Stop(ctx context.Context) error {
