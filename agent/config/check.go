@@ -229,8 +229,8 @@ func endpoints(p *problems, in []endpoint) []Endpoint {
 		if port == 0 {
 			p.add(line("port"), "port 0 cannot be reached: give 1 to 65535")
 		}
-		if e.Protocol = cmp.Or(e.Protocol, "openai"); e.Protocol != "openai" {
-			p.add(line("protocol"), "protocol %q is not supported yet: use openai", e.Protocol)
+		if e.Protocol = cmp.Or(e.Protocol, "openai"); !slices.Contains(protocols, e.Protocol) {
+			p.add(line("protocol"), "protocol %q is not supported yet: use %s, or http for an API that is opened but not decoded", e.Protocol, protocols[0])
 		}
 		if e.UpstreamCA != "" && !clean(e.UpstreamCA) {
 			p.add(line("upstream_ca"), "upstream_ca %q is no absolute path: give the path of a PEM file", e.UpstreamCA)
@@ -242,6 +242,10 @@ func endpoints(p *problems, in []endpoint) []Endpoint {
 	}
 	return out
 }
+
+// protocols are those that endpoints may speak. http is that of an API nobody here decodes: who calls what is known, what is
+// said is not inspected, and so refused in enforce.
+var protocols = []string{"openai", "http"}
 
 // hostOK accepts an IP address or a DNS name of lower-case labels. A name that looks like a number is neither.
 func hostOK(h string) bool {

@@ -151,7 +151,7 @@ func TestErrors(t *testing.T) {
 		{"host dot", end("host: a.b."), "is no name or IP"},
 		{"host number", end("host: '1.2.3'"), "is no name or IP"},
 		{"host empty", end("port: 1"), "is no name or IP"},
-		{"protocol", end("host: a.b, protocol: bedrock"), `protocol "bedrock" is not supported yet: use openai`},
+		{"protocol", end("host: a.b, protocol: bedrock"), `protocol "bedrock" is not supported yet: use openai, or http`},
 		{"relative upstream ca", end("host: a.b, upstream_ca: ca.pem"), "upstream_ca \"ca.pem\" is no absolute path"},
 		{"plain with ca", end("host: a.b, plain: true, upstream_ca: /ca.pem"), "a plain endpoint has no TLS"},
 		{"trust files", "trust: {host: files}", "f:1: trust.host files is not supported yet: use none and `sallyport run`"},

@@ -31,7 +31,7 @@ endpoints:                           # providers; any other host passes untouche
   - name: openai                     # the name that policy uses
     host: api.openai.com             # name, or IP address of a plain endpoint
     port: 443                        # 443 if left out, 80 if plain
-    protocol: openai                 # openai
+    protocol: openai                 # openai | http (any other API: opened, not decoded, so refused in enforce)
     upstream_ca: ""                  # PEM file of the roots to verify against; empty = system roots
     plain: false                     # true: HTTP without TLS, told by its address or, with a name, its port
 

@@ -177,7 +177,7 @@ type Registry map[string]Provider
 func (r Registry) For(e *pipeline.Endpoint, h *pipeline.Head) (Codec, error) {
 	p, ok := r[e.Protocol]
 	if !ok {
-		return nil, NotInspected("unknown protocol %q", e.Protocol)
+		return nil, NotInspected("the protocol of endpoint %s (%s) is not decoded", e.Name, e.Protocol)
 	}
 	if enc := h.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
 		return nil, NotInspected("request in content coding %q", enc)

@@ -31,8 +31,9 @@ type answer struct {
 
 // serve tells whether the connection can be used again.
 func (a *answer) serve() bool {
-	var err error
+	other, err := a.other()
 	switch path := a.req.URL.Path; {
+	case other:
 	case a.req.Header.Get("Authorization") == "":
 		err = a.fail(401, "invalid_request_error", "", "You didn't provide an API key.")
 	case a.req.Method == "POST" && path == "/v1/chat/completions":

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package fakellm stands in for api.openai.com: HTTPS with a CA of its own, chat completions (plain, streamed, with
+// Package fakellm stands in for api.openai.com, and in one fixed answer for other providers: HTTPS with a CA of its own, chat completions (plain, streamed, with
 // tools), embeddings and models, in the shapes, header order and header case of the real thing. What it answers
 // depends on the request and nothing else, so that two runs can be compared byte for byte (with a fixed Options.Clock).
 // Every request is written to a log before it is answered: the log proves what was forwarded and what was not.

@@ -20,6 +20,7 @@ type App struct {
 	Mounts map[string]string // file in the program's view → file on the host that stands there
 	Env    []string          // the whole environment
 	Args   []string          // absolute path of the program first
+	Root   bool              // in a root file system of its own, an overlay over the host's, as a container has
 	Shared bool              // stay in the host's mount namespace (Hosts and Mounts must be empty)
 }
 
@@ -63,7 +64,16 @@ func (l *Lab) Command(ctx context.Context, a App) (_ *exec.Cmd, cleanup func(), 
 			cleanup()
 			return nil, nil, err
 		}
-		script := []string{"set -e", "mount --bind " + quote(file) + " /etc/hosts"}
+		script := []string{"set -e"}
+		if a.Root {
+			top := filepath.Join(dir, "root")
+			if err := os.Mkdir(top, 0o755); err != nil {
+				cleanup()
+				return nil, nil, err
+			}
+			script = append(script, ownRoot(top, l.opts.Dir)...)
+		}
+		script = append(script, "mount --bind "+quote(file)+" /etc/hosts")
 		for at, from := range a.Mounts {
 			script = append(script, "mount --bind "+quote(from)+" "+quote(at))
 		}
@@ -79,6 +89,18 @@ func (l *Lab) Command(ctx context.Context, a App) (_ *exec.Cmd, cleanup func(), 
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	return cmd, cleanup, nil
+}
+
+// ownRoot are the commands that change the root to an overlay over the host's, with the folder share in common. All goes with
+// the mount namespace.
+func ownRoot(top, share string) []string {
+	merged := filepath.Join(top, "merged")
+	out := []string{"cd " + quote(top), "mount -t tmpfs tmpfs .", "cd .", "cd " + quote(top), "mkdir upper work merged",
+		"mount -t overlay overlay -o lowerdir=/,upperdir=" + filepath.Join(top, "upper") + ",workdir=" + filepath.Join(top, "work") + " merged"}
+	for _, at := range []string{"/proc", "/dev", "/sys", share} {
+		out = append(out, "mkdir -p "+quote(merged+at), "mount --rbind "+quote(at)+" "+quote(merged+at))
+	}
+	return append(out, "cd merged", "mkdir -p .old", "pivot_root . .old", "cd /", "umount -l /.old")
 }
 
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

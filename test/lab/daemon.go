@@ -111,13 +111,7 @@ func (l *Lab) StartDaemon(ctx context.Context, config string) (*Daemon, error) {
 	}
 	go func(done chan struct{}) { d.err = d.cmd.Wait(); close(done) }(d.done)
 	l.undo = append(l.undo, func() error {
-		err := d.Kill()
-		out, uerr := exec.Command(filepath.Join(l.opts.Bin, "sallyportd"), "uninstall", "--pin-dir", l.PinDir(),
-			"--ledger", filepath.Join(l.State(), "trust.ledger")).CombinedOutput()
-		if uerr != nil {
-			uerr = fmt.Errorf("uninstalling: %w: %s", uerr, out)
-		}
-		return errors.Join(err, uerr)
+		return errors.Join(d.Kill(), d.Uninstall(context.Background()))
 	})
 	for {
 		var st struct{ Ready bool }
@@ -233,6 +227,16 @@ func (d *Daemon) Stop(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("waiting for sallyportd to stop: %w", ctx.Err())
 	}
+}
+
+// Uninstall takes everything out that daemons of this lab left in the kernel and in trust stores.
+func (d *Daemon) Uninstall(ctx context.Context) error {
+	out, err := exec.CommandContext(ctx, filepath.Join(d.lab.opts.Bin, "sallyportd"), "uninstall", "--pin-dir", d.lab.PinDir(),
+		"--ledger", filepath.Join(d.lab.State(), "trust.ledger")).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("uninstalling: %w: %s", err, out)
+	}
+	return nil
 }
 
 // Kill ends the daemon by SIGKILL and waits for it, and whatever is left of its former processes and of a successor that
