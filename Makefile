@@ -11,7 +11,7 @@ CLANG      ?= clang-16
 STRIP      ?= llvm-strip-16
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build generate check-generated lint test test-unit test-race test-root test-e2e test-streams demo bench soak fuzz clean
+.PHONY: help deps build generate check-generated lint test test-unit test-race test-root test-e2e test-streams coverage demo bench soak fuzz clean
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ test-streams: build ## 2,000 streams through enforce: none cut, reordered or dif
 	@[ "$$(id -u)" = 0 ] || { echo "test-streams needs root: run it with sudo"; exit 1; }
 	@$(GO) build -o $(BUILD)/ ./test/bench/cmd/...
 	@timeout 120 $(BUILD)/benchrun -only enforce -rounds 1 -work soak -streams 2000
+
+coverage: build ## every LangChain client, before the agent, after it, in containers; writes docs/coverage.md
+	@test/e2e/coverage.sh
 
 demo: ## one unmodified LangChain program, intercepted, judged, masked, recorded (LIVE=1: the real endpoint)
 	@test/demo/demo.sh

@@ -15,6 +15,7 @@ import (
 type marker struct {
 	d     *daemon
 	queue chan agent.Mark
+	more  sync.WaitGroup // programs that ran before us
 }
 
 // markQueue is how many programs may be marked before the first of them is served.
@@ -34,6 +35,7 @@ func (m *marker) mark(k agent.Mark) {
 // run serves marks until ctx ends. Trust itself bounds how many processes it looks at at once.
 func (m *marker) run(ctx context.Context) error {
 	var running sync.WaitGroup
+	defer m.more.Wait()
 	defer running.Wait()
 	limit := make(chan struct{}, 64)
 	for {
@@ -44,29 +46,35 @@ func (m *marker) run(ctx context.Context) error {
 			limit <- struct{}{}
 			running.Go(func() {
 				defer func() { <-limit }()
-				m.apply(ctx, k)
+				m.apply(ctx, k, true)
 			})
 		}
 	}
 }
 
-func (m *marker) apply(ctx context.Context, k agent.Mark) {
+// apply gives trust to one program, if it belongs to a scope that opens TLS.
+func (m *marker) apply(ctx context.Context, k agent.Mark, marked bool) {
 	log := m.d.Log.With(telemetry.KeyPID, k.Proc.TGID, telemetry.KeyComm, k.Proc.Comm)
 	// Only where TLS will be opened: marks are seen on the whole host, and a scope in discover changes no trust.
 	w, err := m.d.ident.Look(k.Proc.TGID)
 	if err != nil || w.Start/1e7 != k.Proc.Start/1e7 {
 		return // it ended meanwhile
 	}
-	if m.d.enrol.Mode(&w, true) < agent.ModeObserve {
+	if m.d.enrol.Mode(&w, marked) < agent.ModeObserve {
 		return
 	}
-	r, err := m.d.trust.Apply(ctx, int(k.Proc.TGID), k.Proc.Start, []string{k.Path})
+	var hints []string
+	what := "a program that ran before us"
+	if marked {
+		hints, what = []string{k.Path}, "a LangChain program started and"
+	}
+	r, err := m.d.trust.Apply(ctx, int(k.Proc.TGID), k.Proc.Start, hints)
 	switch {
 	case err != nil && ctx.Err() == nil:
-		log.Warn("trust was not given to a LangChain program", telemetry.KeyError, err)
+		log.Warn(what+" was not given trust", telemetry.KeyError, err)
 	case r.Outcome == trust.Covered:
-		log.Info("a LangChain program started and trusts our root", telemetry.KeyCount, len(r.Stores))
+		log.Info(what+" trusts our root", telemetry.KeyCount, len(r.Stores))
 	case err == nil:
-		log.Info("a LangChain program started", telemetry.KeyState, string(r.Outcome), telemetry.KeyError, r.Reason)
+		log.Info(what+" was not given trust", telemetry.KeyState, string(r.Outcome), telemetry.KeyError, r.Reason)
 	}
 }

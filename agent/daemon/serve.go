@@ -25,6 +25,11 @@ func (d *daemon) serve(ctx context.Context) error {
 	for _, m := range already { // they were marked under an earlier daemon
 		d.marks.mark(m)
 	}
+	if d.pred == nil { // a predecessor has seen to them
+		if err := d.marks.running(run); err != nil {
+			return fmt.Errorf("looking for programs that run already: %w", err)
+		}
+	}
 	g, failed := errgroup.WithContext(run)
 	l := lead(run, g)
 	g.Go(func() error { return d.proxy.Serve(run, d.listeners...) })

@@ -23,10 +23,10 @@ names=("$@")
 for name in "${names[@]}"; do
   req=$here/requirements-$name.txt
   venv=$build/venv-$name
-  [ -e "$req" ] || die "no requirements-$name.txt: say current or 0.3"
+  [ -e "$req" ] || die "no requirements-$name.txt: see the files beside this script"
   stamp=$({ cat "$req"; "$python" -c 'import sys; print(sys.version, sys.base_prefix)'; echo "$venv"; } | sha256sum | cut -c1-64)
   [ "$(cat "$venv/.stamp" 2>/dev/null)" = "$stamp" ] && continue
-  echo "make-venv: installing $(grep -c == "$req") packages ($(grep -E '^(langchain-openai|openai)==' "$req" | paste -sd' ')) into build/venv-$name"
+  echo "make-venv: installing $(grep -c == "$req") packages ($(grep -E '^(langchain-[a-z-]+|openai|anthropic)==' "$req" | paste -sd' ')) into build/venv-$name"
   rm -rf "$venv"
   log=$(mktemp)
   if ! { "$python" -m venv "$venv" &&
