@@ -81,6 +81,20 @@ func (x *exchange) free() {
 	pool.Put(b)
 }
 
+// release lets go of the request, which is with the provider: all that points into its body but what policy may still want
+// to know of it, which is copied.
+func (x *exchange) release() {
+	clear(x.req.Texts)
+	x.steps = nil
+	for i := range x.req.Call.Steps {
+		s := &x.req.Call.Steps[i]
+		s.Args = bytes.Clone(s.Args)
+	}
+	if c, ok := x.client.(pipeline.Releaser); ok {
+		c.Release()
+	}
+}
+
 func (x *exchange) decodeRequest(body []byte, read error) error {
 	if read != nil {
 		x.tooLarge = true
