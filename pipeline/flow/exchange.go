@@ -81,15 +81,10 @@ func (x *exchange) free() {
 	pool.Put(b)
 }
 
-// release lets go of the request, which is with the provider: all that points into its body but what policy may still want
-// to know of it, which is copied.
+// release lets go of the request, which is with the provider: nothing that points into its body is used any more.
 func (x *exchange) release() {
 	clear(x.req.Texts)
-	x.steps = nil
-	for i := range x.req.Call.Steps {
-		s := &x.req.Call.Steps[i]
-		s.Args = bytes.Clone(s.Args)
-	}
+	x.steps, x.req.Call.Steps = nil, nil
 	if c, ok := x.client.(pipeline.Releaser); ok {
 		c.Release()
 	}

@@ -74,6 +74,7 @@ func (r *rig) serve() error {
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	defer r.client.Release() // nobody may look at the request any more
 	return f.Serve(context.Background(), &r.meta, &r.client, &r.up)
 }
 
@@ -379,10 +380,28 @@ func failOn(kind string, err error) func(pipeline.Record) error {
 }
 
 type holder struct {
-	v   pipeline.Verdict
-	err error
+	v    pipeline.Verdict
+	err  error
+	kept **pipeline.Step // if not nil, what is held is kept here
 }
 
-func (h holder) Wait(context.Context, *pipeline.Meta, *pipeline.Step, pipeline.Verdict) (pipeline.Verdict, error) {
+func (h holder) Wait(_ context.Context, _ *pipeline.Meta, s *pipeline.Step, _ pipeline.Verdict) (pipeline.Verdict, error) {
+	if h.kept != nil {
+		*h.kept = s
+	}
 	return h.v, h.err
+}
+
+// Who holds a step may keep it after the exchange: it shares no memory with the request.
+func TestHeldStepIsKept(t *testing.T) {
+	for _, after := range []pipeline.Action{pipeline.Allow, pipeline.Deny} {
+		r := newRig(t, pipeline.ModeEnforce, plain).reply(200, "application/json", completion("hello"))
+		var kept *pipeline.Step
+		r.opts.Decider = actOn(pipeline.StepPrompt, pipeline.Hold)
+		r.opts.Holder = holder{v: pipeline.Verdict{Action: after}, kept: &kept}
+		r.must()
+		if kept == nil || kept.Text != "Say hi" {
+			t.Errorf("%v: kept %+v", after, kept)
+		}
+	}
 }
