@@ -13,7 +13,7 @@ import (
 // slackBytes is how much the heap grows at least from one garbage collection to the next. By itself Go lets it grow by what
 // is alive: with the few megabytes of a daemon that has little to do that is a collection each 4 MB, which took a twelfth of
 // its time under load; with a thousand streams it is as much memory again as they need.
-const slackBytes = 24 << 20
+const slackBytes = 16 << 20
 
 // pacer sets GOGC after each collection, so that the heap grows by slackBytes or by half of what is alive, whichever is
 // more. GOMEMLIMIT works as ever.
