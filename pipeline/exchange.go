@@ -32,6 +32,10 @@ type Client interface {
 	Write(b []byte) error
 }
 
+// Releaser is a Client that can give the memory of the request back before the exchange ends, which for a stream may be
+// minutes later. After Release the bytes of Body must not be used, and Send must not be called again.
+type Releaser interface{ Release() }
+
 // Upstream is the provider's side of one exchange. It dials lazily, at most once per Send.
 type Upstream interface {
 	// Send forwards the request. h is Client.Head() or an edited clone: what was not changed goes out byte for byte, the

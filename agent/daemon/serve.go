@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 
 	"golang.org/x/sync/errgroup"
 
@@ -78,6 +79,7 @@ func (d *daemon) begin(ctx context.Context) error {
 	}
 	d.leads.Store(true)
 	d.ready.set("")
+	debug.FreeOSMemory() // what only the start needed
 	d.storeListeners()
 	d.tell("READY=1")
 	d.Log.Info("ready", telemetry.KeyVersion, d.Version, telemetry.KeyAddress, d.cfg.Proxy.Listen, telemetry.KeyCount, len(d.cfg.Protect))

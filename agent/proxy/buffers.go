@@ -5,6 +5,7 @@ package proxy
 import (
 	"math/bits"
 	"sync"
+	"unsafe"
 )
 
 // buffers lends memory in powers of two, from 4 KiB to 4 MiB; larger pieces are made and left to the collector.
@@ -23,8 +24,8 @@ func (b *buffers) get(n int) []byte {
 	if class > maxClass {
 		return make([]byte, n)
 	}
-	if p, ok := b.pools[class-minClass].Get().(*[]byte); ok {
-		return *p
+	if p, ok := b.pools[class-minClass].Get().(*byte); ok {
+		return unsafe.Slice(p, 1<<class) // put has seen to it
 	}
 	return make([]byte, 1<<class)
 }
@@ -36,7 +37,7 @@ func (b *buffers) put(p []byte) {
 	if len(p) != 1<<class || class < minClass || class > maxClass {
 		return
 	}
-	b.pools[class-minClass].Put(&p)
+	b.pools[class-minClass].Put(unsafe.SliceData(p)) // a pointer to a slice would be memory of its own
 }
 
 // grow returns a larger buffer with the first used bytes of p, which it takes.

@@ -21,12 +21,13 @@ import (
 
 // conn is one connection of an application. Its goroutine owns everything but what mu guards.
 type conn struct {
-	s      *Server
-	tcp    *net.TCPConn
-	netns  uint64
-	ctx    context.Context // ends with the connection
-	cancel context.CancelCauseFunc
-	helper sync.WaitGroup // goroutines of this connection
+	s       *Server
+	tcp     *net.TCPConn
+	netns   uint64
+	lookout *lookout
+	ctx     context.Context // ends with the connection
+	cancel  context.CancelCauseFunc
+	helper  sync.WaitGroup // goroutines of this connection
 
 	id        string
 	rec       agent.Conn

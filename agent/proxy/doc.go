@@ -33,9 +33,9 @@
 //
 // # Goroutines
 //
-// One per connection, one more while a relay runs or a dial overlaps the decision, and one timer that, 20 ms after the
-// request was read, begins to watch whether the application goes away. All end before the connection's own goroutine
-// does, and Serve returns after all connections.
+// One per connection, one more while a relay runs or a dial overlaps the decision. All end before the connection's own
+// goroutine does. One for all connections of a Serve looks out for applications that go away while they wait for a reply;
+// it is told of an exchange that lasts 20 ms. Serve returns after all of them.
 //
 // Size: package: one connection shares its buffers, deadlines and end from accept to the last byte of its last exchange;
 // what could be cut off without sharing them is in http1 and hello.

@@ -19,26 +19,27 @@ type exchange struct {
 	meta *pipeline.Meta
 
 	// The request.
-	size    int // of the head, at the front of the input buffer
-	body    int // bytes of the body after it, transfer coding removed
-	head    pipeline.Head
-	secrets secrets
-	whole   bool           // the body was read to its end
-	over    bool           // it was found too large: Send relays what the handler did not see
-	held    int64          // bytes of the request that count for the scope
-	waits   int64          // the same of the reply
-	kept    []byte         // the input buffer in which the body lies, if input has another one now
-	after   int            // bytes of the input up to the end of the message, once whole
-	dec     *http1.Decoder // of a request in chunks
-	chunks  []int          // the sizes of its chunks
-	told    bool           // 100 Continue was sent
-	reply   *reply         // the last one
-	heads   [2]http1.Head  // scratch for edits
-	framing http1.Framing  // of what goes to the application
-	left    int64          // if counted
-	begun   bool           // Respond was called
-	closing bool           // the reply says that the connection ends
-	failed  error          // a write failed
+	size     int // of the head, at the front of the input buffer
+	body     int // bytes of the body after it, transfer coding removed
+	head     pipeline.Head
+	secrets  secrets
+	whole    bool           // the body was read to its end
+	over     bool           // it was found too large: Send relays what the handler did not see
+	held     int64          // bytes of the request that count for the scope
+	waits    int64          // the same of the reply
+	kept     []byte         // the input buffer in which the body lies, if input has another one now
+	after    int            // bytes of the input up to the end of the message, once whole
+	dec      *http1.Decoder // of a request in chunks
+	chunks   []int          // the sizes of its chunks
+	told     bool           // 100 Continue was sent
+	released bool           // the request is not in the input any more
+	reply    *reply         // the last one
+	heads    [2]http1.Head  // scratch for edits
+	framing  http1.Framing  // of what goes to the application
+	left     int64          // if counted
+	begun    bool           // Respond was called
+	closing  bool           // the reply says that the connection ends
+	failed   error          // a write failed
 }
 
 // begin cuts the credentials out of the head.
@@ -101,10 +102,29 @@ func (e *exchange) Body(ctx context.Context, limit int64) ([]byte, error) {
 	return b, nil
 }
 
+// Release implements pipeline.Releaser. What follows the request in the input stays.
+func (e *exchange) Release() {
+	in := e.x.in
+	if e.released || !e.whole || e.over || e.reply == nil {
+		return
+	}
+	e.released = true
+	e.x.c.s.crowd.release(e.x.c.route.Scope, e.held)
+	old, rest := in.buf, in.buf[e.after:in.w]
+	in.buf, in.w = nil, 0
+	if len(rest) > 0 {
+		in.buf = in.bufs.get(max(len(rest), firstBuffer))
+		in.w = copy(in.buf, rest)
+	}
+	in.bufs.put(old)
+	e.held, e.size, e.body, e.after = 0, 0, 0, 0
+}
+
 // watch begins to look out for the application's end.
 func (e *exchange) watch() {
 	if e.whole && e.x.in.err == nil {
-		e.x.in.watch.arm(e.x.in.nc, func() { e.x.c.cancel(pipeline.ErrClientGone) })
+		c := e.x.c
+		e.x.watch.arm(c.lookout, c.tcp, func() { c.cancel(pipeline.ErrClientGone) })
 	}
 }
 

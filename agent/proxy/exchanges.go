@@ -26,6 +26,7 @@ type session struct {
 	head   http1.Head // of the request
 	from   http1.Head // of the reply
 	prints fingerprinter
+	watch  watcher
 	n      int // exchanges so far
 }
 
@@ -36,8 +37,8 @@ func (c *conn) exchanges(in *input) {
 	x.link.up, c.ahead = c.ahead, nil
 	x.prints.key = c.s.o.FingerprintKey
 	defer func() {
-		_ = c.tcp.Close() // ends a watch and a late flush, if there is one
-		in.watch.take()
+		x.watch.disarm(c.lookout, c.tcp)
+		_ = c.tcp.Close() // ends a late flush, if there is one
 		x.out.end()
 		x.link.end()
 		x.prints.end()
@@ -118,21 +119,17 @@ func (x *session) first() error {
 		return nil
 	}
 	left := x.c.s.o.IdleTimeout
-	if !x.in.watch.reads() { // its read would end with the deadline, and the connection with it
-		keep := min(restAfter, left/2)
-		if !x.c.wait(keep) {
-			return io.EOF
-		}
-		if err := x.in.fill(0); !errors.Is(err, os.ErrDeadlineExceeded) {
-			return err
-		}
-		x.in.err = nil
-		left -= keep
+	keep := min(restAfter, left/2)
+	if !x.c.wait(keep) {
+		return io.EOF
 	}
+	if err := x.in.fill(0); !errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	x.in.err = nil
 	x.in.free()
-	x.out.rest()
 	x.link.idle()
-	if !x.c.wait(left) {
+	if !x.c.wait(left - keep) {
 		return io.EOF
 	}
 	return x.in.await()
@@ -218,7 +215,6 @@ func (x *session) linger() {
 		return
 	}
 	_ = x.c.tcp.SetReadDeadline(time.Now().Add(lingerFor))
-	x.in.watch.take()
 	_, _ = io.CopyN(io.Discard, x.c.tcp, 1<<20)
 }
 
@@ -247,7 +243,7 @@ func (x *session) serve(raw []byte) bool {
 	}
 	e.meta = m
 	err := c.s.o.Handler.Serve(c.ctx, m, e, e)
-	x.in.watch.disarm()
+	x.watch.disarm(c.lookout, c.tcp)
 	defer func() {
 		if e.kept != nil {
 			c.s.bufs.put(e.kept)

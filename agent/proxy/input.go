@@ -2,12 +2,7 @@
 
 package proxy
 
-import (
-	"io"
-	"net"
-	"sync"
-	"time"
-)
+import "net"
 
 // input is what an application sends. One message at a time lies at the front of buf: its head, then its body.
 type input struct {
@@ -17,8 +12,6 @@ type input struct {
 	w    int    // bytes in buf
 	err  error  // why nothing more comes
 	one  [1]byte
-
-	watch watcher
 }
 
 // firstBuffer is what a new request is read into.
@@ -30,15 +23,10 @@ func (in *input) await() error {
 	if in.err != nil {
 		return in.err
 	}
-	b, err, was := in.watch.take()
-	if !was {
-		var k int
-		k, err = in.nc.Read(in.one[:])
-		b = in.one[:k]
-	}
-	if len(b) > 0 {
+	k, err := in.nc.Read(in.one[:])
+	if k > 0 {
 		in.buf, err = in.bufs.get(firstBuffer), nil // an error comes again
-		in.w = copy(in.buf, b)
+		in.w = copy(in.buf, in.one[:k])
 	}
 	in.err = err
 	return err
@@ -57,11 +45,6 @@ func (in *input) fill(n int) error {
 		in.buf = in.bufs.get(max(n, firstBuffer))
 	case n > len(in.buf):
 		in.buf = in.bufs.grow(in.buf, in.w, max(n, min(2*len(in.buf), 1<<maxClass)))
-	}
-	if one, err, was := in.watch.take(); was {
-		in.w += copy(in.buf[in.w:], one)
-		in.err = err
-		return err
 	}
 	k, err := in.nc.Read(in.buf[in.w:])
 	in.w += k
@@ -90,88 +73,4 @@ func (in *input) free() {
 		in.bufs.put(in.buf)
 	}
 	in.buf, in.w = nil, 0
-}
-
-// watchAfter is how long an exchange lasts before it is worth while to find out whether the application went away.
-const watchAfter = 20 * time.Millisecond
-
-// watcher reads one byte ahead while an exchange runs, so that the end of the connection is noticed at once and not at
-// the next write. What it read is what fill returns next.
-type watcher struct {
-	mu      sync.Mutex
-	timer   *time.Timer
-	armed   bool
-	running bool
-	result  chan watched
-}
-
-type watched struct {
-	b   [1]byte
-	n   int
-	err error
-}
-
-// arm begins to watch nc after a while. gone is called, from another goroutine, if the application goes away.
-func (w *watcher) arm(nc io.Reader, gone func()) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.armed || w.running {
-		return
-	}
-	w.armed = true
-	if w.timer == nil {
-		w.result = make(chan watched, 1)
-		w.timer = time.AfterFunc(watchAfter, func() { w.run(nc, gone) })
-		return
-	}
-	w.timer.Reset(watchAfter)
-}
-
-func (w *watcher) run(nc io.Reader, gone func()) {
-	w.mu.Lock()
-	if !w.armed {
-		w.mu.Unlock()
-		return
-	}
-	w.armed, w.running = false, true
-	w.mu.Unlock()
-	var r watched
-	r.n, r.err = nc.Read(r.b[:])
-	if r.err != nil {
-		gone()
-	}
-	w.result <- r
-}
-
-// reads tells whether a watch reads.
-func (w *watcher) reads() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.running
-}
-
-// disarm stops a watch that has not begun to read. One that has goes on reading.
-func (w *watcher) disarm() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.armed {
-		w.armed = false
-		w.timer.Stop()
-	}
-}
-
-// take waits for the byte of a watch that reads. was is false if there is none.
-func (w *watcher) take() (b []byte, err error, was bool) {
-	w.disarm()
-	if !w.reads() {
-		return nil, nil, false
-	}
-	r := <-w.result
-	w.mu.Lock()
-	w.running = false
-	w.mu.Unlock()
-	if r.n > 0 {
-		r.err = nil
-	}
-	return r.b[:r.n], r.err, true
 }

@@ -80,9 +80,6 @@ func (o *output) room(n int) []byte {
 	return at
 }
 
-// firstOutput is what a connection keeps between the writes of a reply.
-const firstOutput = 4 << 10
-
 // maxHeld is more than is worth to be held: it fills TLS records by itself.
 const maxHeld = 32 << 10
 
@@ -125,9 +122,7 @@ func (o *output) flushLocked() error {
 		o.err = o.send(o.buf[:o.n])
 	}
 	o.n = 0
-	if len(o.buf) > firstOutput {
-		o.freeLocked()
-	}
+	o.freeLocked()
 	return o.err
 }
 
@@ -139,16 +134,6 @@ func (o *output) end() {
 		o.err = net.ErrClosed
 	}
 	_ = o.flushLocked()
-	o.freeLocked()
-}
-
-// rest gives the buffer back between two replies.
-func (o *output) rest() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.n == 0 {
-		o.freeLocked()
-	}
 }
 
 func (o *output) freeLocked() {

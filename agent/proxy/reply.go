@@ -32,6 +32,7 @@ type reply struct {
 	payload []byte // what Next returned last
 	coded   []byte // the same as it came, if it was one whole chunk
 	trailer string
+	slow    bool  // it comes token by token
 	kept    int   // bytes that the handler has and the application has not
 	err     error // io.EOF at the end
 }
@@ -178,8 +179,13 @@ func (r *reply) wait(ctx context.Context, need int) error {
 	if !waiting {
 		need = 0
 	}
-	err := r.fill(need)
+	before := time.Now()
+	err := r.await()
+	if err == nil {
+		err = r.fill(need)
+	}
 	stop()
+	r.slow = r.slow || time.Since(before) > slowReply
 	if waiting {
 		_ = r.up.tcp.SetReadDeadline(time.Time{})
 		if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -196,6 +202,26 @@ func (r *reply) wait(ctx context.Context, need int) error {
 		return io.EOF // with TLS only after a close_notify: else it may be cut
 	}
 	return fmt.Errorf("reply: %w", short(err))
+}
+
+// slowReply is how long a reply lets us wait that comes token by token.
+const slowReply = 2 * time.Millisecond
+
+// await lets a slow reply do without a buffer until the next chunk comes: it reads the first byte of it. More must follow, for
+// no chunk is so short.
+func (r *reply) await() error {
+	u := r.up
+	if !r.slow || r.framing != http1.InChunks || r.part || u.w > u.r {
+		return nil
+	}
+	bufs := &r.e.x.c.s.bufs
+	u.free(bufs)
+	if k, err := u.nc.Read(u.one[:]); k == 0 {
+		return err
+	}
+	u.room(bufs, 0)
+	u.buf[0], u.w = u.one[0], 1
+	return nil
 }
 
 // chunkPatience is how long the rest of a chunk is waited for.

@@ -16,6 +16,9 @@ import (
 
 // Send implements pipeline.Upstream.
 func (e *exchange) Send(ctx context.Context, h pipeline.Head, body []byte, credential string, durable <-chan error) (pipeline.Reply, error) {
+	if e.released {
+		return nil, errors.New("proxy: the request was released, it cannot be sent again")
+	}
 	if e.reply != nil {
 		_ = e.reply.Close()
 	}

@@ -153,6 +153,11 @@ func (s *Server) Serve(ctx context.Context, listeners ...*net.TCPListener) error
 			return fmt.Errorf("proxy: network namespace of %s: %w", l.Addr(), err)
 		}
 	}
+	look, err := newLookout()
+	if err != nil {
+		return err
+	}
+	defer look.close()
 	s.mu.Lock()
 	if s.draining.Load() {
 		s.mu.Unlock()
@@ -175,16 +180,17 @@ func (s *Server) Serve(ctx context.Context, listeners ...*net.TCPListener) error
 	var heart sync.WaitGroup
 	heart.Go(func() { s.heart(pulses, done) })
 
-	var loops, conns sync.WaitGroup
+	var loops sync.WaitGroup
+	all := &accepted{lookout: look}
 	failed := make([]error, len(listeners))
 	for i, l := range listeners {
 		loops.Go(func() {
 			defer pulses[i].end()
-			failed[i] = s.accept(ctx, l, nets[i], &pulses[i], &conns)
+			failed[i] = s.accept(ctx, l, nets[i], &pulses[i], all)
 		})
 	}
 	loops.Wait()
-	conns.Wait()
+	all.conns.Wait()
 	close(done)
 	heart.Wait()
 	return errors.Join(failed...)
@@ -242,7 +248,7 @@ func (s *Server) cut() {
 	}
 }
 
-func (s *Server) accept(ctx context.Context, l *net.TCPListener, netns uint64, p *pulse, conns *sync.WaitGroup) error {
+func (s *Server) accept(ctx context.Context, l *net.TCPListener, netns uint64, p *pulse, all *accepted) error {
 	s.o.Accepting()
 	s.readied.Do(func() { close(s.ready) })
 	var told time.Time
@@ -252,7 +258,7 @@ func (s *Server) accept(ctx context.Context, l *net.TCPListener, netns uint64, p
 		p.turn()
 		switch {
 		case err == nil:
-			s.start(ctx, tcp, netns, conns)
+			s.start(ctx, tcp, netns, all)
 		case s.draining.Load():
 			return nil
 		case errors.Is(err, net.ErrClosed):
@@ -267,9 +273,15 @@ func (s *Server) accept(ctx context.Context, l *net.TCPListener, netns uint64, p
 	}
 }
 
+// accepted is what the connections of one Serve share.
+type accepted struct {
+	conns   sync.WaitGroup
+	lookout *lookout
+}
+
 // start gives a connection its goroutine.
-func (s *Server) start(ctx context.Context, tcp *net.TCPConn, netns uint64, conns *sync.WaitGroup) {
-	c := &conn{s: s, tcp: tcp, netns: netns}
+func (s *Server) start(ctx context.Context, tcp *net.TCPConn, netns uint64, all *accepted) {
+	c := &conn{s: s, tcp: tcp, netns: netns, lookout: all.lookout}
 	c.ctx, c.cancel = context.WithCancelCause(ctx)
 	s.seen.Add(1)
 	s.active.Add(1)
@@ -279,7 +291,7 @@ func (s *Server) start(ctx context.Context, tcp *net.TCPConn, netns uint64, conn
 	if ctx.Err() != nil {
 		c.cut()
 	}
-	conns.Go(func() {
+	all.conns.Go(func() {
 		defer s.active.Add(-1)
 		defer func() {
 			s.mu.Lock()

@@ -105,6 +105,7 @@ type upstream struct {
 	stop func() bool // of what closes it with the application's connection; nil in the pool
 	buf  []byte
 	r, w int
+	one  [1]byte   // see await
 	used bool      // it has carried an exchange
 	idle time.Time // since when it is not in use
 }

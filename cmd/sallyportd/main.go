@@ -11,7 +11,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime"
 	"strings"
 	"syscall"
 
@@ -36,9 +35,9 @@ the program or the configuration on disk has changed; USR2 upgrades in place
 `
 
 func main() {
-	heap := ballast()
+	gc := pace()
 	code := run(os.Args[1:], os.Stdout, os.Stderr)
-	runtime.KeepAlive(heap)
+	gc.stop()
 	os.Exit(code)
 }
 

@@ -9,7 +9,8 @@ import (
 	"github.com/sallyport-dev/sallyport/pipeline/llm"
 )
 
-// Decider evaluates policy (pipeline/policy). It is pure and fast; step nil asks about the call itself.
+// Decider evaluates policy (pipeline/policy). It is pure and fast; step nil asks about the call itself. The steps of the call
+// are those of the request while that is decided, and none while its reply is; no text of a step may be kept.
 type Decider interface {
 	Decide(m *pipeline.Meta, c *pipeline.Call, step *pipeline.Step) pipeline.Verdict
 	Version() string
@@ -48,7 +49,7 @@ type Log interface {
 	Append(pipeline.Record) (pipeline.Position, <-chan error)
 }
 
-// Sessions gives the exchange its session: sets m.Session.
+// Sessions gives the exchange its session: sets m.Session. No text of a step may be kept.
 type Sessions interface {
 	Assign(m *pipeline.Meta, c *pipeline.Call)
 }

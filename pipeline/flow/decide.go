@@ -3,8 +3,10 @@
 package flow
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/llm"
@@ -101,6 +103,11 @@ func (x *exchange) apply(ctx context.Context, v pipeline.Verdict, shown *pipelin
 	}
 	if err := x.settle(ctx, 0); err != nil {
 		return nil, err
+	}
+	if shown != nil { // people look at it for as long as they like: it must not share the memory of the request
+		kept := *shown
+		kept.Text, kept.Args = strings.Clone(shown.Text), bytes.Clone(shown.Args)
+		shown = &kept
 	}
 	before := x.f.o.Now()
 	after, err := x.f.o.Holder.Wait(ctx, x.m, shown, v)

@@ -81,6 +81,15 @@ func (x *exchange) free() {
 	pool.Put(b)
 }
 
+// release lets go of the request, which is with the provider: nothing that points into its body is used any more.
+func (x *exchange) release() {
+	clear(x.req.Texts)
+	x.steps, x.req.Call.Steps = nil, nil
+	if c, ok := x.client.(pipeline.Releaser); ok {
+		c.Release()
+	}
+}
+
 func (x *exchange) decodeRequest(body []byte, read error) error {
 	if read != nil {
 		x.tooLarge = true

@@ -101,6 +101,7 @@ func (f *Flow) Serve(ctx context.Context, m *pipeline.Meta, client pipeline.Clie
 		return err
 	}
 	defer func() { _ = reply.Close() }()
+	x.release()
 
 	// Answer.
 	switch {

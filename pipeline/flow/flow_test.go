@@ -74,6 +74,7 @@ func (r *rig) serve() error {
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	defer r.client.Release() // nobody may look at the request any more
 	return f.Serve(context.Background(), &r.meta, &r.client, &r.up)
 }
 
@@ -379,10 +380,14 @@ func failOn(kind string, err error) func(pipeline.Record) error {
 }
 
 type holder struct {
-	v   pipeline.Verdict
-	err error
+	v    pipeline.Verdict
+	err  error
+	kept **pipeline.Step // if not nil, what is held is kept here
 }
 
-func (h holder) Wait(context.Context, *pipeline.Meta, *pipeline.Step, pipeline.Verdict) (pipeline.Verdict, error) {
+func (h holder) Wait(_ context.Context, _ *pipeline.Meta, s *pipeline.Step, _ pipeline.Verdict) (pipeline.Verdict, error) {
+	if h.kept != nil {
+		*h.kept = s
+	}
 	return h.v, h.err
 }

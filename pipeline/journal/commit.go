@@ -56,6 +56,7 @@ func (j *Journal) syncOnce(group []chan error) []chan error {
 		err = j.sync(f) // segments before the active one were synced when they were left
 	}
 	for _, old := range retired {
+		dropCache(old)
 		if cerr := old.Close(); cerr != nil && err == nil {
 			err = cerr
 		}

@@ -195,6 +195,12 @@ func datasync(f *os.File) error {
 	}
 }
 
+// dropCache tells the kernel that a complete segment, which is on disk, is not read soon: its pages are taken for the next one,
+// and a journal takes no more memory of the host, or of the daemon's cgroup, than a few segments. It is only advice.
+func dropCache(f *os.File) {
+	_ = withFD(f, func(fd int) error { return unix.Fadvise(fd, 0, 0, unix.FADV_DONTNEED) })
+}
+
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {

@@ -24,7 +24,7 @@ func NotInspected(format string, args ...any) error {
 // Codec understands one operation of one provider's protocol. It holds no state and may be used by many goroutines.
 // What it cannot understand surely is an error that wraps ErrNotInspected.
 type Codec interface {
-	// Request decodes a whole request body into r. What r holds may point into body.
+	// Request decodes a whole request body into r. What r holds may point into body, strings too: they change if it does.
 	Request(body []byte, r *Request) error
 	// Reply decodes a whole JSON reply of success into c.
 	Reply(body []byte, c *Chunk) error

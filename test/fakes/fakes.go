@@ -30,6 +30,7 @@ type Client struct {
 	Got       []byte
 	Writes    []int  // length of each Write
 	OnWrite   func() // called before each Write
+	body      []byte // what Body gave
 }
 
 // Head is the request head.
@@ -37,10 +38,18 @@ func (c *Client) Head() pipeline.Head { return c.Request }
 
 // Body gives the request body, or its first limit bytes with ErrBodyTooLarge.
 func (c *Client) Body(_ context.Context, limit int64) ([]byte, error) {
-	if int64(len(c.Payload)) > limit {
-		return c.Payload[:limit], pipeline.ErrBodyTooLarge
+	c.body = bytes.Clone(c.Payload)
+	if int64(len(c.body)) > limit {
+		return c.body[:limit], pipeline.ErrBodyTooLarge
 	}
-	return c.Payload, nil
+	return c.body, nil
+}
+
+// Release gives the body's memory to somebody else, who writes to it.
+func (c *Client) Release() {
+	for i := range c.body {
+		c.body[i] = '~'
+	}
 }
 
 // Respond notes the head of the reply.

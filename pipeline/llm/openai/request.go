@@ -5,6 +5,7 @@ package openai
 import (
 	"encoding/json"
 	"errors"
+	"unsafe"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/llm"
@@ -151,13 +152,16 @@ func (rd *reader) strings() error {
 	})
 }
 
+// shared is a text as a string without a copy: it is valid as long as the body, like all that a request holds.
+func shared(text []byte) string { return unsafe.String(unsafe.SliceData(text), len(text)) }
+
 // step reads a string that becomes a step of its own.
 func (rd *reader) step(st pipeline.Step) error {
 	text, at, err := rd.s.Text()
 	if err != nil {
 		return err
 	}
-	st.Text = string(text)
+	st.Text = shared(text)
 	rd.add(st, text, at)
 	return nil
 }
@@ -382,7 +386,7 @@ func (rd *reader) function() error {
 			if err != nil {
 				return err
 			}
-			st.Text = string(text)
+			st.Text = shared(text)
 			rd.r.Texts = append(rd.r.Texts, llm.Text{At: span, Value: text, Step: at})
 			return nil
 		}
