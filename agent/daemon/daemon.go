@@ -86,6 +86,7 @@ type daemon struct {
 	own              uint64            // our cgroup
 	generation       uint32            // of our programs in the kernel
 	redirectedBefore uint64            // by the programs under earlier daemons
+	notices          notices
 	installed        bool              // the kernel pins are ours to remove if the start fails
 	ready            atomicReason      // why not ready; "" = ready
 }
