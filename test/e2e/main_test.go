@@ -26,6 +26,7 @@ import (
 const rawClientEnv = "SALLYPORT_TEST_RAW_CLIENT"
 
 func TestMain(m *testing.M) {
+	lab.Faulty()
 	if args := os.Getenv(rawClientEnv); args != "" {
 		if err := rawClient(os.Stdout, strings.Split(args, "\n")); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -44,10 +44,12 @@ type Lab struct {
 	Program string // the daemon's; "" = sallyportd of Options.Bin
 	// Manager starts daemons as a service manager would; nil: they are on their own. It is the caller's to close.
 	Manager *Manager
-	ns      netns.NsHandle
-	undo    []func() error
-	once    sync.Once
-	err     error
+	// Faults, if there is one, can hurt the daemons that are started, and programs that ask for it. It is the caller's to close.
+	Faults *Faults
+	ns     netns.NsHandle
+	undo   []func() error
+	once   sync.Once
+	err    error
 }
 
 // New makes cgroup and namespace. On error nothing is left.
