@@ -107,7 +107,8 @@ type Outcome struct {
 	Verdict        Verdict  `json:"verdict"` // the most severe one
 	Decision       string   `json:"decision,omitempty"`
 	Enforced       bool     `json:"enforced"`
-	Cut            string   `json:"cut,omitempty"` // why the reply did not end by itself: "client", "upstream", "agent", "error"
+	Cut            string   `json:"cut,omitempty"`        // why the reply did not end by itself: "client", "upstream", "agent", "error"
+	CutReason      string   `json:"cut_reason,omitempty"` // what happened then, for people; no content
 	ResponseID     string   `json:"response_id,omitempty"`
 	ResponseModel  string   `json:"response_model,omitempty"`
 	Finish         []string `json:"finish,omitempty"`

@@ -169,13 +169,14 @@ type Request struct {
 
 // Response is what came back.
 type Response struct {
-	Status int      `json:"status"`
-	ID     string   `json:"id,omitempty"`
-	Model  string   `json:"model,omitempty"`
-	Finish []string `json:"finish,omitempty"`
-	Text   string   `json:"text,omitempty"` // the masked text
-	Bytes  int64    `json:"bytes"`
-	Cut    string   `json:"cut,omitempty"` // why it did not end by itself
+	Status    int      `json:"status"`
+	ID        string   `json:"id,omitempty"`
+	Model     string   `json:"model,omitempty"`
+	Finish    []string `json:"finish,omitempty"`
+	Text      string   `json:"text,omitempty"` // the masked text
+	Bytes     int64    `json:"bytes"`
+	Cut       string   `json:"cut,omitempty"`        // who ended it before its time
+	CutReason string   `json:"cut_reason,omitempty"` // what happened then
 }
 
 // Tool is one tool call of a reply and what was decided on it.

@@ -121,7 +121,11 @@ func build(p *problems, f *file) *Config {
 	if !ok {
 		p.add(p.line("proxy", "max_memory"), "max_memory %q is no size: give a whole number with a unit, such as 1GiB", f.Proxy.MaxMemory)
 	}
-	c.Proxy = Proxy{f.Proxy.Listen, drain, stall, f.Proxy.MaxConnections, memory}
+	upstream, ok := duration(f.Proxy.UpstreamStall)
+	if !ok || upstream < time.Second {
+		p.add(p.line("proxy", "upstream_timeout"), "upstream_timeout %q is no duration of a second or more: give a number with a unit, such as 30m", f.Proxy.UpstreamStall)
+	}
+	c.Proxy = Proxy{f.Proxy.Listen, drain, stall, upstream, f.Proxy.MaxConnections, memory}
 	if set(f.Archive) {
 		p.add(p.line("archive"), "archive is not supported yet: remove it; the journal keeps the records")
 	}

@@ -87,7 +87,7 @@ func TestParse(t *testing.T) {
 		Mask:          Mask{"/mask.key"},
 		Elasticsearch: Elasticsearch{"https://es:9200", "/key", "/es.pem"},
 		Admin:         Admin{"/admin.sock", []uint32{1000}},
-		Proxy:         Proxy{"[::1]:9", 1500 * time.Millisecond, 90 * time.Second, 7, 64 << 20},
+		Proxy:         Proxy{"[::1]:9", 1500 * time.Millisecond, 90 * time.Second, 7 * time.Minute, 7, 64 << 20},
 	}
 	if diff := cmp.Diff(want, c); diff != "" {
 		t.Error(diff)
@@ -175,6 +175,7 @@ func TestErrors(t *testing.T) {
 		{"listen port 0", "proxy: {listen: '127.0.0.1:0'}", "is no loopback address"},
 		{"drain", "proxy: {drain: 10}", "drain \"10\" is no duration"},
 		{"stall", "proxy: {stall: 10ms}", "stall \"10ms\" is no duration of a second or more"},
+		{"upstream timeout", "proxy: {upstream_timeout: never}", "upstream_timeout \"never\" is no duration of a second or more"},
 		{"stall without unit", "proxy: {stall: 10}", "stall \"10\" is no duration"},
 		{"max_memory", "proxy: {max_memory: much}", "max_memory \"much\" is no size"},
 		{"max_connections", "proxy: {max_connections: 0}", "max_connections 0: give the number"},

@@ -69,6 +69,7 @@ type proxy struct {
 	Listen         string `yaml:"listen"`
 	Drain          string `yaml:"drain"`
 	Stall          string `yaml:"stall"`
+	UpstreamStall  string `yaml:"upstream_timeout"`
 	MaxConnections int    `yaml:"max_connections"`
 	MaxMemory      string `yaml:"max_memory"`
 }
@@ -99,7 +100,7 @@ func parse(name string, b []byte, env func(string) string) (*Config, error) {
 	d := Default()
 	f := file{Capture: d.Capture, Identity: d.Identity, Policy: d.Policy, CA: d.CA, Trust: d.Trust, Mask: d.Mask, Admin: d.Admin,
 		Record: record{d.Record.Required, d.Record.Dir, strconv.FormatInt(d.Record.MaxBytes, 10), d.Record.WhenFull},
-		Proxy:  proxy{d.Proxy.Listen, d.Proxy.Drain.String(), d.Proxy.Stall.String(), d.Proxy.MaxConnections, strconv.FormatInt(d.Proxy.MaxMemory, 10)}}
+		Proxy:  proxy{d.Proxy.Listen, d.Proxy.Drain.String(), d.Proxy.Stall.String(), d.Proxy.UpstreamStall.String(), d.Proxy.MaxConnections, strconv.FormatInt(d.Proxy.MaxMemory, 10)}}
 	for _, e := range d.Endpoints {
 		f.Endpoints = append(f.Endpoints, endpoint{e.Name, e.Host, &e.Port, e.Protocol, e.UpstreamCA, e.Plain})
 	}

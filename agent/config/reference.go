@@ -72,7 +72,8 @@ admin:
 proxy:
   listen: 127.0.0.1:15001            # loopback only
   drain: 10s                         # how long open exchanges may take to end at shutdown
-  stall: 5m                          # an application that does not read its reply for so long is cut
+  stall: 5m                          # an application that does not read its reply for so long, or sends nothing of a body, is cut
+  upstream_timeout: 30m              # a provider that sends nothing for so long while it owes a reply is given up
   max_connections: 20000             # open connections of one scope; beyond: refused in enforce, relayed unread else
   max_memory: 1GiB                   # held for one scope, of bodies that are read whole; beyond: not inspected, so refused in enforce
 `

@@ -86,8 +86,9 @@ type daemon struct {
 	own              uint64            // our cgroup
 	generation       uint32            // of our programs in the kernel
 	redirectedBefore uint64            // by the programs under earlier daemons
-	installed        bool              // the kernel pins are ours to remove if the start fails
-	ready            atomicReason      // why not ready; "" = ready
+	notices          notices
+	installed        bool         // the kernel pins are ours to remove if the start fails
+	ready            atomicReason // why not ready; "" = ready
 }
 
 // Run builds everything, serves until ctx ends, and stops in order. Everything that it made and that is not meant to

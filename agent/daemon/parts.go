@@ -84,6 +84,7 @@ func (d *daemon) reload(ctx context.Context) {
 func (d *daemon) watch(ctx context.Context) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+	defer d.tellRest(true)
 	var lost, ticks uint64
 	for {
 		select {
@@ -102,6 +103,7 @@ func (d *daemon) watch(ctx context.Context) error {
 			d.reload(ctx)
 			d.reloaded("")
 		case <-tick.C:
+			d.tellRest(false)
 			if err := d.recordBypasses(ctx); err != nil {
 				d.Log.Error("a bypass is not on record yet", telemetry.KeyError, err)
 			}
@@ -166,7 +168,16 @@ func (d *daemon) resumeSessions() {
 
 // notice logs failures of parts that have nobody else to tell. Their errors hold no content.
 func (d *daemon) notice(stage string, err error) {
-	d.Log.Warn("an exchange or connection failed", telemetry.KeyComponent, stage, telemetry.KeyError, err)
+	if d.notices.admit(stage, time.Now()) {
+		d.Log.Warn("an exchange or connection failed", telemetry.KeyComponent, stage, telemetry.KeyError, err)
+	}
+}
+
+// tellRest logs how many failures were not logged one by one.
+func (d *daemon) tellRest(end bool) {
+	for stage, n := range d.notices.rest(time.Now(), end) {
+		d.Log.Warn("more failures of this kind", telemetry.KeyComponent, stage, telemetry.KeyCount, n)
+	}
 }
 
 // keyFile reads a key of 32 bytes, or makes it.
@@ -235,7 +246,7 @@ func (d *daemon) openProxy(ctx context.Context) error {
 				d.Log.Error("heartbeat", telemetry.KeyError, err)
 			}
 		},
-		FingerprintKey: key, Notice: d.notice, StallTimeout: d.cfg.Proxy.Stall, MaxConns: d.cfg.Proxy.MaxConnections, MaxMemory: d.cfg.Proxy.MaxMemory,
+		FingerprintKey: key, Notice: d.notice, StallTimeout: d.cfg.Proxy.Stall, UpstreamTimeout: d.cfg.Proxy.UpstreamStall, MaxConns: d.cfg.Proxy.MaxConnections, MaxMemory: d.cfg.Proxy.MaxMemory,
 	})
 	if err != nil {
 		return err

@@ -79,6 +79,7 @@ func Doctor(pinDir string) []Check {
 	err := unix.Uname(&uts)
 	add("kernel", err, unix.ByteSliceToString(uts.Release[:])+" "+unix.ByteSliceToString(uts.Machine[:]), "")
 	add("privileges", privileges(), "all that are needed", "run as root, or grant these (systemd: AmbientCapabilities=)")
+	add("clocks", hostClocks("/proc/self/timens_offsets"), "the host's", "start it outside of the time namespace")
 	dir, err := CgroupRoot()
 	add("cgroup v2", err, dir, "mount -t cgroup2 none /sys/fs/cgroup/unified")
 	_, err = btf.LoadKernelSpec()

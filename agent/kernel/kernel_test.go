@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"os"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"strconv"
@@ -231,6 +232,31 @@ func TestRunsScripts(t *testing.T) {
 		if got := runsScripts(name); got != want {
 			t.Errorf("%q: %v", name, got)
 		}
+	}
+}
+
+// TestHostClocks: in a time namespace with clocks of its own nothing is started.
+func TestHostClocks(t *testing.T) {
+	for _, c := range []struct{ name, text, want string }{
+		{"the host's", "monotonic           0         0\nboottime            0         0\n", ""},
+		{"monotonic", "monotonic        3600         0\nboottime            0         0\n", "monotonic 3600 0"},
+		{"behind", "monotonic           0         0\nboottime           -1 500000000\n", "boottime -1 500000000"},
+		{"nanoseconds", "monotonic           0         1\n", "monotonic 0 1"},
+		{"not understood", "monotonic\n", "monotonic"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "offsets")
+			if err := os.WriteFile(file, []byte(c.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			err := hostClocks(file)
+			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+	if err := hostClocks(t.TempDir() + "/missing"); err != nil {
+		t.Errorf("a kernel without time namespaces: %v", err)
 	}
 }
 

@@ -39,7 +39,28 @@ func prepare(pinDir string) (mounted []string, err error) {
 		}
 		mounted = append(mounted, f.kind+" at "+f.at)
 	}
+	if err := hostClocks("/proc/self/timens_offsets"); err != nil {
+		return mounted, err
+	}
 	return mounted, pinnable(pinDir)
+}
+
+// hostClocks fails in a time namespace with clocks of its own: the programs in the kernel compare the heartbeat, deadlines and
+// start times of processes with the host's, so that a hung agent might count as alive.
+func hostClocks(offsets string) error {
+	b, err := os.ReadFile(offsets)
+	if errors.Is(err, os.ErrNotExist) { // a kernel without time namespaces
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("looking for a time namespace: %w", err)
+	}
+	for line := range strings.Lines(string(b)) { // time_namespaces(7)
+		if f := strings.Fields(line); len(f) != 3 || f[1] != "0" || f[2] != "0" {
+			return fmt.Errorf("sallyportd runs in a time namespace whose clocks differ from the host's (%s): start it outside of that", strings.Join(f, " "))
+		}
+	}
+	return nil
 }
 
 // pinnable says what is wrong with a folder for pins, if it need not exist yet.

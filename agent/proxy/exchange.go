@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"time"
 
 	"github.com/sallyport-dev/sallyport/agent/proxy/http1"
 	"github.com/sallyport-dev/sallyport/pipeline"
@@ -40,6 +42,8 @@ type exchange struct {
 	begun    bool           // Respond was called
 	closing  bool           // the reply says that the connection ends
 	failed   error          // a write failed
+	bad      error          // why the body cannot be read in one way only
+	by       time.Time      // the deadline for reading the body that is set
 }
 
 // begin cuts the credentials out of the head.
@@ -83,7 +87,12 @@ func (e *exchange) Body(ctx context.Context, limit int64) ([]byte, error) {
 		stop := e.x.c.interrupt(ctx)
 		err := e.readBody(limit)
 		stop()
+		e.unhurried()
 		if err != nil && !errors.Is(err, pipeline.ErrBodyTooLarge) {
+			var syntax http1.Error
+			if errors.As(err, &syntax) {
+				e.bad = syntax
+			}
 			if cerr := ctx.Err(); cerr != nil {
 				err = cerr
 			}
@@ -159,8 +168,8 @@ func (e *exchange) readBody(limit int64) error {
 			e.over = true
 			return errNoRoom
 		}
-		if err := in.fill(room); err != nil {
-			return short(err)
+		if err := e.more(room); err != nil {
+			return err
 		}
 	}
 	e.body = int(want)
@@ -187,7 +196,9 @@ func (e *exchange) readChunks(limit int64) error {
 		if n := p.Data.End - p.Data.Start; n > 0 && !p.Last {
 			copy(in.buf[e.size+e.body:], in.buf[at+p.Data.Start:at+p.Data.End])
 			e.body += n
-			e.chunks = append(e.chunks, n)
+			if len(e.chunks) < maxChunks {
+				e.chunks = append(e.chunks, n)
+			}
 		}
 		at += p.Size
 		switch {
@@ -207,8 +218,8 @@ func (e *exchange) readChunks(limit int64) error {
 				e.over = true
 				return errNoRoom
 			}
-			if err := in.fill(room); err != nil {
-				return short(err)
+			if err := e.more(room); err != nil {
+				return err
 			}
 		}
 		if int64(e.body) > limit {
@@ -219,6 +230,35 @@ func (e *exchange) readChunks(limit int64) error {
 			e.over = true
 			return pipeline.ErrBodyTooLarge
 		}
+	}
+}
+
+// maxChunks is how many chunks of a request keep their sizes: what follows them goes on as one chunk. Without a bound the
+// sizes of small ones would take more memory than the body.
+const maxChunks = 1024
+
+var errSlow = errors.New("the application sent nothing of its request for as long as proxy.stall allows")
+
+// more reads more of the body, for which the application has a limited time.
+func (e *exchange) more(room int) error {
+	c := e.x.c
+	limit := c.s.o.StallTimeout
+	if now := time.Now(); e.by.Sub(now) < limit-limit/4 {
+		e.by = now.Add(limit)
+		_ = c.tcp.SetReadDeadline(e.by)
+	}
+	err := e.x.in.fill(room)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return errSlow
+	}
+	return short(err)
+}
+
+// unhurried takes the deadline back: from now on the application may be silent.
+func (e *exchange) unhurried() {
+	if !e.by.IsZero() {
+		e.by = time.Time{}
+		_ = e.x.c.tcp.SetReadDeadline(time.Time{})
 	}
 }
 

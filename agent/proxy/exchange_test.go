@@ -96,7 +96,7 @@ func TestChunkedRequest(t *testing.T) {
 	}, nil)
 	head := "POST / HTTP/1.1\r\nHost: api.test\r\nTransfer-Encoding: chunked\r\n\r\n"
 	c := r.client()
-	for _, piece := range []string{head[:20], head[20:] + "5;ext=1\r\nhel", "lo\r\n6\r\n world\r", "\n0\r\nTrailer: x\r\n"} {
+	for _, piece := range []string{head[:20], head[20:] + "5;ext=1\r\nhel", "lo\r\n6\r\n world\r", "\n0\r\nX-Sum: x\r\n"} {
 		if _, err := io.WriteString(c, piece); err != nil {
 			t.Fatal(err)
 		}

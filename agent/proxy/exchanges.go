@@ -191,11 +191,16 @@ func (c *conn) ours(authority string) bool {
 // reject answers a request that no handler sees, and closes the connection. In observe mode nothing is rejected: the
 // connection is relayed unread from here on.
 func (x *session) reject(status int, reason string) bool {
-	c := x.c
-	if c.route.Mode == pipeline.ModeObserve {
+	if x.c.route.Mode == pipeline.ModeObserve {
 		x.relayUnread(reason)
 		return false
 	}
+	return x.refuse(status, reason)
+}
+
+// refuse is reject in any mode.
+func (x *session) refuse(status int, reason string) bool {
+	c := x.c
 	c.s.denied.Add(1)
 	c.record("refused", reason, 0, 0)
 	body := "[sallyport] " + reason + "\n"
@@ -255,6 +260,9 @@ func (x *session) serve(raw []byte) bool {
 	}
 	if err == nil {
 		err = e.finish()
+	}
+	if err != nil && e.bad != nil && !e.begun {
+		return x.refuse(http.StatusBadRequest, e.bad.Error())
 	}
 	if err != nil {
 		e.fail(err)

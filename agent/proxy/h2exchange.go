@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,10 +33,11 @@ type exchange2 struct {
 	query  secrets
 	buf    []byte // of the body
 	size   int
-	whole  bool  // the body was read to its end
-	over   bool  // it was found too large
-	held   int64 // bytes of the request that count for the scope
-	waits  int64 // the same of the reply
+	whole  bool      // the body was read to its end
+	over   bool      // it was found too large
+	by     time.Time // the deadline for reading it that is set
+	held   int64     // bytes of the request that count for the scope
+	waits  int64     // the same of the reply
 
 	reply   *reply2
 	mu      sync.Mutex // of what is written to the application
@@ -141,11 +143,15 @@ func (e *exchange2) Body(ctx context.Context, limit int64) ([]byte, error) {
 				e.buf = bufs.grow(e.buf, e.size, n)
 			}
 		}
+		e.hurry(true)
 		n, err := e.r.Body.Read(e.buf[e.size:])
 		e.size += n
 		switch {
 		case errors.Is(err, io.EOF):
 			e.whole = true
+			e.hurry(false)
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return nil, fmt.Errorf("read request body: %w", errSlow)
 		case err != nil:
 			if cerr := ctx.Err(); cerr != nil {
 				err = cerr
@@ -159,6 +165,22 @@ func (e *exchange2) Body(ctx context.Context, limit int64) ([]byte, error) {
 		return b[:min(limit, int64(len(b)))], pipeline.ErrBodyTooLarge
 	}
 	return b, nil
+}
+
+// hurry gives the application a limited time to send some more of the body, or takes the limit back.
+func (e *exchange2) hurry(on bool) {
+	var by time.Time
+	if limit := e.x.c.s.o.StallTimeout; on {
+		now := time.Now()
+		if e.by.Sub(now) >= limit-limit/4 {
+			return
+		}
+		by = now.Add(limit)
+	} else if e.by.IsZero() {
+		return
+	}
+	e.by = by
+	_ = http.NewResponseController(e.w).SetReadDeadline(by)
 }
 
 // Send implements pipeline.Upstream.
@@ -190,13 +212,19 @@ func (e *exchange2) Send(ctx context.Context, h pipeline.Head, body []byte, cred
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	rctx, cancel := context.WithCancel(ctx)
+	rctx, cancel := context.WithCancelCause(ctx)
+	late := time.AfterFunc(e.x.c.s.o.UpstreamTimeout, func() { cancel(errStalled) })
 	resp, err := cl.cc.RoundTrip(req.WithContext(rctx))
+	late.Stop()
 	if err != nil {
-		cancel()
-		return nil, sendError(ctx, FailReply, err)
+		kind := FailReply
+		if errors.Is(context.Cause(rctx), errStalled) {
+			kind, err = FailTimeout, errStalled
+		}
+		cancel(nil)
+		return nil, sendError(ctx, kind, err)
 	}
-	e.reply = &reply2{e: e, resp: resp, cancel: cancel, head: replyHead(resp)}
+	e.reply = &reply2{e: e, resp: resp, ctx: rctx, cancel: cancel, late: late, head: replyHead(resp)}
 	return e.reply, nil
 }
 
@@ -278,112 +306,4 @@ func (e *exchange2) relay(ctx context.Context) error {
 			return err
 		}
 	}
-}
-
-// Respond implements pipeline.Client.
-func (e *exchange2) Respond(h pipeline.Head) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.begun {
-		return errors.New("proxy: the reply has begun already")
-	}
-	if h.Status < 200 || h.Status > 999 {
-		return fmt.Errorf("proxy: %d is no status of a reply", h.Status)
-	}
-	out := e.w.Header()
-	out["Date"], out["Content-Type"] = nil, nil // nothing that the provider did not say
-	e.left = -1
-	for _, f := range h.Fields {
-		name := http.CanonicalHeaderKey(f.Name)
-		if connectionField(name) {
-			continue
-		}
-		if name == "Content-Length" {
-			n, err := strconv.ParseInt(f.Value, 10, 64)
-			if err != nil || n < 0 || e.left >= 0 && n != e.left {
-				return errors.New("proxy: reply head: Content-Length is no length")
-			}
-			e.left = n
-			out[name] = []string{f.Value}
-			continue
-		}
-		out[name] = append(out[name], f.Value)
-	}
-	e.none = e.head.Method == http.MethodHead || h.Status == http.StatusNoContent || h.Status == http.StatusNotModified
-	e.begun, e.due = true, true
-	e.w.WriteHeader(h.Status)
-	return nil
-}
-
-// Write implements pipeline.Client.
-func (e *exchange2) Write(b []byte) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	switch {
-	case !e.begun:
-		return errors.New("proxy: Write before Respond")
-	case e.failed != nil:
-		return e.failed
-	case len(b) == 0 || e.none:
-		return nil
-	case e.left >= 0 && int64(len(b)) > e.left:
-		return e.keep(errTooLong)
-	case e.left >= 0:
-		e.left -= int64(len(b))
-	}
-	if e.reply != nil {
-		e.reply.kept = 0
-	}
-	defer e.patience()()
-	_, err := e.w.Write(b)
-	if err == nil {
-		err = e.flush()
-	}
-	return e.keep(err)
-}
-
-// patience cuts the stream if a write takes too long. What it returns ends the wait.
-func (e *exchange2) patience() func() {
-	if e.stalled == nil {
-		e.stalled = time.AfterFunc(e.x.c.s.o.StallTimeout, func() {
-			_ = http.NewResponseController(e.w).SetWriteDeadline(time.Unix(1, 0))
-		})
-	} else {
-		e.stalled.Reset(e.x.c.s.o.StallTimeout)
-	}
-	return func() { e.stalled.Stop() }
-}
-
-func (e *exchange2) flush() error {
-	e.due = false
-	return http.NewResponseController(e.w).Flush()
-}
-
-// keep remembers the first error.
-func (e *exchange2) keep(err error) error {
-	if err != nil && e.failed == nil {
-		e.failed = fmt.Errorf("write to the application: %w", err)
-		return e.failed
-	}
-	return err
-}
-
-// finish ends a reply that the handler calls complete.
-func (e *exchange2) finish() error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	switch {
-	case !e.begun:
-		return errors.New("proxy: the handler gave no reply")
-	case e.failed != nil:
-		return e.failed
-	case !e.none && e.left > 0:
-		return errIncomplete
-	}
-	if e.reply != nil && e.meta.Mode == pipeline.ModeObserve {
-		for name, values := range e.reply.resp.Trailer {
-			e.w.Header()[http.TrailerPrefix+name] = values
-		}
-	}
-	return nil
 }

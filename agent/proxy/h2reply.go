@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"time"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
 )
@@ -18,7 +19,9 @@ type reply2 struct {
 	e      *exchange2
 	resp   *http.Response
 	head   pipeline.Head
-	cancel context.CancelFunc
+	ctx    context.Context // of the request; its cause says if the provider stalled
+	cancel context.CancelCauseFunc
+	late   *time.Timer
 	buf    []byte
 	kept   int // bytes that the handler has and the application has not
 	err    error
@@ -45,7 +48,9 @@ func (r *reply2) Next(ctx context.Context) ([]byte, error) {
 	if r.buf == nil {
 		r.buf = r.e.x.c.s.bufs.get(16 << 10)
 	}
-	stop := context.AfterFunc(ctx, r.cancel)
+	stop := context.AfterFunc(ctx, func() { r.cancel(nil) })
+	r.late.Reset(r.e.x.c.s.o.UpstreamTimeout)
+	defer r.late.Stop()
 	for {
 		n, err := r.resp.Body.Read(r.buf)
 		if err != nil {
@@ -55,6 +60,8 @@ func (r *reply2) Next(ctx context.Context) ([]byte, error) {
 				r.err = fmt.Errorf("reply: %w", err)
 				if cerr := ctx.Err(); cerr != nil {
 					r.err = cerr
+				} else if errors.Is(context.Cause(r.ctx), errStalled) {
+					r.err = fmt.Errorf("reply: %w", errStalled)
 				}
 			}
 		}
@@ -78,7 +85,8 @@ func (r *reply2) Close() error {
 	if r.resp == nil {
 		return nil
 	}
-	r.cancel()
+	r.late.Stop()
+	r.cancel(nil)
 	_ = r.resp.Body.Close()
 	if r.err == nil {
 		r.err = os.ErrClosed

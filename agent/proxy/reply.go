@@ -20,6 +20,8 @@ type reply struct {
 	e      *exchange
 	up     *upstream // nil once it was let go
 	method string    // of the request
+	last   bool      // nothing may follow on this connection
+	hurry  bool      // a deadline for the head is set already
 
 	h       *http1.Head
 	raw     []byte
@@ -73,6 +75,7 @@ func (r *reply) fill(n int) error {
 // readHead reads up to the head of the final reply.
 func (r *reply) readHead() error {
 	limit := r.e.x.c.s.o.MaxHead
+	interim := 0
 	for seen := 0; ; {
 		u := r.up
 		size, err := http1.End(u.buf[u.r:u.w], seen)
@@ -84,7 +87,13 @@ func (r *reply) readHead() error {
 		}
 		if size == 0 {
 			seen = u.w - u.r
+			if !r.hurry {
+				u.patient(r.e.x.c.s.o.UpstreamTimeout)
+			}
 			if err := r.fill(0); err != nil {
+				if errors.Is(err, os.ErrDeadlineExceeded) {
+					err = fmt.Errorf("%w: %w", errStalled, err)
+				}
 				return short(err)
 			}
 			continue
@@ -98,6 +107,9 @@ func (r *reply) readHead() error {
 		}
 		u.r += size
 		if r.h.Status < 200 {
+			if interim += size; interim > limit {
+				return errors.New("interim replies without end")
+			}
 			seen = 0
 			continue
 		}
@@ -173,7 +185,9 @@ func (r *reply) wait(ctx context.Context, need int) error {
 		return nil
 	}
 	if waiting {
-		_ = r.up.tcp.SetReadDeadline(time.Now().Add(chunkPatience))
+		r.up.impatient(time.Now().Add(chunkPatience))
+	} else {
+		r.up.patient(r.e.x.c.s.o.UpstreamTimeout)
 	}
 	stop := interruptUpstream(ctx, r.e.x.c, r.up)
 	if !waiting {
@@ -187,7 +201,7 @@ func (r *reply) wait(ctx context.Context, need int) error {
 	stop()
 	r.slow = r.slow || time.Since(before) > slowReply
 	if waiting {
-		_ = r.up.tcp.SetReadDeadline(time.Time{})
+		r.up.impatient(time.Time{})
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			r.part = true
 			return nil
@@ -198,6 +212,8 @@ func (r *reply) wait(ctx context.Context, need int) error {
 		return nil
 	case ctx.Err() != nil:
 		return ctx.Err()
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Errorf("reply: %w: %w", errStalled, err)
 	case r.framing == http1.UntilClose && errors.Is(err, io.EOF) && (r.e.x.c.route.Plain || !r.up.tcp.eof):
 		return io.EOF // with TLS only after a close_notify: else it may be cut
 	}
@@ -280,7 +296,7 @@ func (r *reply) Close() error {
 	if r.err == nil {
 		r.err = os.ErrClosed
 	}
-	if !errors.Is(r.err, io.EOF) || r.h.Close || r.framing == http1.UntilClose || u.w > u.r {
+	if !errors.Is(r.err, io.EOF) || r.h.Close || r.last || r.framing == http1.UntilClose || u.w > u.r {
 		r.e.x.link.discard()
 		return nil
 	}

@@ -4,7 +4,6 @@ package proxy_test
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -17,10 +16,8 @@ import (
 	"io"
 	"math/big"
 	"net"
-	"net/netip"
 	"os"
 	"runtime"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -119,118 +116,6 @@ func deliver(ctx context.Context, c pipeline.Client, reply pipeline.Reply, head 
 		}
 		if err := c.Write(b); err != nil {
 			return err
-		}
-	}
-}
-
-// provider is a scripted server. script runs once for each connection; got are the bytes that it read, by connection.
-type provider struct {
-	addr netip.AddrPort
-	mu   sync.Mutex
-	got  []*bytes.Buffer
-	wg   sync.WaitGroup
-	l    net.Listener
-}
-
-type tee struct {
-	net.Conn
-	p   *provider
-	buf *bytes.Buffer
-}
-
-func (t *tee) Read(b []byte) (int, error) {
-	n, err := t.Conn.Read(b)
-	t.p.mu.Lock()
-	t.buf.Write(b[:n])
-	t.p.mu.Unlock()
-	return n, err
-}
-
-func (p *provider) received(i int) string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if i >= len(p.got) {
-		return ""
-	}
-	return p.got[i].String()
-}
-
-func (p *provider) connections() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.got)
-}
-
-func newProvider(t testing.TB, ca *authority, script func(net.Conn, *bufio.Reader)) *provider {
-	l := must(net.Listen("tcp", "127.0.0.1:0"))(t)
-	p := &provider{l: l, addr: l.Addr().(*net.TCPAddr).AddrPort()}
-	p.wg.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			p.wg.Go(func() {
-				defer c.Close()
-				if ca != nil {
-					leaf, _ := ca.Leaf(context.Background(), host)
-					c = tls.Server(c, &tls.Config{Certificates: []tls.Certificate{*leaf}, NextProtos: []string{"http/1.1"}})
-					if c.(*tls.Conn).Handshake() != nil {
-						return
-					}
-				}
-				tc := &tee{Conn: c, p: p, buf: new(bytes.Buffer)}
-				p.mu.Lock()
-				p.got = append(p.got, tc.buf)
-				p.mu.Unlock()
-				script(tc, bufio.NewReader(tc))
-				if ca != nil {
-					_ = c.Close() // with a close_notify
-				}
-			})
-		}
-	})
-	t.Cleanup(func() {
-		_ = l.Close()
-		p.wg.Wait()
-	})
-	return p
-}
-
-// readRequest reads a head and Content-Length bytes; "" at the end.
-func readRequest(br *bufio.Reader) (head, body string) {
-	n := 0
-	for {
-		line, err := br.ReadString('\n')
-		if err != nil {
-			return "", ""
-		}
-		head += line
-		if k, v, ok := strings.Cut(line, ":"); ok && strings.EqualFold(k, "content-length") {
-			for _, c := range strings.TrimSpace(v) {
-				n = n*10 + int(c-'0')
-			}
-		}
-		if line == "\r\n" {
-			b := make([]byte, n)
-			if _, err := io.ReadFull(br, b); err != nil {
-				return "", ""
-			}
-			return head, string(b)
-		}
-	}
-}
-
-// always answers each request with the same bytes.
-func always(reply string) func(net.Conn, *bufio.Reader) {
-	return func(c net.Conn, br *bufio.Reader) {
-		for {
-			if head, _ := readRequest(br); head == "" {
-				return
-			}
-			if _, err := io.WriteString(c, reply); err != nil {
-				return
-			}
 		}
 	}
 }

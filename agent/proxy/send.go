@@ -30,10 +30,12 @@ func (e *exchange) Send(ctx context.Context, h pipeline.Head, body []byte, crede
 		}
 		body = e.x.in.buf[e.size : e.size+e.body]
 	}
+	e.heads[1] = http1.Head{Fields: e.heads[1].Fields[:0]}
 	wire, rest, err := e.request(ctx, h, body, credential)
 	if err != nil {
 		return nil, err
 	}
+	closing := e.x.head.Close || e.heads[1].Close // then the server closes, whatever it says (RFC 9112 section 9.6)
 	// Whoever sends another credential gets another connection.
 	with := e.secrets.print + "\x00" + credential
 	up, err := e.x.link.open(ctx, with)
@@ -55,7 +57,8 @@ func (e *exchange) Send(ctx context.Context, h pipeline.Head, body []byte, crede
 	}
 	stop := interruptUpstream(ctx, e.x.c, up)
 	before := up.tcp.out
-	_, err = up.nc.Write(wire)
+	limit := e.x.c.s.o.UpstreamTimeout
+	err = up.write(wire, limit)
 	if err != nil && up.tcp.out == before && ctx.Err() == nil {
 		// Not one byte left: the connection had died while it was idle. This is no repetition.
 		stop()
@@ -64,28 +67,30 @@ func (e *exchange) Send(ctx context.Context, h pipeline.Head, body []byte, crede
 			return nil, err
 		}
 		stop = interruptUpstream(ctx, e.x.c, up)
-		_, err = up.nc.Write(wire)
+		err = up.write(wire, limit)
 	}
 	defer func() { stop() }()
 	for _, b := range rest {
 		if err == nil {
-			_, err = up.nc.Write(b)
+			err = up.write(b, limit)
 		}
 	}
 	if err == nil && e.over && !e.whole {
 		err = e.relayBody(up)
+		e.unhurried()
 	}
-	r := &reply{e: e, up: up, method: h.Method, h: &e.x.from}
+	r := &reply{e: e, up: up, method: h.Method, h: &e.x.from, last: closing}
 	if err != nil {
-		// The server may have answered before it had read everything, and closed.
-		_ = up.tcp.SetReadDeadline(time.Now().Add(time.Second))
+		// The server may have answered before it had read everything, and closed, or reads no more.
+		r.hurry = true
+		up.impatient(time.Now().Add(time.Second))
 		werr := err
 		if err = r.readHead(); err != nil {
 			e.x.link.discard()
 			return nil, sendError(ctx, FailWrite, werr)
 		}
-		_ = up.tcp.SetReadDeadline(time.Time{})
-		r.h.Close = true
+		up.impatient(time.Time{})
+		r.hurry, r.last = false, true
 	} else if err := r.readHead(); err != nil {
 		e.x.link.discard()
 		return nil, sendError(ctx, FailReply, err)
@@ -99,7 +104,7 @@ func sendError(ctx context.Context, kind string, err error) error {
 	if cerr := ctx.Err(); cerr != nil {
 		return cerr
 	}
-	return &UpstreamError{kind, err}
+	return failure(ctx, kind, err)
 }
 
 // joined is up to how many bytes head and body are put into one piece for one write.
@@ -235,7 +240,7 @@ func (e *exchange) relayBody(up *upstream) error {
 			}
 		}
 		if len(out) > 0 {
-			if _, err := up.nc.Write(out); err != nil {
+			if err := up.write(out, e.x.c.s.o.UpstreamTimeout); err != nil {
 				return err
 			}
 		}
@@ -246,8 +251,8 @@ func (e *exchange) relayBody(up *upstream) error {
 			e.after = 0
 			return nil
 		}
-		if err := in.fill(in.w + 16<<10); err != nil {
-			return short(err)
+		if err := e.more(in.w + 16<<10); err != nil {
+			return err
 		}
 	}
 }

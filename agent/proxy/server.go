@@ -46,7 +46,8 @@ type Options struct {
 	IdleTimeout      time.Duration // between requests; 10 min
 	DialTimeout      time.Duration // TCP and TLS upstream; 30 s
 	Silence          time.Duration // after which a client is taken to wait for the server; 200 ms
-	StallTimeout     time.Duration // a reply that the application does not read for so long is cut, perhaps a quarter sooner; 5 min
+	StallTimeout     time.Duration // an application that does not read its reply for so long, or sends nothing of a body, is cut, perhaps a quarter sooner; 5 min
+	UpstreamTimeout  time.Duration // a provider that owes a reply and sends nothing for so long, or takes nothing of the request, is given up, perhaps a quarter sooner; 30 min
 	MaxConns         int           // connections of one scope at a time: those beyond are refused in enforce, relayed unread else; 20,000
 	MaxMemory        int64         // bytes held at a time for one scope, of bodies that are read whole; what is beyond is taken for too large; 1 GiB
 }
@@ -121,7 +122,7 @@ func New(o Options) (*Server, error) {
 	}{
 		{&o.HeadTimeout, 15 * time.Second}, {&o.HandshakeTimeout, 15 * time.Second}, {&o.IdleTimeout, 10 * time.Minute},
 		{&o.DialTimeout, 30 * time.Second}, {&o.Silence, 200 * time.Millisecond},
-		{&o.StallTimeout, 5 * time.Minute},
+		{&o.StallTimeout, 5 * time.Minute}, {&o.UpstreamTimeout, 30 * time.Minute},
 	} {
 		if *d.at <= 0 {
 			*d.at = d.used

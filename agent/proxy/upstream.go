@@ -21,7 +21,7 @@ const (
 	FailDial    = "dial"    // no TCP connection
 	FailTLS     = "tls"     // the handshake failed, but not over the certificate
 	FailVerify  = "verify"  // the server's certificate is not valid for the name
-	FailTimeout = "timeout" // it took longer than Options.DialTimeout
+	FailTimeout = "timeout" // it took longer than Options.DialTimeout, or than Options.UpstreamTimeout for a reply
 	FailWrite   = "write"   // the connection broke before the request was sent
 	FailReply   = "reply"   // it broke, or the reply is malformed, before the reply's head was complete
 )
@@ -107,6 +107,8 @@ type upstream struct {
 	r, w int
 	one  [1]byte   // see await
 	used bool      // it has carried an exchange
+	by   time.Time // the deadline for reading that patient has set
+	byW  time.Time // the same for writing
 	idle time.Time // since when it is not in use
 }
 
@@ -147,6 +149,44 @@ func failure(ctx context.Context, kind string, err error) error {
 		kind = FailTimeout
 	}
 	return &UpstreamError{kind, err}
+}
+
+var errStalled = errors.New("the provider sent nothing for as long as proxy.upstream_timeout allows")
+
+// patient gives the server that long to send something. The deadline is renewed only now and then: that costs as much as a
+// small read.
+func (u *upstream) patient(d time.Duration) {
+	if now := time.Now(); u.by.Sub(now) < d-d/4 {
+		u.by = now.Add(d)
+		_ = u.tcp.SetReadDeadline(u.by)
+	}
+}
+
+// impatient sets another deadline for reading, or none.
+func (u *upstream) impatient(t time.Time) {
+	u.by = time.Time{}
+	_ = u.tcp.SetReadDeadline(t)
+}
+
+// writePiece is how much the server has to take in time.
+const writePiece = 256 << 10
+
+// write sends b. Of each piece the server has to take something in time.
+func (u *upstream) write(b []byte, d time.Duration) error {
+	for len(b) > 0 {
+		if now := time.Now(); u.byW.Sub(now) < d-d/4 {
+			u.byW = now.Add(d)
+			if err := u.tcp.SetWriteDeadline(u.byW); err != nil {
+				return err
+			}
+		}
+		n, err := u.nc.Write(b[:min(len(b), writePiece)])
+		if err != nil {
+			return err
+		}
+		b = b[n:]
+	}
+	return nil
 }
 
 // close ends it. Bytes that were read from it are no longer valid.
@@ -197,10 +237,10 @@ func (u *upstream) fresh() bool {
 		if !u.used {
 			probe = time.Now().Add(time.Millisecond)
 		}
-		_ = u.tcp.SetReadDeadline(probe)
+		u.impatient(probe)
 		var b [1]byte
 		n, err := u.nc.Read(b[:])
-		_ = u.tcp.SetReadDeadline(time.Time{})
+		u.impatient(time.Time{})
 		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return false
 		}

@@ -151,7 +151,11 @@ func outcome(x *adminapi.Exchange) string {
 		parts = append(parts, "finished by "+strings.Join(x.Response.Finish, ", "))
 	}
 	if x.Response.Cut != "" {
-		parts = append(parts, "cut: "+x.Response.Cut)
+		cut := "cut: " + x.Response.Cut
+		if x.Response.CutReason != "" {
+			cut += " (" + x.Response.CutReason + ")"
+		}
+		parts = append(parts, cut)
 	}
 	return strings.Join(parts, ", ")
 }

@@ -68,7 +68,7 @@ func (x *exchange) answer(ctx context.Context, reply pipeline.Reply) error {
 	}
 	var cut *cutError
 	if errors.As(err, &cut) { // nothing was written: the line breaks as it would without us
-		x.out.Cut = cut.by
+		x.cut(cut.by, err)
 		x.finish(head.Status)
 		return errors.Join(err, x.settle(context.WithoutCancel(ctx), 0))
 	}

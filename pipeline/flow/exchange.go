@@ -330,10 +330,11 @@ func (x *exchange) send(ctx context.Context, body []byte) (pipeline.Reply, error
 	if x.enforce && errors.Is(err, pipeline.ErrNotRecorded) {
 		return nil, x.refuse(ctx, x.unavailable(err))
 	}
-	x.out.Cut = "upstream"
+	by := "upstream"
 	if ctx.Err() != nil {
-		x.out.Cut = ended(ctx)
+		by = ended(ctx)
 	}
+	x.cut(by, err)
 	x.finish(0)
 	if lerr := x.settle(ctx, 0); lerr != nil && ctx.Err() == nil {
 		// The journal is what failed, now or before: say so rather than look like a broken line.

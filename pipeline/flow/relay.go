@@ -211,9 +211,22 @@ func ended(ctx context.Context) string {
 	return "agent"
 }
 
+// cut notes who ended the exchange, and what happened. Errors of the line hold no content.
+func (x *exchange) cut(by string, err error) {
+	x.out.Cut = by
+	var cut *cutError
+	if errors.As(err, &cut) {
+		err = cut.err
+	}
+	if err != nil {
+		s := err.Error()
+		x.out.CutReason = s[:min(len(s), 300)]
+	}
+}
+
 // cutBy records an exchange that others ended.
 func (x *exchange) cutBy(ctx context.Context, m *events, by string, err error) error {
-	x.out.Cut = by
+	x.cut(by, err)
 	if m != nil {
 		m.close()
 	}

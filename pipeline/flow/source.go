@@ -3,6 +3,7 @@
 package flow
 
 import (
+	"bufio"
 	"compress/zlib"
 	"context"
 	"errors"
@@ -101,6 +102,7 @@ const (
 func decoded(src *source, coding string) (next func() ([]byte, error), done func(), err error) {
 	none := func() {}
 	var r io.Reader
+	var behind io.Reader = src // what the decoder has not read
 	open := func() (io.Reader, error) { return nil, nil }
 	switch strings.ToLower(strings.TrimSpace(coding)) {
 	case "", "identity":
@@ -108,7 +110,9 @@ func decoded(src *source, coding string) (next func() ([]byte, error), done func
 	case "gzip", "x-gzip":
 		open = func() (io.Reader, error) { return gzip.NewReader(src) }
 	case "deflate":
-		open = func() (io.Reader, error) { return zlib.NewReader(src) }
+		ahead := bufio.NewReader(src) // else the decoder has one of its own, and hides what it holds
+		behind = ahead
+		open = func() (io.Reader, error) { return zlib.NewReader(ahead) }
 	case "br":
 		open = func() (io.Reader, error) { return brotli.NewReader(src), nil }
 	case "zstd":
@@ -136,7 +140,7 @@ func decoded(src *source, coding string) (next func() ([]byte, error), done func
 		}
 		if errors.Is(err, io.EOF) {
 			// What follows the coded body must be nothing.
-			if rest, rerr := io.Copy(io.Discard, src); rerr != nil {
+			if rest, rerr := io.Copy(io.Discard, behind); rerr != nil {
 				return buf[:n], rerr
 			} else if rest > 0 {
 				return buf[:n], llm.NotInspected("bytes after the coded reply")

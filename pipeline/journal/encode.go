@@ -198,6 +198,7 @@ func appendOutcome(dst []byte, o *pipeline.Outcome) ([]byte, error) {
 	f.textIf("decision", o.Decision)
 	f.bool("enforced", o.Enforced)
 	f.textIf("cut", o.Cut)
+	f.textIf("cut_reason", o.CutReason)
 	f.textIf("response_id", o.ResponseID)
 	f.textIf("response_model", o.ResponseModel)
 	if len(o.Finish) > 0 {

@@ -95,6 +95,8 @@ type Response struct {
 	Text   string   `json:"text,omitempty"`
 	Bytes  int64    `json:"bytes"`
 	Cut    string   `json:"cut,omitempty"`
+
+	CutReason string `json:"cut_reason,omitempty"`
 }
 
 // Tool is one tool call of a reply and what was decided on it.
@@ -167,7 +169,7 @@ func (p *Parts) Document() Exchange {
 	}
 	if o := p.Outcome; o != nil {
 		x.Response = Response{Status: o.Status, ID: o.ResponseID, Model: o.ResponseModel, Finish: o.Finish, Text: o.Text,
-			Bytes: o.BytesReleased, Cut: o.Cut}
+			Bytes: o.BytesReleased, Cut: o.Cut, CutReason: o.CutReason}
 		x.Usage, x.DurationMS, x.OverheadUS, x.FirstMS = o.Usage, o.DurationMS, o.OverheadUS, o.FirstReleaseMS
 		x.Status, x.Cut = o.Status, o.Cut
 		x.Masked = append(x.Masked, o.Masks...)

@@ -9,6 +9,7 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -18,6 +19,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/sallyport-dev/sallyport/test/fakellm"
 	"github.com/sallyport-dev/sallyport/test/lab"
 )
@@ -26,6 +29,7 @@ import (
 const rawClientEnv = "SALLYPORT_TEST_RAW_CLIENT"
 
 func TestMain(m *testing.M) {
+	lab.Faulty()
 	if args := os.Getenv(rawClientEnv); args != "" {
 		if err := rawClient(os.Stdout, strings.Split(args, "\n")); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -47,8 +51,27 @@ const (
 	marked   = "session-7.scope" // no scope names it: only the LangChain mark tells
 )
 
-// listen is the proxy's address; it differs by process, as the lab does, so that two runs do not meet.
-var listen = fmt.Sprintf("127.0.0.1:%d", 15900+os.Getpid()%97)
+// listen is the proxy's address: one that nobody has, so that two runs do not meet. It is below the ports that the kernel gives
+// to clients.
+var listen = freeAddress(15900 + os.Getpid()%97)
+
+// freeAddress finds a loopback address whose port is free for both families, from a port on.
+func freeAddress(port int) string {
+	for ; ; port++ {
+		ln4, err4 := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", port))
+		if err4 != nil {
+			continue
+		}
+		ln4.Close()
+		ln6, err6 := net.Listen("tcp6", fmt.Sprintf("[::1]:%d", port))
+		if err6 == nil {
+			ln6.Close()
+		} else if errors.Is(err6, unix.EADDRINUSE) {
+			continue
+		}
+		return fmt.Sprintf("127.0.0.1:%d", port)
+	}
+}
 
 const policyDocs = `apiVersion: sallyport.dev/v1alpha1
 kind: Role

@@ -31,6 +31,7 @@ func managed(t *testing.T) (*world, *lab.Manager) {
 	must(t, err)
 	t.Cleanup(func() { must(t, m.Close()) })
 	w.lab.Manager = m
+	w.conf = strings.Replace(w.conf, "proxy: {", "proxy: {drain: 60s, ", 1)
 	w.lab.Program = filepath.Join(dir, "sallyportd")
 	install(t, w, filepath.Join(root(t), "build", "sallyportd"))
 	w.start()
@@ -142,7 +143,7 @@ func (w *world) questions() (stop func() (said string)) {
 // none of them cut.
 func (w *world) settled() {
 	w.t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); len(w.d.Former()) > 0; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(90 * time.Second); len(w.d.Former()) > 0; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			w.t.Fatalf("processes that handed over still run: %v", w.d.Former())
 		}
@@ -174,7 +175,7 @@ func TestUpgradesLoseNothing(t *testing.T) {
 		upgrades = n
 	}
 	w, m := managed(t)
-	const prompt = "pace 20ms long 100"
+	const prompt = "pace 20ms long 300" // longer than an upgrade takes, on a busy machine too
 	whole := <-w.stream(prompt)
 	if whole[1] != "" || len(whole[0]) < 300 {
 		t.Fatalf("without an upgrade: %q", whole)

@@ -70,7 +70,13 @@ const (
 	whole ending = iota
 	endReset
 	endCut
+	endStall
+	endLie
+	endSurplus
 )
+
+// surplus is what endSurplus sends behind an answer.
+const surplus = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 4\r\n\r\nevil"
 
 // json sends v as the whole reply; compressed replies are chunked, others have a length, as the real ones.
 func (a *answer) json(status int, v any, compress bool, end ending) error {
@@ -85,7 +91,13 @@ func (a *answer) json(status int, v any, compress bool, end ending) error {
 	if compress {
 		body = append(fmt.Appendf(nil, "%x\r\n", len(body)), append(body, "\r\n0\r\n\r\n"...)...)
 	}
-	if end != whole {
+	switch end {
+	case whole:
+	case endLie:
+		head = bytes.Replace(head, fmt.Appendf(nil, "Content-Length: %d\r\n", len(body)), fmt.Appendf(nil, "Content-Length: %d\r\n", len(body)-10), 1)
+	case endSurplus:
+		body = append(body, surplus...)
+	default:
 		if _, err := a.c.Write(append(head, body[:len(body)/2]...)); err != nil {
 			return err
 		}
@@ -150,6 +162,9 @@ func (a *answer) head(status int, contentType string, compressed bool, length in
 
 // hangUp ends the connection before the reply is whole.
 func (a *answer) hangUp(end ending) error {
+	if end == endStall {
+		return a.hang()
+	}
 	if end == endReset {
 		if t, ok := a.raw.(*net.TCPConn); ok {
 			if err := t.SetLinger(0); err != nil {
@@ -178,7 +193,7 @@ func (a *answer) events(events [][]byte, pace time.Duration, compress bool, end 
 		return err
 	}
 	stop := len(events)
-	if end != whole {
+	if end == endReset || end == endCut || end == endStall {
 		stop /= 2
 	}
 	var zip *gzip.Writer
@@ -203,14 +218,21 @@ func (a *answer) events(events [][]byte, pace time.Duration, compress bool, end 
 			}
 			e = zipped.Bytes()
 		}
-		if _, err := fmt.Fprintf(a.c, "%x\r\n%s\r\n", len(e), e); err != nil {
+		size := len(e)
+		if end == endLie && i == stop/2 {
+			size -= 5
+		}
+		if _, err := fmt.Fprintf(a.c, "%x\r\n%s\r\n", size, e); err != nil {
 			return err
 		}
 	}
-	if end != whole {
+	last := "0\r\n\r\n"
+	if end == endSurplus {
+		last += surplus
+	} else if end != whole && end != endLie {
 		return a.hangUp(end)
 	}
-	_, err := a.c.Write([]byte("0\r\n\r\n"))
+	_, err := a.c.Write([]byte(last))
 	return err
 }
 

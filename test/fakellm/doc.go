@@ -20,6 +20,9 @@
 //	status N               an error with this status
 //	hang                   take the request and never answer
 //	reset | cut            end the connection in the middle of the answer, with RST or properly
+//	stall                  stop in the middle of the answer, and keep the connection
+//	lie                    announce less than is sent: of the whole answer, or of a chunk in its middle
+//	surplus                send a second answer that nobody asked for behind the first
 //
 // A conversation that ends in tool results is answered with text that quotes them, or with the next tool. Models whose
 // names begin with neither gpt-, o nor text-embedding- do not exist.

@@ -34,7 +34,7 @@ type call struct{ name, args string }
 
 var (
 	toolWords   = regexp.MustCompile(`(?i)\b(use|force) tool ([A-Za-z0-9_-]{1,64})(?: with (\{))?`)
-	plainWords  = regexp.MustCompile(`(?i)\b(?:gzip|hang|slow|reset|cut|unicode|two tools|leak a key)\b`)
+	plainWords  = regexp.MustCompile(`(?i)\b(?:gzip|hang|slow|reset|cut|stall|lie|surplus|unicode|two tools|leak a key)\b`)
 	longWords   = regexp.MustCompile(`(?i)\blong (\d{1,6})\b`)
 	paceWords   = regexp.MustCompile(`(?i)\bpace (\d{1,6}(?:us|ms|s))\b`)
 	statusWords = regexp.MustCompile(`(?i)\bstatus ([45]\d\d)\b`)
@@ -65,6 +65,12 @@ func plan(r *chatRequest, pace time.Duration) script {
 		s.end = endReset
 	case has("cut"):
 		s.end = endCut
+	case has("stall"):
+		s.end = endStall
+	case has("lie"):
+		s.end = endLie
+	case has("surplus"):
+		s.end = endSurplus
 	}
 
 	calls, missing := r.toolCalls(prompt)

@@ -67,13 +67,23 @@ func TestMain(m *testing.M) {
 // insideEnv says that this process has namespaces of its own already.
 const insideEnv = "SALLYPORT_KTEST_INSIDE"
 
-// inside runs the tests again in new network and mount namespaces.
+// inside runs the tests again in new network and mount namespaces. The cgroup and the folder for pins have fixed names, so that
+// what a run left behind is taken away by the next one: two runs at a time take turns.
 func inside() int {
+	turn, err := os.Open("/sys/fs/bpf")
+	if err == nil {
+		err = unix.Flock(int(turn.Fd()), unix.LOCK_EX)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "waiting for another run of these tests:", err)
+		return 1
+	}
+	defer turn.Close()
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Env = append(os.Environ(), insideEnv+"=1")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
-	err := cmd.Run()
+	err = cmd.Run()
 	if code := cmd.ProcessState.ExitCode(); code > 0 {
 		return code
 	}
@@ -235,7 +245,7 @@ func (w *world) accept(ln *net.TCPListener) {
 			}
 			io.WriteString(c, "PROXY\n")
 			c.CloseWrite()
-			c.SetDeadline(time.Now().Add(5 * time.Second))
+			c.SetDeadline(time.Now().Add(30 * time.Second))
 			io.Copy(io.Discard, c) // closing with bytes unread would reset the connection
 		})
 	}
@@ -362,7 +372,7 @@ func killCgroup(dir string) error {
 		}
 		return nil
 	})
-	for end := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		var last error
 		for i := len(dirs) - 1; i >= 0; i-- {
 			b, _ := os.ReadFile(filepath.Join(dirs[i], "cgroup.procs"))

@@ -21,6 +21,7 @@ type App struct {
 	Env    []string          // the whole environment
 	Args   []string          // absolute path of the program first
 	Root   bool              // in a root file system of its own, an overlay over the host's, as a container has
+	Faulty bool              // under the lab's Faults
 	Shared bool              // stay in the host's mount namespace (Hosts and Mounts must be empty)
 }
 
@@ -45,6 +46,11 @@ func (l *Lab) Run(ctx context.Context, a App) (stdout, stderr string, err error)
 // Command prepares a program without starting it; start it with Start. cleanup removes its private files and is
 // called after it ended.
 func (l *Lab) Command(ctx context.Context, a App) (_ *exec.Cmd, cleanup func(), err error) {
+	if a.Faulty {
+		if a.Args, a.Env, err = l.Faults.wrap(a.Args, a.Env); err != nil {
+			return nil, nil, err
+		}
+	}
 	var cmd *exec.Cmd
 	dir, err := os.MkdirTemp(l.opts.Dir, "app")
 	if err != nil {

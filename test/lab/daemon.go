@@ -83,10 +83,17 @@ func (l *Lab) StartDaemon(ctx context.Context, config string) (*Daemon, error) {
 	if program == "" {
 		program = filepath.Join(l.opts.Bin, "sallyportd")
 	}
-	d.cmd = exec.Command(program, "--config", d.Config)
-	d.cmd.Env = []string{}
+	args, env := []string{program, "--config", d.Config}, []string{}
+	if f := l.Faults; f != nil {
+		var err error
+		if args, env, err = f.wrap(args, env); err != nil {
+			return nil, err
+		}
+	}
+	d.cmd = exec.Command(args[0], args[1:]...)
+	d.cmd.Env = env
 	if m := l.Manager; m != nil {
-		d.cmd.Env = []string{"NOTIFY_SOCKET=" + m.path, "FDSTORE=16"}
+		d.cmd.Env = append(d.cmd.Env, "NOTIFY_SOCKET="+m.path, "FDSTORE=16")
 		if kept := m.files(); len(kept) > 0 {
 			// LISTEN_PID is the daemon's own: a shell knows it before it becomes the daemon.
 			d.cmd.Path, d.cmd.Args = "/bin/sh", append([]string{"sh", "-c", `export LISTEN_PID=$$; exec "$0" "$@"`}, d.cmd.Args...)

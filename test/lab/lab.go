@@ -32,7 +32,7 @@ type Options struct {
 	Dir  string // an existing folder for state; made by the caller, kept after Close
 	Bin  string // the folder that holds sallyportd, sallyport and fakellm
 	Log  io.Writer
-	Net  byte // third octet of the 198.18.x.0/30 that joins host and namespace (RFC 2544 range)
+	Net  byte // the first to try as third octet of the 198.18.x.0/30 that joins host and namespace (RFC 2544 range)
 }
 
 // Lab is one such world.
@@ -44,10 +44,12 @@ type Lab struct {
 	Program string // the daemon's; "" = sallyportd of Options.Bin
 	// Manager starts daemons as a service manager would; nil: they are on their own. It is the caller's to close.
 	Manager *Manager
-	ns      netns.NsHandle
-	undo    []func() error
-	once    sync.Once
-	err     error
+	// Faults, if there is one, can hurt the daemons that are started, and programs that ask for it. It is the caller's to close.
+	Faults *Faults
+	ns     netns.NsHandle
+	undo   []func() error
+	once   sync.Once
+	err    error
 }
 
 // New makes cgroup and namespace. On error nothing is left.
@@ -99,7 +101,7 @@ func removeCgroup(path string) error {
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	for {
 		var dirs []string
 		err := filepath.WalkDir(path, func(p string, d os.DirEntry, err error) error {
@@ -135,25 +137,26 @@ func removeCgroup(path string) error {
 
 // network makes the namespace and a pair of interfaces that joins it to the host.
 func (l *Lab) network() error {
-	host := fmt.Sprintf("198.18.%d.1/30", l.opts.Net)
-	peer := fmt.Sprintf("198.18.%d.2/30", l.opts.Net)
-	l.Fake = netip.MustParsePrefix(peer).Addr()
-	near := fmt.Sprintf("slp%d", l.opts.Net)
-	if old, err := netlink.LinkByName(near); err == nil {
-		if err := netlink.LinkDel(old); err != nil {
-			return fmt.Errorf("removing an older lab's interface %s: %w", near, err)
-		}
-	}
 	ns, err := newNetNS()
 	if err != nil {
 		return fmt.Errorf("making a network namespace: %w", err)
 	}
 	l.ns = ns
 	l.undo = append(l.undo, func() error { return l.ns.Close() })
-	veth := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: near}, PeerName: "fake0", PeerNamespace: netlink.NsFd(int(ns))}
-	if err := netlink.LinkAdd(veth); err != nil {
-		return fmt.Errorf("making interfaces: %w", err)
+	var near, host, peer string
+	for tries := 0; ; tries++ { // an interface of that name belongs to another lab: that of a dead one goes with its namespace
+		near = fmt.Sprintf("slp%d", l.opts.Net)
+		host, peer = fmt.Sprintf("198.18.%d.1/30", l.opts.Net), fmt.Sprintf("198.18.%d.2/30", l.opts.Net)
+		veth := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: near}, PeerName: "fake0", PeerNamespace: netlink.NsFd(int(ns))}
+		if err = netlink.LinkAdd(veth); err == nil {
+			break
+		}
+		if !errors.Is(err, unix.EEXIST) || tries == 255 {
+			return fmt.Errorf("making interfaces: %w", err)
+		}
+		l.opts.Net++
 	}
+	l.Fake = netip.MustParsePrefix(peer).Addr()
 	l.undo = append(l.undo, func() error {
 		link, err := netlink.LinkByName(near)
 		if err != nil {

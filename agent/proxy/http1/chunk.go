@@ -10,6 +10,7 @@ const LastChunk = "0\r\n\r\n"
 // The limits of what surrounds chunks, in bytes.
 const (
 	maxChunkLine = 1024
+	maxExtended  = 64 << 10 // lines with extensions, all those of one body together
 	maxTrailer   = 16 << 10
 )
 
@@ -27,6 +28,7 @@ type Piece struct {
 // is ready for a new body. It never looks beyond the end of the body.
 type Decoder struct {
 	left  int64 // payload of the open chunk that is still to come
+	ext   int   // bytes of chunk lines that have extensions
 	state uint8
 }
 
@@ -53,13 +55,16 @@ func (d *Decoder) Next(b []byte, partial bool) (Piece, error) {
 				d.state = atChunk // the line is still in b
 				return Piece{}, err
 			}
+			if !d.extended(n, bare) {
+				return Piece{}, ErrChunk
+			}
 			p.Data.Start, p.Data.End, p.Size, p.Bare = p.Data.Start+n, p.Data.End+n, p.Size+n, bare
 			return p, nil
 		}
 		have := int64(len(b) - n)
 		if have >= size+2 {
 			end := n + int(size)
-			if b[end] != '\r' || b[end+1] != '\n' {
+			if b[end] != '\r' || b[end+1] != '\n' || !d.extended(n, bare) {
 				return Piece{}, ErrChunk
 			}
 			return Piece{Data: Span{n, end}, Size: end + 2, Whole: true, Bare: bare}, nil
@@ -70,6 +75,9 @@ func (d *Decoder) Next(b []byte, partial bool) (Piece, error) {
 				need = n + int(size) + 2
 			}
 			return Piece{Need: need}, nil
+		}
+		if !d.extended(n, bare) {
+			return Piece{}, ErrChunk
 		}
 		take := min(have, size)
 		d.left, d.state = size-take, inChunk
@@ -108,6 +116,14 @@ func (d *Decoder) Next(b []byte, partial bool) (Piece, error) {
 	return Piece{Last: true}, nil
 }
 
+// extended counts a chunk line of n bytes: a body is not to consist of what nobody reads.
+func (d *Decoder) extended(n int, bare bool) bool {
+	if !bare {
+		d.ext += n
+	}
+	return d.ext <= maxExtended
+}
+
 // trailer reads the trailer section. Its fields are checked as those of a head are.
 func (d *Decoder) trailer(b []byte) (Piece, error) {
 	for at := 0; ; {
@@ -127,7 +143,7 @@ func (d *Decoder) trailer(b []byte) (Piece, error) {
 			return Piece{Data: Span{0, at}, Size: at + 2, Last: true}, nil
 		}
 		colon := bytes.IndexByte(b[at:end], ':')
-		if colon < 1 || !all(b[at:at+colon], isToken) || !all(b[at+colon+1:end], isValue) {
+		if colon < 1 || !all(b[at:at+colon], isToken) || !all(b[at+colon+1:end], isValue) || framingField(b[at:at+colon]) {
 			return Piece{}, ErrTrailer
 		}
 		at = end + 2

@@ -243,8 +243,17 @@ func (h *Head) known(name, value []byte) error {
 			h.Continue = h.Minor == 1
 		}
 	case 7:
-		if fold(name, "upgrade") {
+		switch {
+		case fold(name, "upgrade"):
 			h.Upgrade = true
+		case fold(name, "trailer"):
+			for len(value) > 0 {
+				item, rest, _ := bytes.Cut(value, []byte{','})
+				s, e := trim(item, 0, len(item))
+				if value = rest; framingField(item[s:e]) {
+					return ErrTrailer
+				}
+			}
 		}
 	case 10:
 		if fold(name, "connection") {
@@ -267,6 +276,12 @@ func (h *Head) known(name, value []byte) error {
 		}
 	}
 	return nil
+}
+
+// framingField tells whether a field must not stand, or be announced, after the body: a reader that merged it into the head
+// would frame or route another message than it read (RFC 9110 section 6.5.1).
+func framingField(name []byte) bool {
+	return fold(name, "content-length") || fold(name, "transfer-encoding") || fold(name, "trailer") || fold(name, "host")
 }
 
 func (h *Head) connection(value []byte) {

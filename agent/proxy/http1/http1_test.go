@@ -70,6 +70,7 @@ func TestRequestRefused(t *testing.T) {
 		{"userinfo", "GET http://u:p@a/ HTTP/1.1\r\nHost: a\r\n\r\n", http1.ErrStart},
 		{"CONNECT", "CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n", http1.ErrMethod},
 		{"odd method", "GE(T / HTTP/1.1\r\nHost: a\r\n\r\n", http1.ErrStart},
+		{"length announced as a trailer", get + "Transfer-Encoding: chunked\r\nTrailer: X, content-Length\r\n\r\n", http1.ErrTrailer},
 		{"unknown expectation", get + "Expect: wonders\r\n\r\n", http1.ErrExpectation},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -258,8 +259,11 @@ func TestDecoder(t *testing.T) {
 		{name: "payload too short", in: "6\r\nhello\r\n0\r\n\r\n", err: http1.ErrChunk},
 		{name: "bare LF after payload", in: "5\r\nhello\n0\r\n\r\n", err: http1.ErrChunk},
 		{name: "bare LF in trailers", in: "0\r\nA: b\n\r\n", err: http1.ErrTrailer},
+		{name: "length among the trailers", in: "0\r\nA: b\r\nContent-Length: 5\r\n\r\n", err: http1.ErrTrailer},
+		{name: "host among the trailers", in: "0\r\nhost: b\r\n\r\n", err: http1.ErrTrailer},
 		{name: "folded trailer", in: "0\r\nA: b\r\n c\r\n\r\n", err: http1.ErrTrailer},
 		{name: "long extension", in: "5;" + strings.Repeat("a", 2000) + "\r\n", err: http1.ErrChunk},
+		{name: "too many extensions", in: strings.Repeat("1;"+strings.Repeat("a", 1000)+"\r\nx\r\n", 66) + "0\r\n\r\n", err: http1.ErrChunk},
 		{name: "long trailers", in: "0\r\nA: " + strings.Repeat("a", 20000) + "\r\n\r\n", err: http1.ErrTrailer},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
