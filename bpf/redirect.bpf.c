@@ -3,6 +3,9 @@
 
 /* Redirects the connections of selected processes to the proxy and remembers where they wanted to go. */
 #include "include/kernel.h"
+#include "include/destination.h"
+#include "include/select.h"
+#include "include/udp.h"
 #include "maps/bypass.h"
 #include "maps/cgroups.h"
 #include "maps/configs.h"
@@ -29,75 +32,6 @@ volatile const __u32 generation = 0;
 #define READ(x) (*(volatile __u32 *)&(x))
 
 #define LISTENER_TAG 0x53414c4c59504f52ull /* "SALLYPOR" */
-
-static __always_inline __u32 lowest(__u64 x)
-{
-	__u32 n = 0;
-	if (!(x & 0xffffffffull)) { n += 32; x >>= 32; }
-	if (!(x & 0xffff)) { n += 16; x >>= 16; }
-	if (!(x & 0xff)) { n += 8; x >>= 8; }
-	if (!(x & 0xf)) { n += 4; x >>= 4; }
-	if (!(x & 0x3)) { n += 2; x >>= 2; }
-	if (!(x & 0x1)) n += 1;
-	return n;
-}
-
-/* Through the thread itself: a thread group whose leader has exited goes on, but its leader has no memory any more. */
-static __always_inline __u64 exe_mask(struct task_struct *task)
-{
-	struct exe_key key = {};
-	struct file *exe = BPF_CORE_READ(task, mm, exe_file);
-	if (!exe)
-		return 0;
-	key.dev = BPF_CORE_READ(exe, f_inode, i_sb, s_dev);
-	key.ino = BPF_CORE_READ(exe, f_inode, i_ino);
-	__u64 *mask = bpf_map_lookup_elem(&exes, &key);
-	return mask ? *mask : 0;
-}
-
-/* Finds the scope of the current process: a row, SCOPE_DEFAULT, SCOPE_PENDING, or -1 for none. */
-static __always_inline __s64 select_scope(struct config *cfg, struct task_struct *task, struct task_struct *leader, __u64 cgroup)
-{
-	__u64 match = cfg->rows;
-	int pending = 0;
-	struct marking *mark = bpf_task_storage_get(&marks, leader, 0, 0);
-	int marked = mark && (mark->flags & (FLAG_LANGCHAIN | FLAG_DESCENDANT));
-
-	if (!marked)
-		match &= ~cfg->need_mark;
-	if (match & cfg->need_cgroup) {
-		struct cgroup_state *state = bpf_map_lookup_elem(&cgroups, &cgroup);
-		if (!state)
-			fail(ERR_UNKNOWN_CGROUP);
-		pending = !state || state->pending;
-		if (!pending)
-			match &= state->mask | ~cfg->need_cgroup;
-	}
-	if (match & cfg->need_uid) {
-		__u32 uid = bpf_get_current_uid_gid();
-		__u64 *mask = bpf_map_lookup_elem(&uids, &uid);
-		match &= (mask ? *mask : 0) | ~cfg->need_uid;
-	}
-	if (match & cfg->need_exe)
-		match &= exe_mask(task) | ~cfg->need_exe;
-	if (match) {
-		__u32 row = lowest(match);
-		/* The first match may hang on a cgroup that nobody has looked at yet: user space decides at accept. */
-		if (pending && (cfg->need_cgroup >> (row & 63) & 1))
-			return SCOPE_PENDING;
-		return row;
-	}
-	return marked ? (__s64)SCOPE_DEFAULT : -1;
-}
-
-static __always_inline __u32 slot_of(__u32 scope)
-{
-	if (scope == SCOPE_DEFAULT)
-		return SLOT_DEFAULT;
-	if (scope == SCOPE_PENDING)
-		return SLOT_PENDING;
-	return scope & 63;
-}
 
 /* Is our own agent listening, and alive? */
 static __always_inline int alive(struct bpf_sock_addr *ctx, struct config *cfg, int v6)
@@ -166,6 +100,8 @@ static __always_inline int refuse_or_open(struct scope_counters *n, int closed)
 
 static __always_inline int redirect(struct bpf_sock_addr *ctx, int v6)
 {
+	if (ctx->protocol == IPPROTO_UDP)
+		return datagram(ctx, v6);
 	if (ctx->protocol != IPPROTO_TCP && ctx->protocol != IPPROTO_MPTCP)
 		return 1;
 	struct bpf_sock *sk = ctx->sk;
@@ -175,7 +111,8 @@ static __always_inline int redirect(struct bpf_sock_addr *ctx, int v6)
 	bpf_sk_storage_delete(&origins, sk);
 
 	__u16 port = bpf_ntohs(ctx->user_port);
-	if (!bpf_map_lookup_elem(&ports, &port))
+	__u8 *flags = bpf_map_lookup_elem(&ports, &port);
+	if (!flags)
 		return 1;
 	__u64 cgroup = bpf_get_current_cgroup_id();
 	if (bpf_map_lookup_elem(&exempt, &cgroup))
@@ -190,8 +127,11 @@ static __always_inline int redirect(struct bpf_sock_addr *ctx, int v6)
 	if (!leader)
 		return 1;
 	__s64 scope = select_scope(cfg, task, leader, cgroup);
-	if (scope < 0)
-		return 1;
+	if (scope < 0) {
+		if (!by_destination(ctx, cfg, v6, port, *flags))
+			return 1;
+		scope = SCOPE_DEFAULT;
+	}
 	__u8 mode, closed;
 	if (scope == SCOPE_DEFAULT) {
 		mode = cfg->default_mode;
@@ -299,6 +239,18 @@ SEC("cgroup/connect6")
 int connect6(struct bpf_sock_addr *ctx)
 {
 	return redirect(ctx, 1);
+}
+
+SEC("cgroup/sendmsg4")
+int sendmsg4(struct bpf_sock_addr *ctx)
+{
+	return ctx->protocol == IPPROTO_UDP ? datagram(ctx, 0) : 1;
+}
+
+SEC("cgroup/sendmsg6")
+int sendmsg6(struct bpf_sock_addr *ctx)
+{
+	return ctx->protocol == IPPROTO_UDP ? datagram(ctx, 1) : 1;
 }
 
 /* The application sees the peer that it asked for. */

@@ -8,6 +8,7 @@ package kernel
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -124,12 +125,15 @@ type world struct {
 	heart   sync.WaitGroup
 }
 
+// worldName names cgroup and pins; SALLYPORT_KTEST_NAME changes it where two runs share a machine.
+func worldName() string { return cmp.Or(os.Getenv("SALLYPORT_KTEST_NAME"), "sallyport-ktest") }
+
 // newWorld loads and attaches with the given scopes; masks are set by the caller through w.k.
 func newWorld(t *testing.T, rows ...agent.ScopeRow) *world {
 	t.Helper()
 	root, err := kernel.CgroupRoot()
 	must(t, err)
-	w := &world{t: t, cgroup: filepath.Join(root, "sallyport-ktest"), pins: "/sys/fs/bpf/sallyport-ktest"}
+	w := &world{t: t, cgroup: filepath.Join(root, worldName()), pins: "/sys/fs/bpf/" + worldName()}
 	must(t, errors.Join(kernel.Uninstall(w.pins), killCgroup(w.cgroup)))
 	must(t, os.Mkdir(w.cgroup, 0o755))
 	t.Cleanup(func() {
