@@ -27,6 +27,7 @@ const struct copy *unused_copy __attribute__((unused));
 #define TYPE_A 1
 #define TYPE_AAAA 28
 #define MAX_LABELS 32  /* of a name that we look for, and of one that is skipped */
+#define MAX_PIECES 8
 #define MAX_RECORDS 64 /* of one answer that are looked at */
 
 struct message {
@@ -81,7 +82,7 @@ static __always_inline int find(struct __sk_buff *skb, int in, struct message *m
 	} else {
 		m->at = l4 + sizeof(*udp);
 	}
-	if (m->at >= skb->len)
+	if (m->at >= skb->len) /* nothing but a header */
 		return 0;
 	m->size = skb->len - m->at;
 	return m->tcp || m->size > DNS_HEADER;
@@ -132,7 +133,8 @@ static __noinline __s64 asks(struct __sk_buff *skb, __u32 at)
 	return (__s64)*number << 32 | (__s64)bpf_ntohs(tail[0]) << 16 | (DNS_HEADER + n + 1 + sizeof(tail));
 }
 
-static __always_inline void copy_out(struct __sk_buff *skb, struct message *m, __u32 kind, __u32 name, __u32 learned)
+/* Copies what is left of a message from an offset on, at most COPY_BYTES. */
+static __always_inline void copy_out(struct __sk_buff *skb, struct message *m, __u32 offset, __u32 kind, __u32 name, __u32 learned)
 {
 	struct copy *c = bpf_ringbuf_reserve(&answers, sizeof(*c), 0);
 	if (!c) {
@@ -145,18 +147,25 @@ static __always_inline void copy_out(struct __sk_buff *skb, struct message *m, _
 	c->kind = kind;
 	c->name = name;
 	c->learned = learned;
-	c->size = m->size;
-	c->seq = m->seq;
+	c->size = m->size - offset;
+	c->seq = m->seq + offset;
 	c->pad = 0;
-	__u32 n = m->size;
+	__u32 n = c->size;
 	if (n > COPY_BYTES)
 		n = COPY_BYTES;
-	if (n < 1 || bpf_skb_load_bytes(skb, m->at, c->data, n)) {
+	if (n < 1 || bpf_skb_load_bytes(skb, m->at + offset, c->data, n)) {
 		bpf_ringbuf_discard(c, 0);
 		dns_count(DNS_UNCOPIED);
 		return;
 	}
 	bpf_ringbuf_submit(c, 0);
+}
+
+/* A piece of a connection may be as long as many packets: on loopback, or before it is cut. */
+static __always_inline void copy_piece(struct __sk_buff *skb, struct message *m, __u32 kind)
+{
+	for (__u32 i = 0; i < MAX_PIECES && i * COPY_BYTES < m->size; i++)
+		copy_out(skb, m, i * COPY_BYTES, kind, 0, 0);
 }
 
 static __always_inline void remember(struct __sk_buff *skb, __u32 name, __u16 txid, __u16 type)
@@ -189,7 +198,7 @@ int dns_egress(struct __sk_buff *skb)
 	if (!find(skb, 0, &m))
 		return PASS;
 	if (m.tcp) {
-		copy_out(skb, &m, COPY_TCP_OUT, 0, 0);
+		copy_piece(skb, &m, COPY_TCP_OUT);
 		return PASS;
 	}
 	__u16 head[3]; /* identifier, flags, number of questions */
@@ -326,7 +335,7 @@ int dns_ingress(struct __sk_buff *skb)
 	if (!find(skb, 1, &m))
 		return PASS;
 	if (m.tcp) {
-		copy_out(skb, &m, COPY_TCP_IN, 0, 0);
+		copy_piece(skb, &m, COPY_TCP_IN);
 		return PASS;
 	}
 	__u16 head[4]; /* identifier, flags, numbers of questions and answers */
@@ -349,6 +358,6 @@ int dns_ingress(struct __sk_buff *skb)
 		if (w.left && !(head[1] & bpf_htons(0x0200))) /* a truncated one ends early, and is asked again over TCP */
 			dns_count(DNS_MALFORMED);
 	}
-	copy_out(skb, &m, COPY_UDP, name, w.count);
+	copy_out(skb, &m, 0, COPY_UDP, name, w.count);
 	return PASS;
 }

@@ -3,6 +3,8 @@
 package kernel
 
 import (
+	"fmt"
+
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 
@@ -39,4 +41,16 @@ func (k *Kernel) attachLearner(fresh map[string]link.Link) {
 			k.refused["dns/"+name] = err
 		}
 	}
+}
+
+// QUIC counts the datagrams of one scope for endpoints.
+type QUIC struct{ Refused, Bypassed uint64 }
+
+// QUIC reads the counters of a scope: an index, agent.ScopeDefault or agent.ScopePending.
+func (k *Kernel) QUIC(scope uint32) (QUIC, error) {
+	var c bpf.RedirectQuicCounters
+	if err := k.redirect.Maps[bpf.RedirectMapQuic].Lookup(scopeSlot(scope), &c); err != nil {
+		return QUIC{}, fmt.Errorf("reading the kernel's counters: %w", err)
+	}
+	return QUIC{c.Refused, c.Bypassed}, nil
 }

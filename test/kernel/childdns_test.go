@@ -6,6 +6,7 @@ package kernel
 
 import (
 	"encoding/binary"
+	"io"
 	"net"
 	"net/netip"
 	"strconv"
@@ -30,11 +31,14 @@ func question(id uint16, name, kind string) []byte {
 
 // resolve asks once, from a connected socket or another, and gives the addresses.
 func resolve(how, server, name, kind string) (r reply) {
+	query := question(uint16(time.Now().UnixNano()), name, kind)
+	if how == "tcp" {
+		return resolveTCP(server, query)
+	}
 	addr, err := net.ResolveUDPAddr("udp", server)
 	if err != nil {
 		return reply{Error: err.Error()}
 	}
-	query := question(uint16(time.Now().UnixNano()), name, kind)
 	var c *net.UDPConn
 	if how == "connected" {
 		if c, err = net.DialUDP("udp", nil, addr); err == nil {
@@ -53,8 +57,33 @@ func resolve(how, server, name, kind string) (r reply) {
 	if err != nil {
 		return reply{Error: errno(err)}
 	}
+	return addressesIn(b[:n])
+}
+
+func resolveTCP(server string, query []byte) reply {
+	c, err := net.Dial("tcp", server)
+	if err != nil {
+		return reply{Error: errno(err)}
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(10 * time.Second))
+	if _, err := c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(query))), query...)); err != nil {
+		return reply{Error: errno(err)}
+	}
+	var size [2]byte
+	if _, err := io.ReadFull(c, size[:]); err != nil {
+		return reply{Error: errno(err)}
+	}
+	b := make([]byte, binary.BigEndian.Uint16(size[:]))
+	if _, err := io.ReadFull(c, b); err != nil {
+		return reply{Error: errno(err)}
+	}
+	return addressesIn(b)
+}
+
+func addressesIn(b []byte) (r reply) {
 	var d layers.DNS
-	if err := d.DecodeFromBytes(b[:n], gopacket.NilDecodeFeedback); err != nil {
+	if err := d.DecodeFromBytes(b, gopacket.NilDecodeFeedback); err != nil {
 		return reply{Error: err.Error()}
 	}
 	for _, a := range d.Answers {

@@ -5,6 +5,7 @@
 package kernel
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net"
 	"net/netip"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
@@ -45,6 +47,31 @@ func serveDNS(t *testing.T, at string, answer answerer) {
 			if r := answerTo(b[:n], answer); r != nil {
 				pc.WriteTo(r, from)
 			}
+		}
+	}()
+}
+
+// serveDNSOverTCP answers one question of each connection.
+func serveDNSOverTCP(t *testing.T, at string, answer answerer) {
+	t.Helper()
+	ln := listen(t, netip.MustParseAddrPort(at))
+	done := make(chan struct{})
+	t.Cleanup(func() { ln.Close(); <-done })
+	go func() {
+		defer close(done)
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			c.SetDeadline(time.Now().Add(10 * time.Second))
+			b := make([]byte, 4096)
+			if n, err := c.Read(b); err == nil && n > 2 {
+				if r := answerTo(b[2:n], answer); r != nil {
+					c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(r))), r...))
+				}
+			}
+			c.Close()
 		}
 	}()
 }
