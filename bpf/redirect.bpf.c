@@ -3,6 +3,7 @@
 
 /* Redirects the connections of selected processes to the proxy and remembers where they wanted to go. */
 #include "include/kernel.h"
+#include "include/cover.h"
 #include "include/destination.h"
 #include "include/select.h"
 #include "include/udp.h"
@@ -10,6 +11,8 @@
 #include "maps/cgroups.h"
 #include "maps/configs.h"
 #include "maps/conns.h"
+#include "maps/cover.h"
+#include "maps/decided.h"
 #include "maps/errors.h"
 #include "maps/exempt.h"
 #include "maps/exes.h"
@@ -85,11 +88,12 @@ static __always_inline int full(void)
 	return since && *since && bpf_ktime_get_ns() - *since < STALE_FULL_NS;
 }
 
-static __always_inline int refuse_or_open(struct scope_counters *n, int closed)
+static __always_inline int refuse_or_open(struct scope_counters *n, int closed, struct bpf_sock *sk, __u32 slot)
 {
 	if (!closed) {
 		if (n)
 			__sync_fetch_and_add(&n->opened, 1);
+		decide(sk, slot, DECIDED_OPEN);
 		return 1;
 	}
 	if (n)
@@ -147,12 +151,15 @@ static __always_inline int redirect(struct bpf_sock_addr *ctx, int v6)
 	struct scope_counters *n = bpf_map_lookup_elem(&scopes, &slot);
 	if (n)
 		__sync_fetch_and_add(&n->seen, 1);
-	if (mode == MODE_OFF)
+	if (mode == MODE_OFF) {
+		decide(sk, slot, DECIDED_OFF);
 		return 1;
+	}
 	__u64 *until = bpf_map_lookup_elem(&bypass, &slot);
 	if (until && *until && *until > bpf_ktime_get_boot_ns()) {
 		if (n)
 			__sync_fetch_and_add(&n->bypassed, 1);
+		decide(sk, slot, DECIDED_BYPASS);
 		return 1;
 	}
 
@@ -166,16 +173,16 @@ static __always_inline int redirect(struct bpf_sock_addr *ctx, int v6)
 		mapped = !a0 && !a1 && a2 == bpf_htonl(0xffff);
 	}
 	if (!alive(ctx, cfg, v6 && !mapped))
-		return refuse_or_open(n, closed);
+		return refuse_or_open(n, closed, sk, slot);
 	if (full()) {
 		fail(ERR_RECORD_FULL);
-		return refuse_or_open(n, closed);
+		return refuse_or_open(n, closed, sk, slot);
 	}
 
 	struct origin *o = bpf_sk_storage_get(&origins, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!o) {
 		fail(ERR_ORIGIN_FULL);
-		return refuse_or_open(n, closed);
+		return refuse_or_open(n, closed, sk, slot);
 	}
 	__builtin_memset(o, 0, sizeof(*o));
 	struct conn *c = &o->conn;
@@ -292,6 +299,13 @@ int getpeername6(struct bpf_sock_addr *ctx)
 	return 1;
 }
 
+static __always_inline void unpublished(struct conn *c)
+{
+	struct cover_row *row = cover_of(c->cgroup, slot_of(c->scope));
+	if (row)
+		__sync_fetch_and_add(&row->unpublished, 1);
+}
+
 static __always_inline void publish(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
 {
 	struct origin *o = bpf_sk_storage_get(&origins, sk, 0, 0);
@@ -322,7 +336,12 @@ static __always_inline void publish(struct bpf_sock_ops *ctx, struct bpf_sock *s
 		/* Two sockets claim one key. Which of them the proxy would accept is not known, so neither gets a record: a
 		 * connection without one is closed. */
 		fail(ERR_RECORD_CLASH);
+		struct conn *other = bpf_map_lookup_elem(&conns, k);
+		if (other)
+			unpublished(other);
 		bpf_map_delete_elem(&conns, k);
+		unpublished(&o->conn);
+		o->published = ORIGIN_DONE;
 		return;
 	}
 	if (err) {
@@ -331,9 +350,11 @@ static __always_inline void publish(struct bpf_sock_ops *ctx, struct bpf_sock *s
 		__u32 zero = 0;
 		__u64 now = bpf_ktime_get_ns();
 		bpf_map_update_elem(&pressure, &zero, &now, BPF_ANY);
+		unpublished(&o->conn);
+		o->published = ORIGIN_DONE;
 		return;
 	}
-	o->published = 1;
+	o->published = ORIGIN_PUBLISHED;
 	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 }
 
@@ -352,11 +373,14 @@ int sock_ops(struct bpf_sock_ops *ctx)
 	if (ctx->args[1] != BPF_TCP_CLOSE)
 		return 1;
 	struct origin *o = bpf_sk_storage_get(&origins, sk, 0, 0);
-	if (!o || !o->published)
+	if (!o || o->published != ORIGIN_PUBLISHED)
 		return 1;
 	struct conn *c = bpf_map_lookup_elem(&conns, &o->key);
-	if (c && c->cookie == o->conn.cookie)
-		bpf_map_delete_elem(&conns, &o->key);
-	o->published = 0;
+	if (c && c->cookie == o->conn.cookie && !bpf_map_delete_elem(&conns, &o->key)) {
+		struct cover_row *row = cover_of(o->conn.cgroup, slot_of(o->conn.scope));
+		if (row)
+			__sync_fetch_and_add(&row->withdrawn, 1);
+	}
+	o->published = ORIGIN_DONE;
 	return 1;
 }

@@ -140,7 +140,9 @@ const (
 	RedirectMapCgroups       = "cgroups"
 	RedirectMapConfigs       = "configs"
 	RedirectMapConns         = "conns"
+	RedirectMapCover         = "cover"
 	RedirectMapCrowded       = "crowded"
+	RedirectMapDecided       = "decided"
 	RedirectMapErrors        = "errors"
 	RedirectMapExempt        = "exempt"
 	RedirectMapExes          = "exes"
@@ -226,7 +228,9 @@ type RedirectMapSpecs struct {
 	Cgroups   *ebpf.MapSpec `ebpf:"cgroups"`
 	Configs   *ebpf.MapSpec `ebpf:"configs"`
 	Conns     *ebpf.MapSpec `ebpf:"conns"`
+	Cover     *ebpf.MapSpec `ebpf:"cover"`
 	Crowded   *ebpf.MapSpec `ebpf:"crowded"`
+	Decided   *ebpf.MapSpec `ebpf:"decided"`
 	Errors    *ebpf.MapSpec `ebpf:"errors"`
 	Exempt    *ebpf.MapSpec `ebpf:"exempt"`
 	Exes      *ebpf.MapSpec `ebpf:"exes"`
@@ -276,7 +280,9 @@ type RedirectMaps struct {
 	Cgroups   *ebpf.Map `ebpf:"cgroups"`
 	Configs   *ebpf.Map `ebpf:"configs"`
 	Conns     *ebpf.Map `ebpf:"conns"`
+	Cover     *ebpf.Map `ebpf:"cover"`
 	Crowded   *ebpf.Map `ebpf:"crowded"`
+	Decided   *ebpf.Map `ebpf:"decided"`
 	Errors    *ebpf.Map `ebpf:"errors"`
 	Exempt    *ebpf.Map `ebpf:"exempt"`
 	Exes      *ebpf.Map `ebpf:"exes"`
@@ -301,7 +307,9 @@ func (m *RedirectMaps) Close() error {
 		m.Cgroups,
 		m.Configs,
 		m.Conns,
+		m.Cover,
 		m.Crowded,
+		m.Decided,
 		m.Errors,
 		m.Exempt,
 		m.Exes,

@@ -81,15 +81,14 @@ type daemon struct {
 	configSum []byte
 	wanted    chan struct{} // capacity 1: an upgrade
 
-	addresses        []netip.AddrPort // where the proxy listens
-	listeners        []*net.TCPListener
-	handover         bool              // the service manager keeps the listeners
-	upstreamCAs      map[string][]byte // by file
-	own              uint64            // our cgroup
-	generation       uint32            // of our programs in the kernel
-	redirectedBefore uint64            // by the programs under earlier daemons
-	installed        bool              // the kernel pins are ours to remove if the start fails
-	ready            atomicReason      // why not ready; "" = ready
+	addresses   []netip.AddrPort // where the proxy listens
+	listeners   []*net.TCPListener
+	handover    bool              // the service manager keeps the listeners
+	upstreamCAs map[string][]byte // by file
+	own         uint64            // our cgroup
+	generation  uint32            // of our programs in the kernel
+	installed   bool              // the kernel pins are ours to remove if the start fails
+	ready       atomicReason      // why not ready; "" = ready
 }
 
 // Run builds everything, serves until ctx ends, and stops in order. Everything that it made and that is not meant to
@@ -256,11 +255,9 @@ func (d *daemon) takeKernel(context.Context) error {
 	}
 	d.selftest.v6 = addr[1].IsValid()
 	d.selftest.port = d.cfg.Capture.Ports[0]
-	before, err := d.counters()
-	if err != nil {
+	if err := d.kernel.Proof().Begin(d.pred != nil); err != nil {
 		return err
 	}
-	d.redirectedBefore = before.Redirected
 	if err := d.kernel.Attach(); err != nil {
 		return err
 	}
@@ -268,7 +265,7 @@ func (d *daemon) takeKernel(context.Context) error {
 	if err := d.enrol.Rescan(); err != nil { // cgroups that were made between Apply and Attach
 		return err
 	}
-	_, err = d.kernel.FlagInterpreters()
+	_, err := d.kernel.FlagInterpreters()
 	return err
 }
 

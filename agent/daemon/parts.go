@@ -204,6 +204,7 @@ func (o origins) Take(netns uint64, conn *net.TCPConn) (agent.Conn, error) {
 	if err != nil {
 		return c, errors.Join(proxy.ErrNoRecord, err)
 	}
+	o.d.kernel.Proof().Took(c)
 	return o.d.renumber(c), nil
 }
 

@@ -2,7 +2,8 @@
 
 // Package kernel is the only one that talks to our programs in the kernel: it loads and attaches them, writes the maps
 // that steer them, and reads what they tell. Several capabilities are objects of their own, because a kernel may refuse
-// one of them: redirect (needed), track (LangChain marks), cgroup (cgroups that come and go), dns (addresses of endpoints).
+// one of them: redirect (needed), track (LangChain marks), cgroup (cgroups that come and go), dns (addresses of endpoints),
+// cover (every connection, counted).
 //
 // Links and maps are pinned. They outlive the daemon: with no daemon, scopes fail closed or open as they were told, and
 // the next daemon takes the pins over without a moment in between. Uninstall removes them.
@@ -22,6 +23,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sallyport-dev/sallyport/agent"
+	"github.com/sallyport-dev/sallyport/agent/kernel/cover"
 	"github.com/sallyport-dev/sallyport/agent/kernel/learn"
 	"github.com/sallyport-dev/sallyport/bpf"
 )
@@ -46,7 +48,9 @@ type Kernel struct {
 	track    *ebpf.Collection // nil if the kernel refused it: see Refused
 	cgroup   *ebpf.Collection // the same
 	dns      *ebpf.Collection // the same
+	cover    *ebpf.Collection // the same
 	learner  *learn.Learner
+	proof    *cover.Proof
 	mounted  []string
 
 	heart    sync.Mutex
@@ -110,6 +114,7 @@ func Load(o Options) (_ *Kernel, err error) {
 		k.refused["cgroup"] = explain("noticing new cgroups", minTracing, err)
 	}
 	k.loadLearner()
+	k.loadCover()
 	if err := k.active(&k.cfg); err != nil {
 		return nil, err
 	}
@@ -210,6 +215,7 @@ func (k *Kernel) Attach() (err error) {
 		}
 	}
 	k.attachLearner(fresh)
+	k.attachCover()
 	k.attachTracing("track", k.track)
 	k.attachTracing("cgroup", k.cgroup)
 	return nil
@@ -327,7 +333,7 @@ func (k *Kernel) Mounted() []string { return k.mounted }
 
 // Close lets go of programs and maps; what is pinned stays in force. Other methods, Listen among them, have returned before.
 func (k *Kernel) Close() {
-	for _, c := range []*ebpf.Collection{k.redirect, k.track, k.cgroup, k.dns} {
+	for _, c := range []*ebpf.Collection{k.redirect, k.track, k.cgroup, k.dns, k.cover} {
 		if c != nil {
 			c.Close()
 		}

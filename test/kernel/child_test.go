@@ -94,6 +94,8 @@ func obey(o []string) []byte {
 		}
 	case "datagram":
 		r = datagram(o[1], netip.MustParseAddrPort(o[2]))
+	case "connectfd": // by a socket that somebody else made
+		r = connectFD(3, netip.MustParseAddrPort(o[1]))
 	case "resolve":
 		r = resolve(o[1], o[2], o[3], o[4])
 	case "resolvemany": // and connects to each address at once

@@ -115,6 +115,7 @@ type world struct {
 	pins   string
 	netns  uint64
 
+	gate    sync.Mutex // held by a test: the proxy accepts, and takes no record
 	mu      sync.Mutex
 	conns   []agent.Conn
 	misses  int
@@ -151,6 +152,7 @@ func newWorld(t *testing.T, rows ...agent.ScopeRow) *world {
 	must(t, w.k.SetPorts([]uint16{originPort}))
 	must(t, w.k.SetScopes(rows))
 	must(t, w.k.SetProxy(proxy4, proxy6))
+	must(t, w.k.Proof().Begin(false))
 	must(t, w.k.Attach())
 	w.startProxy()
 	return w
@@ -221,10 +223,13 @@ func (w *world) accept(ln *net.TCPListener) {
 		if err != nil {
 			return
 		}
+		w.gate.Lock()
 		conn, err := w.k.Take(w.netns, c)
+		w.gate.Unlock()
 		w.mu.Lock()
 		if err == nil {
 			w.conns = append(w.conns, conn)
+			w.k.Proof().Took(conn)
 		} else {
 			w.misses++
 			if !errors.Is(err, kernel.ErrMiss) {
