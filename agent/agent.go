@@ -90,6 +90,8 @@ type Scope struct {
 	Mode   Mode
 	Closed bool // refuse connections while the agent is dead or hung; always true for enforce
 	Deny   bool // refuse, rather than pass through, when trust in our root is not proven
+
+	DenyDNS bool // refuse connections to well-known encrypted name servers; enforce only
 }
 
 // Match selects processes. All criteria that are set must hold.

@@ -3,10 +3,16 @@
 
 /* Redirects the connections of selected processes to the proxy and remembers where they wanted to go. */
 #include "include/kernel.h"
+#include "include/cover.h"
+#include "include/destination.h"
+#include "include/select.h"
+#include "include/udp.h"
 #include "maps/bypass.h"
 #include "maps/cgroups.h"
 #include "maps/configs.h"
 #include "maps/conns.h"
+#include "maps/cover.h"
+#include "maps/decided.h"
 #include "maps/errors.h"
 #include "maps/exempt.h"
 #include "maps/exes.h"
@@ -29,75 +35,6 @@ volatile const __u32 generation = 0;
 #define READ(x) (*(volatile __u32 *)&(x))
 
 #define LISTENER_TAG 0x53414c4c59504f52ull /* "SALLYPOR" */
-
-static __always_inline __u32 lowest(__u64 x)
-{
-	__u32 n = 0;
-	if (!(x & 0xffffffffull)) { n += 32; x >>= 32; }
-	if (!(x & 0xffff)) { n += 16; x >>= 16; }
-	if (!(x & 0xff)) { n += 8; x >>= 8; }
-	if (!(x & 0xf)) { n += 4; x >>= 4; }
-	if (!(x & 0x3)) { n += 2; x >>= 2; }
-	if (!(x & 0x1)) n += 1;
-	return n;
-}
-
-/* Through the thread itself: a thread group whose leader has exited goes on, but its leader has no memory any more. */
-static __always_inline __u64 exe_mask(struct task_struct *task)
-{
-	struct exe_key key = {};
-	struct file *exe = BPF_CORE_READ(task, mm, exe_file);
-	if (!exe)
-		return 0;
-	key.dev = BPF_CORE_READ(exe, f_inode, i_sb, s_dev);
-	key.ino = BPF_CORE_READ(exe, f_inode, i_ino);
-	__u64 *mask = bpf_map_lookup_elem(&exes, &key);
-	return mask ? *mask : 0;
-}
-
-/* Finds the scope of the current process: a row, SCOPE_DEFAULT, SCOPE_PENDING, or -1 for none. */
-static __always_inline __s64 select_scope(struct config *cfg, struct task_struct *task, struct task_struct *leader, __u64 cgroup)
-{
-	__u64 match = cfg->rows;
-	int pending = 0;
-	struct marking *mark = bpf_task_storage_get(&marks, leader, 0, 0);
-	int marked = mark && (mark->flags & (FLAG_LANGCHAIN | FLAG_DESCENDANT));
-
-	if (!marked)
-		match &= ~cfg->need_mark;
-	if (match & cfg->need_cgroup) {
-		struct cgroup_state *state = bpf_map_lookup_elem(&cgroups, &cgroup);
-		if (!state)
-			fail(ERR_UNKNOWN_CGROUP);
-		pending = !state || state->pending;
-		if (!pending)
-			match &= state->mask | ~cfg->need_cgroup;
-	}
-	if (match & cfg->need_uid) {
-		__u32 uid = bpf_get_current_uid_gid();
-		__u64 *mask = bpf_map_lookup_elem(&uids, &uid);
-		match &= (mask ? *mask : 0) | ~cfg->need_uid;
-	}
-	if (match & cfg->need_exe)
-		match &= exe_mask(task) | ~cfg->need_exe;
-	if (match) {
-		__u32 row = lowest(match);
-		/* The first match may hang on a cgroup that nobody has looked at yet: user space decides at accept. */
-		if (pending && (cfg->need_cgroup >> (row & 63) & 1))
-			return SCOPE_PENDING;
-		return row;
-	}
-	return marked ? (__s64)SCOPE_DEFAULT : -1;
-}
-
-static __always_inline __u32 slot_of(__u32 scope)
-{
-	if (scope == SCOPE_DEFAULT)
-		return SLOT_DEFAULT;
-	if (scope == SCOPE_PENDING)
-		return SLOT_PENDING;
-	return scope & 63;
-}
 
 /* Is our own agent listening, and alive? */
 static __always_inline int alive(struct bpf_sock_addr *ctx, struct config *cfg, int v6)
@@ -151,11 +88,12 @@ static __always_inline int full(void)
 	return since && *since && bpf_ktime_get_ns() - *since < STALE_FULL_NS;
 }
 
-static __always_inline int refuse_or_open(struct scope_counters *n, int closed)
+static __always_inline int refuse_or_open(struct scope_counters *n, int closed, struct bpf_sock *sk, __u32 slot)
 {
 	if (!closed) {
 		if (n)
 			__sync_fetch_and_add(&n->opened, 1);
+		decide(sk, slot, DECIDED_OPEN);
 		return 1;
 	}
 	if (n)
@@ -166,6 +104,8 @@ static __always_inline int refuse_or_open(struct scope_counters *n, int closed)
 
 static __always_inline int redirect(struct bpf_sock_addr *ctx, int v6)
 {
+	if (ctx->protocol == IPPROTO_UDP)
+		return datagram(ctx, v6);
 	if (ctx->protocol != IPPROTO_TCP && ctx->protocol != IPPROTO_MPTCP)
 		return 1;
 	struct bpf_sock *sk = ctx->sk;
@@ -175,7 +115,8 @@ static __always_inline int redirect(struct bpf_sock_addr *ctx, int v6)
 	bpf_sk_storage_delete(&origins, sk);
 
 	__u16 port = bpf_ntohs(ctx->user_port);
-	if (!bpf_map_lookup_elem(&ports, &port))
+	__u8 *flags = bpf_map_lookup_elem(&ports, &port);
+	if (!flags)
 		return 1;
 	__u64 cgroup = bpf_get_current_cgroup_id();
 	if (bpf_map_lookup_elem(&exempt, &cgroup))
@@ -190,8 +131,11 @@ static __always_inline int redirect(struct bpf_sock_addr *ctx, int v6)
 	if (!leader)
 		return 1;
 	__s64 scope = select_scope(cfg, task, leader, cgroup);
-	if (scope < 0)
-		return 1;
+	if (scope < 0) {
+		if (!by_destination(ctx, cfg, v6, port, *flags))
+			return 1;
+		scope = SCOPE_DEFAULT;
+	}
 	__u8 mode, closed;
 	if (scope == SCOPE_DEFAULT) {
 		mode = cfg->default_mode;
@@ -207,12 +151,15 @@ static __always_inline int redirect(struct bpf_sock_addr *ctx, int v6)
 	struct scope_counters *n = bpf_map_lookup_elem(&scopes, &slot);
 	if (n)
 		__sync_fetch_and_add(&n->seen, 1);
-	if (mode == MODE_OFF)
+	if (mode == MODE_OFF) {
+		decide(sk, slot, DECIDED_OFF);
 		return 1;
+	}
 	__u64 *until = bpf_map_lookup_elem(&bypass, &slot);
 	if (until && *until && *until > bpf_ktime_get_boot_ns()) {
 		if (n)
 			__sync_fetch_and_add(&n->bypassed, 1);
+		decide(sk, slot, DECIDED_BYPASS);
 		return 1;
 	}
 
@@ -226,16 +173,16 @@ static __always_inline int redirect(struct bpf_sock_addr *ctx, int v6)
 		mapped = !a0 && !a1 && a2 == bpf_htonl(0xffff);
 	}
 	if (!alive(ctx, cfg, v6 && !mapped))
-		return refuse_or_open(n, closed);
+		return refuse_or_open(n, closed, sk, slot);
 	if (full()) {
 		fail(ERR_RECORD_FULL);
-		return refuse_or_open(n, closed);
+		return refuse_or_open(n, closed, sk, slot);
 	}
 
 	struct origin *o = bpf_sk_storage_get(&origins, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!o) {
 		fail(ERR_ORIGIN_FULL);
-		return refuse_or_open(n, closed);
+		return refuse_or_open(n, closed, sk, slot);
 	}
 	__builtin_memset(o, 0, sizeof(*o));
 	struct conn *c = &o->conn;
@@ -301,6 +248,18 @@ int connect6(struct bpf_sock_addr *ctx)
 	return redirect(ctx, 1);
 }
 
+SEC("cgroup/sendmsg4")
+int sendmsg4(struct bpf_sock_addr *ctx)
+{
+	return ctx->protocol == IPPROTO_UDP ? datagram(ctx, 0) : 1;
+}
+
+SEC("cgroup/sendmsg6")
+int sendmsg6(struct bpf_sock_addr *ctx)
+{
+	return ctx->protocol == IPPROTO_UDP ? datagram(ctx, 1) : 1;
+}
+
 /* The application sees the peer that it asked for. */
 SEC("cgroup/getpeername4")
 int getpeername4(struct bpf_sock_addr *ctx)
@@ -340,6 +299,13 @@ int getpeername6(struct bpf_sock_addr *ctx)
 	return 1;
 }
 
+static __always_inline void unpublished(struct conn *c)
+{
+	struct cover_row *row = cover_of(c->cgroup, slot_of(c->scope));
+	if (row)
+		__sync_fetch_and_add(&row->unpublished, 1);
+}
+
 static __always_inline void publish(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
 {
 	struct origin *o = bpf_sk_storage_get(&origins, sk, 0, 0);
@@ -370,7 +336,12 @@ static __always_inline void publish(struct bpf_sock_ops *ctx, struct bpf_sock *s
 		/* Two sockets claim one key. Which of them the proxy would accept is not known, so neither gets a record: a
 		 * connection without one is closed. */
 		fail(ERR_RECORD_CLASH);
+		struct conn *other = bpf_map_lookup_elem(&conns, k);
+		if (other)
+			unpublished(other);
 		bpf_map_delete_elem(&conns, k);
+		unpublished(&o->conn);
+		o->published = ORIGIN_DONE;
 		return;
 	}
 	if (err) {
@@ -379,9 +350,11 @@ static __always_inline void publish(struct bpf_sock_ops *ctx, struct bpf_sock *s
 		__u32 zero = 0;
 		__u64 now = bpf_ktime_get_ns();
 		bpf_map_update_elem(&pressure, &zero, &now, BPF_ANY);
+		unpublished(&o->conn);
+		o->published = ORIGIN_DONE;
 		return;
 	}
-	o->published = 1;
+	o->published = ORIGIN_PUBLISHED;
 	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 }
 
@@ -400,11 +373,14 @@ int sock_ops(struct bpf_sock_ops *ctx)
 	if (ctx->args[1] != BPF_TCP_CLOSE)
 		return 1;
 	struct origin *o = bpf_sk_storage_get(&origins, sk, 0, 0);
-	if (!o || !o->published)
+	if (!o || o->published != ORIGIN_PUBLISHED)
 		return 1;
 	struct conn *c = bpf_map_lookup_elem(&conns, &o->key);
-	if (c && c->cookie == o->conn.cookie)
-		bpf_map_delete_elem(&conns, &o->key);
-	o->published = 0;
+	if (c && c->cookie == o->conn.cookie && !bpf_map_delete_elem(&conns, &o->key)) {
+		struct cover_row *row = cover_of(o->conn.cgroup, slot_of(o->conn.scope));
+		if (row)
+			__sync_fetch_and_add(&row->withdrawn, 1);
+	}
+	o->published = ORIGIN_DONE;
 	return 1;
 }

@@ -98,6 +98,12 @@ type RedirectOrigin struct {
 	Pad       uint32
 }
 
+type RedirectQuicCounters struct {
+	_        structs.HostLayout
+	Refused  uint64
+	Bypassed uint64
+}
+
 type RedirectRow struct {
 	_      structs.HostLayout
 	Mode   uint8
@@ -119,6 +125,12 @@ type RedirectScopeName struct {
 	Text [64]int8
 }
 
+type RedirectTarget struct {
+	_      structs.HostLayout
+	Names  [4]uint64
+	Secure [4]uint64
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
@@ -128,22 +140,30 @@ const (
 	RedirectMapCgroups       = "cgroups"
 	RedirectMapConfigs       = "configs"
 	RedirectMapConns         = "conns"
+	RedirectMapCover         = "cover"
+	RedirectMapCrowded       = "crowded"
+	RedirectMapDecided       = "decided"
 	RedirectMapErrors        = "errors"
 	RedirectMapExempt        = "exempt"
 	RedirectMapExes          = "exes"
 	RedirectMapHeartbeat     = "heartbeat"
+	RedirectMapLearned       = "learned"
 	RedirectMapListeners     = "listeners"
 	RedirectMapMarks         = "marks"
 	RedirectMapNames         = "names"
 	RedirectMapOrigins       = "origins"
 	RedirectMapPorts         = "ports"
 	RedirectMapPressure      = "pressure"
+	RedirectMapQuic          = "quic"
 	RedirectMapScopes        = "scopes"
+	RedirectMapTargets       = "targets"
 	RedirectMapUids          = "uids"
 	RedirectProgConnect4     = "connect4"
 	RedirectProgConnect6     = "connect6"
 	RedirectProgGetpeername4 = "getpeername4"
 	RedirectProgGetpeername6 = "getpeername6"
+	RedirectProgSendmsg4     = "sendmsg4"
+	RedirectProgSendmsg6     = "sendmsg6"
 	RedirectProgSockOps      = "sock_ops"
 	RedirectVarGeneration    = "generation"
 )
@@ -194,6 +214,8 @@ type RedirectProgramSpecs struct {
 	Connect6     *ebpf.ProgramSpec `ebpf:"connect6"`
 	Getpeername4 *ebpf.ProgramSpec `ebpf:"getpeername4"`
 	Getpeername6 *ebpf.ProgramSpec `ebpf:"getpeername6"`
+	Sendmsg4     *ebpf.ProgramSpec `ebpf:"sendmsg4"`
+	Sendmsg6     *ebpf.ProgramSpec `ebpf:"sendmsg6"`
 	SockOps      *ebpf.ProgramSpec `ebpf:"sock_ops"`
 }
 
@@ -206,17 +228,23 @@ type RedirectMapSpecs struct {
 	Cgroups   *ebpf.MapSpec `ebpf:"cgroups"`
 	Configs   *ebpf.MapSpec `ebpf:"configs"`
 	Conns     *ebpf.MapSpec `ebpf:"conns"`
+	Cover     *ebpf.MapSpec `ebpf:"cover"`
+	Crowded   *ebpf.MapSpec `ebpf:"crowded"`
+	Decided   *ebpf.MapSpec `ebpf:"decided"`
 	Errors    *ebpf.MapSpec `ebpf:"errors"`
 	Exempt    *ebpf.MapSpec `ebpf:"exempt"`
 	Exes      *ebpf.MapSpec `ebpf:"exes"`
 	Heartbeat *ebpf.MapSpec `ebpf:"heartbeat"`
+	Learned   *ebpf.MapSpec `ebpf:"learned"`
 	Listeners *ebpf.MapSpec `ebpf:"listeners"`
 	Marks     *ebpf.MapSpec `ebpf:"marks"`
 	Names     *ebpf.MapSpec `ebpf:"names"`
 	Origins   *ebpf.MapSpec `ebpf:"origins"`
 	Ports     *ebpf.MapSpec `ebpf:"ports"`
 	Pressure  *ebpf.MapSpec `ebpf:"pressure"`
+	Quic      *ebpf.MapSpec `ebpf:"quic"`
 	Scopes    *ebpf.MapSpec `ebpf:"scopes"`
+	Targets   *ebpf.MapSpec `ebpf:"targets"`
 	Uids      *ebpf.MapSpec `ebpf:"uids"`
 }
 
@@ -252,17 +280,23 @@ type RedirectMaps struct {
 	Cgroups   *ebpf.Map `ebpf:"cgroups"`
 	Configs   *ebpf.Map `ebpf:"configs"`
 	Conns     *ebpf.Map `ebpf:"conns"`
+	Cover     *ebpf.Map `ebpf:"cover"`
+	Crowded   *ebpf.Map `ebpf:"crowded"`
+	Decided   *ebpf.Map `ebpf:"decided"`
 	Errors    *ebpf.Map `ebpf:"errors"`
 	Exempt    *ebpf.Map `ebpf:"exempt"`
 	Exes      *ebpf.Map `ebpf:"exes"`
 	Heartbeat *ebpf.Map `ebpf:"heartbeat"`
+	Learned   *ebpf.Map `ebpf:"learned"`
 	Listeners *ebpf.Map `ebpf:"listeners"`
 	Marks     *ebpf.Map `ebpf:"marks"`
 	Names     *ebpf.Map `ebpf:"names"`
 	Origins   *ebpf.Map `ebpf:"origins"`
 	Ports     *ebpf.Map `ebpf:"ports"`
 	Pressure  *ebpf.Map `ebpf:"pressure"`
+	Quic      *ebpf.Map `ebpf:"quic"`
 	Scopes    *ebpf.Map `ebpf:"scopes"`
+	Targets   *ebpf.Map `ebpf:"targets"`
 	Uids      *ebpf.Map `ebpf:"uids"`
 }
 
@@ -273,17 +307,23 @@ func (m *RedirectMaps) Close() error {
 		m.Cgroups,
 		m.Configs,
 		m.Conns,
+		m.Cover,
+		m.Crowded,
+		m.Decided,
 		m.Errors,
 		m.Exempt,
 		m.Exes,
 		m.Heartbeat,
+		m.Learned,
 		m.Listeners,
 		m.Marks,
 		m.Names,
 		m.Origins,
 		m.Ports,
 		m.Pressure,
+		m.Quic,
 		m.Scopes,
+		m.Targets,
 		m.Uids,
 	)
 }
@@ -303,6 +343,8 @@ type RedirectPrograms struct {
 	Connect6     *ebpf.Program `ebpf:"connect6"`
 	Getpeername4 *ebpf.Program `ebpf:"getpeername4"`
 	Getpeername6 *ebpf.Program `ebpf:"getpeername6"`
+	Sendmsg4     *ebpf.Program `ebpf:"sendmsg4"`
+	Sendmsg6     *ebpf.Program `ebpf:"sendmsg6"`
 	SockOps      *ebpf.Program `ebpf:"sock_ops"`
 }
 
@@ -312,6 +354,8 @@ func (p *RedirectPrograms) Close() error {
 		p.Connect6,
 		p.Getpeername4,
 		p.Getpeername6,
+		p.Sendmsg4,
+		p.Sendmsg6,
 		p.SockOps,
 	)
 }

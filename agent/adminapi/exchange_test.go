@@ -61,7 +61,7 @@ func TestExchangeGolden(t *testing.T) {
 		"exchange": NewExchange(parts()), "unknown": NewExchange(unknown), "open": NewExchange(cut),
 		"session":  NewSession([]Exchange{NewExchange(parts())}),
 		"decision": NewDecision(at(1), "ses_1", "exc_1", parts().Decisions[0].Body),
-		"status":   Status{Ready: true, Version: "v1", Kernel: Kernel{Attached: []string{"connect4"}}, Scopes: []Scope{{"agents", "enforce", "closed", "deny"}}},
+		"status":   Status{Ready: true, Version: "v1", Kernel: Kernel{Attached: []string{"connect4"}}, Scopes: []Scope{{Name: "agents", Mode: "enforce", Fail: "closed", Untrusted: "deny"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := json.MarshalIndent(x, "", "  ")

@@ -20,6 +20,7 @@ type Status struct {
 	Scopes   []Scope  `json:"scopes"`
 	Flows    Flows    `json:"flows"`
 	Coverage Coverage `json:"coverage"`
+	DNS      DNS      `json:"dns"`
 	Journal  Journal  `json:"journal"`
 	Elastic  Elastic  `json:"elastic"`
 	Warnings []string `json:"warnings,omitempty"` // what an operator should know at once, one line each
@@ -37,6 +38,9 @@ type Scope struct {
 	Mode      string `json:"mode"`
 	Fail      string `json:"fail"`      // "closed" or "open"
 	Untrusted string `json:"untrusted"` // "deny" or "passthrough"
+
+	EncryptedDNS string `json:"encrypted_dns,omitempty"` // "observe" or "deny"
+	QUICRefused  uint64 `json:"quic_refused"`            // datagrams to endpoints, since the programs were installed
 }
 
 // Flows counts connections since the daemon started.
@@ -48,11 +52,36 @@ type Flows struct {
 	Missed  uint64 `json:"missed"`
 }
 
-// Coverage reconciles the connections that the kernel counted with those that the record explains.
+// Coverage reconciles the connections that the kernel counted with those that the record explains, since the daemon started.
 type Coverage struct {
+	Explained   uint64    `json:"explained"`   // the proxy took them: each is on record
+	Unexplained uint64    `json:"unexplained"` // any is an alert
+	Bypassed    uint64    `json:"bypassed"`    // went direct by break glass, or for want of an agent where the scope fails open
+	Workloads   []Covered `json:"workloads,omitempty"`
+}
+
+// Covered is what became of the connections of one workload.
+type Covered struct {
+	Scope       string `json:"scope"`
+	Cgroup      string `json:"cgroup"` // "" if it is gone, or for all that found no room of their own
+	Unit        string `json:"unit,omitempty"`
+	Redirected  uint64 `json:"redirected"` // set out for the proxy
 	Explained   uint64 `json:"explained"`
+	Withdrawn   uint64 `json:"withdrawn"` // closed before the proxy took them
 	Unexplained uint64 `json:"unexplained"`
-	Bypassed    uint64 `json:"bypassed"`
+	Bypassed    uint64 `json:"bypassed"`       // by break glass
+	Opened      uint64 `json:"opened"`         // there was no agent
+	Last        string `json:"last,omitempty"` // the latest that cannot be explained, in words
+}
+
+// DNS says what was learned about the addresses of endpoints.
+type DNS struct {
+	Addresses  int    `json:"addresses"`  // known now
+	Answers    uint64 `json:"answers"`    // to questions about endpoints, seen by the kernel
+	OverTCP    uint64 `json:"over_tcp"`   // put together in user space
+	Mismatches uint64 `json:"mismatches"` // the second look saw something else
+	ECH        uint64 `json:"ech"`        // HTTPS records that offer it
+	HTTP3      uint64 `json:"http3"`
 }
 
 // Journal is the state of the local log. Head is the chain's latest hash in hex.

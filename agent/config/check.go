@@ -188,7 +188,13 @@ func scopes(p *problems, in []scope) []Scope {
 		if s.Untrusted != "deny" && s.Untrusted != "passthrough" {
 			p.add(line("untrusted"), "untrusted %q is not known: use deny or passthrough", s.Untrusted)
 		}
-		out = append(out, Scope{s.Name, m, s.Mode, s.Fail, s.Untrusted})
+		switch s.DNS = cmp.Or(s.DNS, "observe"); {
+		case s.DNS != "observe" && s.DNS != "deny":
+			p.add(line("encrypted_dns"), "encrypted_dns %q is not known: use observe or deny", s.DNS)
+		case s.DNS == "deny" && !enforce:
+			p.add(line("encrypted_dns"), "only a scope that enforces can deny: remove encrypted_dns, or use mode enforce")
+		}
+		out = append(out, Scope{s.Name, m, s.Mode, s.Fail, s.Untrusted, s.DNS})
 	}
 	return out
 }

@@ -30,6 +30,8 @@ type Scope struct {
 	Mode      string // off | discover | observe | enforce
 	Fail      string // open | closed; always closed with enforce
 	Untrusted string // deny | passthrough
+	// EncryptedDNS says what becomes of connections to well-known encrypted name servers: observe | deny.
+	EncryptedDNS string
 }
 
 // Match holds criteria; all that are set must hold, and at least one is set. Unit, Cgroup and Exe may hold the globs of

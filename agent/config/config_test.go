@@ -69,9 +69,9 @@ func TestParse(t *testing.T) {
 	uid := uint32(1001)
 	want := &Config{
 		Protect: []Scope{
-			{"agents", Match{Unit: "langchain-*.service", UID: &uid}, "enforce", "closed", "deny"},
-			{"trial", Match{Cgroup: "/lab/*", Exe: "/usr/bin/python3*"}, "observe", "closed", "passthrough"},
-			{"rest", Match{LangChain: true}, "off", "open", "passthrough"},
+			{"agents", Match{Unit: "langchain-*.service", UID: &uid}, "enforce", "closed", "deny", "deny"},
+			{"trial", Match{Cgroup: "/lab/*", Exe: "/usr/bin/python3*"}, "observe", "closed", "passthrough", "observe"},
+			{"rest", Match{LangChain: true}, "off", "open", "passthrough", "observe"},
 		},
 		Capture: Capture{"observe", []uint16{443}, "/sys/fs/cgroup/lab", "/sys/fs/bpf/lab"},
 		Endpoints: []Endpoint{
@@ -135,6 +135,8 @@ func TestErrors(t *testing.T) {
 		{"mode unknown", scope("match: {uid: 1}, mode: block"), `f:2: mode "block" is not known`},
 		{"enforce open", scope("match: {uid: 1}, mode: enforce, fail: open"), "f:2: an enforcing scope cannot fail open: remove fail"},
 		{"fail unknown", scope("match: {uid: 1}, mode: off, fail: soft"), `fail "soft" is not known`},
+		{"encrypted_dns unknown", scope("match: {uid: 1}, mode: enforce, encrypted_dns: x"), `encrypted_dns "x" is not known`},
+		{"encrypted_dns denied without enforcing", scope("match: {uid: 1}, mode: observe, encrypted_dns: deny"), "only a scope that enforces can deny"},
 		{"untrusted unknown", scope("match: {uid: 1}, mode: off, untrusted: x"), `untrusted "x" is not known`},
 		{"scope name", "protect: [{name: 'a b', match: {uid: 1}, mode: off}]", `scope name "a b" cannot be used`},
 		{"scope twice", scope("match: {uid: 1}, mode: off") + "- {name: a, match: {uid: 2}, mode: off}", "f:3: scope a is already on line 2"},

@@ -47,6 +47,7 @@ type scope struct {
 	Mode      string `yaml:"mode"`
 	Fail      string `yaml:"fail"`
 	Untrusted string `yaml:"untrusted"`
+	DNS       string `yaml:"encrypted_dns"`
 }
 
 type endpoint struct {

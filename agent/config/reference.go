@@ -19,11 +19,12 @@ const reference = `# Configuration of the agent. Every key may be left out; what
 #     mode: enforce                  # off | discover | observe | enforce
 #     fail: closed                   # open | closed while the agent is down; enforce is always closed, else open
 #     untrusted: deny                # deny | passthrough where our root is not trusted; deny with enforce
+#     encrypted_dns: observe         # observe | deny of DNS over HTTPS and TLS at well-known public resolvers; deny needs enforce
 protect: []
 
 capture:
-  default_mode: discover             # mode of a recognised program that no scope names
-  ports: [443, 80, 11434, 8000]      # TCP ports that are looked at
+  default_mode: discover             # mode of a program that no scope names, recognised as LangChain or by an endpoint's address
+  ports: [443, 80, 11434, 8000]      # TCP ports that are looked at, besides those of endpoints
   cgroup: ""                         # folder to attach to; empty = the cgroup v2 root
   pin_dir: /sys/fs/bpf/sallyport     # where the kernel objects outlive the agent
 

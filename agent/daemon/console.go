@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"sync/atomic"
 
-	"github.com/sallyport-dev/sallyport/agent"
 	"github.com/sallyport-dev/sallyport/agent/admin"
 	"github.com/sallyport-dev/sallyport/agent/adminapi"
 	"github.com/sallyport-dev/sallyport/agent/kernel"
@@ -53,17 +52,19 @@ func (c console) Status(context.Context) (adminapi.Status, error) {
 	if s.Kernel.Errors, err = d.kernel.Errors(); err != nil {
 		return s, err
 	}
-	total, err := d.counters()
-	if err != nil {
+	if err := c.learning(&s); err != nil {
 		return s, err
 	}
-	s.Coverage.Bypassed = total.Bypassed
 	for i, sc := range d.cfg.Protect {
 		n, err := d.kernel.Scope(uint32(i))
 		if err != nil {
 			return s, err
 		}
-		s.Scopes = append(s.Scopes, adminapi.Scope{Name: sc.Name, Mode: sc.Mode, Fail: sc.Fail, Untrusted: sc.Untrusted})
+		quic, err := d.kernel.QUIC(uint32(i))
+		if err != nil {
+			return s, err
+		}
+		s.Scopes = append(s.Scopes, adminapi.Scope{Name: sc.Name, Mode: sc.Mode, Fail: sc.Fail, Untrusted: sc.Untrusted, EncryptedDNS: sc.EncryptedDNS, QUICRefused: quic.Refused})
 		left, err := d.kernel.BypassUntil(uint32(i))
 		if err != nil {
 			return s, err
@@ -77,9 +78,11 @@ func (c console) Status(context.Context) (adminapi.Status, error) {
 	}
 	p := d.proxy.Stats()
 	s.Flows = adminapi.Flows{Seen: uint64(p.Seen), Proxied: uint64(p.Proxied), Passed: uint64(p.Passed), Denied: uint64(p.Denied), Missed: uint64(p.Missed)}
-	s.Coverage.Explained = uint64(p.Seen)
-	if redirected := total.Redirected - d.redirectedBefore; redirected > uint64(p.Seen) {
-		s.Coverage.Unexplained = redirected - uint64(p.Seen)
+	if s.Coverage, err = d.coverage(); err != nil {
+		return s, err
+	}
+	if n := s.Coverage.Unexplained; n > 0 {
+		s.Warnings = append(s.Warnings, fmt.Sprintf("%d connection(s) of protected workloads cannot be explained: see coverage, and the gaps in the journal", n))
 	}
 	j := d.journal.State()
 	s.Journal = adminapi.Journal{Head: j.Head.String(), Bytes: j.Bytes}
@@ -105,26 +108,6 @@ func (c console) Status(context.Context) (adminapi.Status, error) {
 		s.Warnings = append(s.Warnings, "the kernel refused "+name+": "+err.Error())
 	}
 	return s, nil
-}
-
-// counters adds up the kernel's counters over all scopes. They outlive a daemon.
-func (d *daemon) counters() (sum kernel.Counters, err error) {
-	all := []uint32{agent.ScopeDefault, agent.ScopePending}
-	for i := range agent.MaxScopes {
-		all = append(all, uint32(i))
-	}
-	for _, scope := range all {
-		n, err := d.kernel.Scope(scope)
-		if err != nil {
-			return sum, err
-		}
-		sum.Seen += n.Seen
-		sum.Redirected += n.Redirected
-		sum.Bypassed += n.Bypassed
-		sum.Refused += n.Refused
-		sum.Opened += n.Opened
-	}
-	return sum, nil
 }
 
 // Doctor implements admin.Doctor.

@@ -17,6 +17,7 @@ import (
 	"github.com/sallyport-dev/sallyport/agent/admin"
 	"github.com/sallyport-dev/sallyport/agent/config"
 	"github.com/sallyport-dev/sallyport/agent/daemon/succession"
+	"github.com/sallyport-dev/sallyport/agent/dns"
 	"github.com/sallyport-dev/sallyport/agent/enrol"
 	"github.com/sallyport-dev/sallyport/agent/kernel"
 	"github.com/sallyport-dev/sallyport/agent/proxy"
@@ -69,6 +70,7 @@ type daemon struct {
 	admin    *admin.Server
 	elastic  *elastic.Shipper // nil if it is off
 	selftest *selfTest
+	audit    *dns.Audit
 	marks    *marker
 	router   *router
 
@@ -192,7 +194,7 @@ func (d *daemon) openKernel(context.Context) (err error) {
 	for name, err := range d.kernel.Refused() {
 		d.Log.Warn("the kernel refused a capability", telemetry.KeyComponent, name, telemetry.KeyError, err)
 	}
-	d.selftest = newSelfTest(d.kernel, attach)
+	d.selftest, d.audit = newSelfTest(d.kernel, attach), d.newAudit()
 	d.enrol, err = enrol.New(d.enrolOptions(root, attach))
 	if err != nil {
 		return &UsageError{err}
@@ -232,7 +234,7 @@ func (d *daemon) takeOver(ctx context.Context) error {
 
 // takeKernel puts configuration and programs in force.
 func (d *daemon) takeKernel(context.Context) error {
-	if err := errors.Join(d.kernel.Exempt(d.own), d.kernel.SetPorts(d.cfg.Capture.Ports)); err != nil {
+	if err := errors.Join(d.kernel.Exempt(d.own), d.kernel.SetPorts(d.ports()), d.nameEndpoints()); err != nil {
 		return err
 	}
 	if err := d.enrol.Apply(); err != nil {
@@ -255,11 +257,9 @@ func (d *daemon) takeKernel(context.Context) error {
 	}
 	d.selftest.v6 = addr[1].IsValid()
 	d.selftest.port = d.cfg.Capture.Ports[0]
-	before, err := d.counters()
-	if err != nil {
+	if err := d.kernel.Proof().Begin(d.pred != nil); err != nil {
 		return err
 	}
-	d.redirectedBefore = before.Redirected
 	if err := d.kernel.Attach(); err != nil {
 		return err
 	}
@@ -267,7 +267,7 @@ func (d *daemon) takeKernel(context.Context) error {
 	if err := d.enrol.Rescan(); err != nil { // cgroups that were made between Apply and Attach
 		return err
 	}
-	_, err = d.kernel.FlagInterpreters()
+	_, err := d.kernel.FlagInterpreters()
 	return err
 }
 

@@ -215,6 +215,7 @@ func (o origins) Take(netns uint64, conn *net.TCPConn) (agent.Conn, error) {
 	if err != nil {
 		return c, errors.Join(proxy.ErrNoRecord, err)
 	}
+	o.d.kernel.Proof().Took(c)
 	return o.d.renumber(c), nil
 }
 
@@ -239,7 +240,7 @@ func (d *daemon) openProxy(ctx context.Context) error {
 	}
 	d.router = &router{d: d}
 	d.proxy, err = proxy.New(proxy.Options{
-		Origins: origins{d}, Identifier: d.ident, Router: d.router, Certs: d.leaves, Handler: d.flow, Ledger: ledger{d},
+		Origins: origins{d}, Identifier: d.ident, Router: d.router, Certs: d.leaves, Handler: d.flow, Ledger: ledger{d}, Addresses: addresses{d},
 		Roots: sync.OnceValues(func() (*x509.CertPool, error) { return systemRoots(systemBundles, d.ca.Roots()) }),
 		Accepting: func() {
 			if err := d.kernel.Beat(); err != nil {
@@ -329,11 +330,11 @@ func (r *router) Handshake(c agent.Conn, err error) {
 }
 
 func (d *daemon) enrolOptions(root, attach string) enrol.Options {
-	o := enrol.Options{CgroupRoot: root, Attach: attach, Kernel: d.selftest, Trust: d.trust, Unit: workload.Unit, Log: d.Log}
+	o := enrol.Options{CgroupRoot: root, Attach: attach, Kernel: d.selftest, Trust: d.trust, Learned: d.kernel.Learner(), Unit: workload.Unit, Log: d.Log}
 	o.DefaultMode, _ = agent.ParseMode(d.cfg.Capture.DefaultMode) // config has checked both modes
 	for _, s := range d.cfg.Protect {
 		mode, _ := agent.ParseMode(s.Mode)
-		o.Scopes = append(o.Scopes, agent.Scope{Name: s.Name, Mode: mode, Closed: s.Fail == "closed", Deny: s.Untrusted == "deny",
+		o.Scopes = append(o.Scopes, agent.Scope{Name: s.Name, Mode: mode, Closed: s.Fail == "closed", Deny: s.Untrusted == "deny", DenyDNS: s.EncryptedDNS == "deny",
 			Match: agent.Match{Cgroup: s.Match.Cgroup, Unit: s.Match.Unit, UID: s.Match.UID, Exe: s.Match.Exe, LangChain: s.Match.LangChain}})
 	}
 	for _, e := range d.cfg.Endpoints {

@@ -159,3 +159,10 @@ func inode(dir string) (uint64, error) {
 	}
 	return st.Ino, nil
 }
+
+// CgroupPath is where a cgroup is that the kernel was told of, below the cgroup v2 root; "" if there is none.
+func (e *Enrol) CgroupPath(id uint64) string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.paths[id]
+}

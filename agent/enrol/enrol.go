@@ -63,6 +63,7 @@ type Options struct {
 	ProcRoot    string // "/proc"
 	Kernel      Kernel
 	Trust       Trust
+	Learned     Learned                    // may be nil: then an endpoint is known by its name alone
 	Unit        func(cgroup string) string // systemd unit of a cgroup path
 	Log         *slog.Logger
 }
@@ -81,7 +82,8 @@ type Enrol struct {
 	exes      map[agent.File]uint64
 	refreshed time.Time
 
-	proofs proofs
+	proofs    proofs
+	resolvers resolvers
 }
 
 // New checks the scopes. It refuses patterns that are none, and scopes that would cut the host off: those that match the
@@ -99,7 +101,7 @@ func New(o Options) (*Enrol, error) {
 	if len(o.Scopes) > agent.MaxScopes {
 		return nil, fmt.Errorf("%d scopes, the kernel programs hold %d: join some", len(o.Scopes), agent.MaxScopes)
 	}
-	e := &Enrol{o: o, paths: map[uint64]string{}, exes: map[agent.File]uint64{}, proofs: proofs{of: map[process]proof{}}}
+	e := &Enrol{o: o, paths: map[uint64]string{}, exes: map[agent.File]uint64{}, proofs: proofs{of: map[process]proof{}}, resolvers: newResolvers()}
 	for _, s := range o.Scopes {
 		m := &s.Match
 		if len(m.PodLabels) > 0 {

@@ -39,8 +39,9 @@ const DefaultScope = "default"
 // was a ClientHello.
 //
 // A destination that is no endpoint is relayed and recorded as not inspected, also in an enforcing scope: what else a
-// workload may reach is not part of this version. So is TLS without a name, or with another name, to an address of an
-// endpoint: addresses of endpoints are not learned yet, unless the endpoint is configured by its address.
+// workload may reach is not part of this version. But TLS without a name, or with another name, to an address at which an endpoint
+// was found might be meant for that endpoint: an enforcing scope refuses it. So it does with the well-known encrypted name
+// servers, if it is told to.
 func (e *Enrol) Route(c agent.Conn, w *pipeline.Workload, sni string, tls bool) Route {
 	scope, r := e.scope(c, w)
 	if r != nil {
@@ -53,11 +54,23 @@ func (e *Enrol) Route(c agent.Conn, w *pipeline.Workload, sni string, tls bool) 
 	}
 	ep, near := e.endpoint(c.Orig, sni, tls)
 	if ep == nil {
+		enforce := scope.Mode == agent.ModeEnforce
+		var why string
+		if near != nil {
+			why = near.otherwise(c.Orig.Port(), tls)
+		} else {
+			why = e.hidden(&c, sni, tls)
+		}
+		dns := e.resolvers.operator(c.Orig, sni)
 		switch {
-		case near != nil && scope.Mode == agent.ModeEnforce:
-			out.Disposition, out.Reason = Refuse, near.otherwise(c.Orig.Port(), tls)
-		case near != nil:
-			out.Reason = "not inspected: " + near.otherwise(c.Orig.Port(), tls)
+		case why != "" && enforce:
+			out.Disposition, out.Reason = Refuse, why
+		case why != "":
+			out.Reason = "not inspected: " + why
+		case dns != "" && enforce && scope.DenyDNS:
+			out.Disposition, out.Reason = Refuse, "encrypted DNS of "+dns+" would hide which names the program looks up: have it use the host's resolver"
+		case dns != "":
+			out.Reason = "not inspected: encrypted DNS of " + dns
 		case sni != "":
 			out.Reason = "not inspected: " + sni + " is no endpoint"
 		default:

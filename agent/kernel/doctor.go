@@ -103,6 +103,8 @@ func Doctor(pinDir string) []Check {
 	}{
 		{"redirect connections", minRedirect, "without it nothing works", bpf.LoadRedirect},
 		{"mark LangChain programs", minTracing, "without it, name workloads in protect[] by unit, cgroup, uid or exe", bpf.LoadTrack},
+		{"learn addresses from DNS", minLearner, "without it, programs that no scope names are not recognised by where they connect, and QUIC is not refused", bpf.LoadDns},
+		{"count connections", minTracing, "without it, coverage is not proven", bpf.LoadCover},
 		{"notice new cgroups", minTracing, "without it, a new unit is seen at the next scan only", bpf.LoadCgroup},
 	} {
 		spec, err := o.load()

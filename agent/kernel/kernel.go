@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package kernel is the only one that talks to our programs in the kernel: it loads and attaches them, writes the maps
-// that steer them, and reads what they tell. Three capabilities are objects of their own, because a kernel may refuse
-// one of them: redirect (needed), track (LangChain marks), cgroup (cgroups that come and go).
+// that steer them, and reads what they tell. Several capabilities are objects of their own, because a kernel may refuse
+// one of them: redirect (needed), track (LangChain marks), cgroup (cgroups that come and go), dns (addresses of endpoints),
+// cover (every connection, counted).
 //
 // Links and maps are pinned. They outlive the daemon: with no daemon, scopes fail closed or open as they were told, and
 // the next daemon takes the pins over without a moment in between. Uninstall removes them.
@@ -22,6 +23,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sallyport-dev/sallyport/agent"
+	"github.com/sallyport-dev/sallyport/agent/kernel/cover"
+	"github.com/sallyport-dev/sallyport/agent/kernel/learn"
 	"github.com/sallyport-dev/sallyport/bpf"
 )
 
@@ -44,6 +47,10 @@ type Kernel struct {
 	redirect *ebpf.Collection
 	track    *ebpf.Collection // nil if the kernel refused it: see Refused
 	cgroup   *ebpf.Collection // the same
+	dns      *ebpf.Collection // the same
+	cover    *ebpf.Collection // the same
+	learner  *learn.Learner
+	proof    *cover.Proof
 	mounted  []string
 
 	heart    sync.Mutex
@@ -106,6 +113,8 @@ func Load(o Options) (_ *Kernel, err error) {
 	if k.cgroup, err = k.collection(bpf.LoadCgroup, shared); err != nil {
 		k.refused["cgroup"] = explain("noticing new cgroups", minTracing, err)
 	}
+	k.loadLearner()
+	k.loadCover()
 	if err := k.active(&k.cfg); err != nil {
 		return nil, err
 	}
@@ -182,6 +191,8 @@ var hooks = []struct {
 	{bpf.RedirectProgGetpeername6, ebpf.AttachCgroupInet6GetPeername},
 	{bpf.RedirectProgConnect4, ebpf.AttachCGroupInet4Connect},
 	{bpf.RedirectProgConnect6, ebpf.AttachCGroupInet6Connect},
+	{bpf.RedirectProgSendmsg4, ebpf.AttachCGroupUDP4Sendmsg},
+	{bpf.RedirectProgSendmsg6, ebpf.AttachCGroupUDP6Sendmsg},
 }
 
 // Attach attaches and pins all programs: sockops before connect, so that no connection is redirected without a record.
@@ -199,31 +210,40 @@ func (k *Kernel) Attach() (err error) {
 		}
 	}()
 	for _, h := range hooks {
-		prog := k.redirect.Programs[h.name]
-		updated, err := k.update(h.name, prog)
-		if err != nil {
+		if err := k.hook(h.name, h.at, k.redirect.Programs[h.name], fresh); err != nil {
 			return err
 		}
-		if updated {
-			k.attached = append(k.attached, h.name)
-			continue
-		}
-		l, err := link.AttachCgroup(link.CgroupOptions{Path: k.o.Cgroup, Attach: h.at, Program: prog})
-		if err != nil {
-			return fmt.Errorf("attaching %s to %s: %w", h.name, k.o.Cgroup, explain("redirection", minRedirect, err))
-		}
-		// What was attached elsewhere goes only now: in between a connection may be closed, but none goes direct.
-		if err := os.Remove(k.pin(h.name)); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("removing a stale pin: %w", errors.Join(err, l.Close()))
-		}
-		if err := l.Pin(k.pin(h.name)); err != nil {
-			return fmt.Errorf("pinning %s: %w", h.name, errors.Join(err, l.Close()))
-		}
-		fresh[h.name] = l
-		k.attached = append(k.attached, h.name)
 	}
+	k.attachLearner(fresh)
+	k.attachCover()
 	k.attachTracing("track", k.track)
 	k.attachTracing("cgroup", k.cgroup)
+	return nil
+}
+
+// hook attaches and pins one cgroup program, or puts it in the place of its predecessor.
+func (k *Kernel) hook(name string, at ebpf.AttachType, prog *ebpf.Program, fresh map[string]link.Link) error {
+	updated, err := k.update(name, prog)
+	if err != nil {
+		return err
+	}
+	if updated {
+		k.attached = append(k.attached, name)
+		return nil
+	}
+	l, err := link.AttachCgroup(link.CgroupOptions{Path: k.o.Cgroup, Attach: at, Program: prog})
+	if err != nil {
+		return fmt.Errorf("attaching %s to %s: %w", name, k.o.Cgroup, explain("redirection", minRedirect, err))
+	}
+	// What was attached elsewhere goes only now: in between a connection may be closed, but none goes direct.
+	if err := os.Remove(k.pin(name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("removing a stale pin: %w", errors.Join(err, l.Close()))
+	}
+	if err := l.Pin(k.pin(name)); err != nil {
+		return fmt.Errorf("pinning %s: %w", name, errors.Join(err, l.Close()))
+	}
+	fresh[name] = l
+	k.attached = append(k.attached, name)
 	return nil
 }
 
@@ -313,7 +333,7 @@ func (k *Kernel) Mounted() []string { return k.mounted }
 
 // Close lets go of programs and maps; what is pinned stays in force. Other methods, Listen among them, have returned before.
 func (k *Kernel) Close() {
-	for _, c := range []*ebpf.Collection{k.redirect, k.track, k.cgroup} {
+	for _, c := range []*ebpf.Collection{k.redirect, k.track, k.cgroup, k.dns, k.cover} {
 		if c != nil {
 			c.Close()
 		}

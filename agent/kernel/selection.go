@@ -19,7 +19,11 @@ func (k *Kernel) SetPorts(ports []uint16) error {
 	want := map[uint16]bool{}
 	for _, p := range ports {
 		want[p] = true
-		if err := m.Put(p, uint8(1)); err != nil {
+		var flags uint8 // what else is said of it (agent/kernel/learn) stays
+		if err := ignoreMissing(m.Lookup(p, &flags)); err != nil {
+			return fmt.Errorf("capturing port %d: %w", p, err)
+		}
+		if err := m.Put(p, flags|1); err != nil {
 			return fmt.Errorf("capturing port %d: %w", p, err)
 		}
 	}

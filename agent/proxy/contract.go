@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"net/netip"
 
 	"github.com/sallyport-dev/sallyport/agent"
 	"github.com/sallyport-dev/sallyport/pipeline"
@@ -79,4 +80,10 @@ type Handler interface {
 // Ledger records connections that carry no exchange: missed, passed, refused. It must not block.
 type Ledger interface {
 	Flow(pipeline.Record)
+}
+
+// Addresses knows which addresses the programs of a network namespace were given for a provider's name (agent/kernel/learn).
+type Addresses interface {
+	// Addresses lists them, the latest first. It is asked only when a provider does not answer.
+	Addresses(netns uint64, host string) []netip.Addr
 }

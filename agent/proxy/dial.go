@@ -9,6 +9,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
@@ -62,14 +63,10 @@ func (c *conn) config(offer string) (*tls.Config, error) {
 const otherAfter = 2 * time.Second
 
 // dialAny dials the original destination. If that fails, or takes long, other addresses at which the same name was
-// verified lately are tried as well, one after the other: whoever answers there must prove the name again. Without TLS
-// nothing is proven, and only the original destination will do.
+// verified lately, or that programs were given for it, are tried as well, one after the other: whoever answers there must
+// prove the name. Without TLS nothing is proven, and only the original destination will do.
 func (c *conn) dialAny(ctx context.Context) (net.Conn, netip.AddrPort, error) {
-	var others []netip.AddrPort
-	if !c.route.Plain {
-		others = c.s.learned.others(c.netns, c.host(), c.rec.Orig)
-	}
-	if len(others) == 0 {
+	if c.route.Plain {
 		raw, err := c.s.o.Dial(ctx, c.rec)
 		return raw, c.rec.Orig, err
 	}
@@ -102,6 +99,8 @@ func (c *conn) dialAny(ctx context.Context) (net.Conn, netip.AddrPort, error) {
 	defer patience.Stop()
 	start(c.rec.Orig)
 	var failed error // that of the original destination, which says most
+	var others []netip.AddrPort
+	looked := false
 	for running := 1; ; {
 		select {
 		case r := <-results:
@@ -114,6 +113,9 @@ func (c *conn) dialAny(ctx context.Context) (net.Conn, netip.AddrPort, error) {
 			}
 			patience.Reset(0)
 		case <-patience.C:
+			if !looked {
+				looked, others = true, c.others()
+			}
 			if len(others) > 0 {
 				start(others[0])
 				others = others[1:]
@@ -129,6 +131,21 @@ func (c *conn) dialAny(ctx context.Context) (net.Conn, netip.AddrPort, error) {
 			return nil, netip.AddrPort{}, failed
 		}
 	}
+}
+
+// others are the addresses that may stand in for the one that the application chose.
+func (c *conn) others() []netip.AddrPort {
+	out := c.s.learned.others(c.netns, c.host(), c.rec.Orig)
+	if c.s.o.Addresses == nil {
+		return out
+	}
+	for _, a := range c.s.o.Addresses.Addresses(c.netns, c.host()) {
+		to := netip.AddrPortFrom(a, c.rec.Orig.Port())
+		if len(out) < learnedEach && to != c.rec.Orig && local(a) == local(c.rec.Orig.Addr()) && !slices.Contains(out, to) {
+			out = append(out, to)
+		}
+	}
+	return out
 }
 
 // Bounds of what is learned.

@@ -27,6 +27,7 @@ type Options struct {
 	Credentials Credentials
 	Handler     Handler
 	Ledger      Ledger
+	Addresses   Addresses // may be nil
 
 	// Roots are the certificates that may vouch for an upstream server: the system's, less our own. Asked for each new
 	// upstream connection; a new pool ends the use of sessions made under the old one.

@@ -18,6 +18,7 @@
 
 #define MODE_OFF 0
 #define MODE_DISCOVER 1
+#define MODE_OBSERVE 2
 
 #define STALE_FULL_NS 1000000000ull /* how long a full map counts as full */
 

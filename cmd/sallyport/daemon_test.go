@@ -44,8 +44,10 @@ type fakeDaemon struct {
 func (f *fakeDaemon) Status(context.Context) (adminapi.Status, error) {
 	st := adminapi.Status{Ready: f.kind != "starting", Version: "v1.2.3",
 		Kernel: adminapi.Kernel{Attached: []string{"connect4", "connect6", "sockops"}, Errors: map[string]uint64{"record_full": 2, "no_listener": 1}},
-		Scopes: []adminapi.Scope{{Name: "agents", Mode: "enforce", Fail: "closed", Untrusted: "deny"}, {Name: "pods", Mode: "observe", Fail: "open", Untrusted: "passthrough"}},
-		Flows:  adminapi.Flows{Seen: 10, Proxied: 7, Passed: 1, Denied: 1, Missed: 1}, Coverage: adminapi.Coverage{Explained: 9, Unexplained: 1},
+		Scopes: []adminapi.Scope{{Name: "agents", Mode: "enforce", Fail: "closed", Untrusted: "deny", EncryptedDNS: "deny", QUICRefused: 3}, {Name: "pods", Mode: "observe", Fail: "open", Untrusted: "passthrough"}},
+		Flows:  adminapi.Flows{Seen: 10, Proxied: 7, Passed: 1, Denied: 1, Missed: 1}, Coverage: adminapi.Coverage{Explained: 9, Unexplained: 1, Workloads: []adminapi.Covered{
+			{Scope: "agents", Cgroup: "/system.slice/a.service", Unit: "a.service", Redirected: 9, Explained: 9, Unexplained: 1, Last: "process 7 (python3) of user 1000 to 192.0.2.1:443"}}},
+		DNS:     adminapi.DNS{Addresses: 4, Answers: 6},
 		Journal: adminapi.Journal{Head: "0123456789abcdef0123456789abcdef", Bytes: 5 << 20}, Elastic: adminapi.Elastic{Lag: 3, State: "ok"},
 		Warnings: []string{"the self-test has not passed yet"}}
 	if f.kind == "empty" {

@@ -65,6 +65,7 @@ func (a *app) showStatus(st *adminapi.Status) error {
 	rows = append(rows,
 		[]string{"flows", fmt.Sprintf("seen %d, proxied %d, passed %d, denied %d, missed %d", st.Flows.Seen, st.Flows.Proxied, st.Flows.Passed, st.Flows.Denied, st.Flows.Missed)},
 		[]string{"coverage", fmt.Sprintf("explained %d, unexplained %d, bypassed %d", st.Coverage.Explained, st.Coverage.Unexplained, st.Coverage.Bypassed)},
+		[]string{"dns", fmt.Sprintf("%d addresses of endpoints known, %d answers seen, %d differ at a second look", st.DNS.Addresses, st.DNS.Answers, st.DNS.Mismatches)},
 		[]string{"journal", fmt.Sprintf("%s, head %s", size(st.Journal.Bytes), or(short(st.Journal.Head), "none"))},
 		[]string{"elastic", fmt.Sprintf("%s, %d records behind", or(st.Elastic.State, "unknown"), st.Elastic.Lag)})
 	if err := a.table(rows); err != nil {
@@ -75,11 +76,35 @@ func (a *app) showStatus(st *adminapi.Status) error {
 		fmt.Fprintln(a.out, "no scope is configured: nothing is protected (see protect in the configuration)")
 		return nil
 	}
-	rows = [][]string{{"SCOPE", "MODE", "IF THE DAEMON IS DEAD", "IF TRUST IS NOT PROVEN"}}
+	rows = [][]string{{"SCOPE", "MODE", "IF THE DAEMON IS DEAD", "IF TRUST IS NOT PROVEN", "QUIC REFUSED"}}
 	for _, s := range st.Scopes {
-		rows = append(rows, []string{s.Name, s.Mode, "fail " + s.Fail, s.Untrusted})
+		rows = append(rows, []string{s.Name, s.Mode, "fail " + s.Fail, s.Untrusted, fmt.Sprint(s.QUICRefused)})
 	}
-	return a.table(rows)
+	if err := a.table(rows); err != nil {
+		return err
+	}
+	return a.showCoverage(st.Coverage.Workloads)
+}
+
+// showCoverage lists what became of the connections of each workload; what cannot be explained stands out.
+func (a *app) showCoverage(workloads []adminapi.Covered) error {
+	if len(workloads) == 0 {
+		return nil
+	}
+	fmt.Fprintln(a.out)
+	rows := [][]string{{"WORKLOAD", "SCOPE", "EXPLAINED", "UNEXPLAINED", "BYPASSED", "NO AGENT"}}
+	for _, w := range workloads {
+		rows = append(rows, []string{or(w.Unit, or(w.Cgroup, "gone or others")), w.Scope, fmt.Sprint(w.Explained), fmt.Sprint(w.Unexplained), fmt.Sprint(w.Bypassed), fmt.Sprint(w.Opened)})
+	}
+	if err := a.table(rows); err != nil {
+		return err
+	}
+	for _, w := range workloads {
+		if w.Unexplained > 0 {
+			fmt.Fprintln(a.out, a.paint(red, clean(oneLine(fmt.Sprintf("unexplained: %d of %s in scope %s; %s", w.Unexplained, or(w.Unit, w.Cgroup), w.Scope, or(w.Last, "they set out for the proxy and never came"))))))
+		}
+	}
+	return nil
 }
 
 func list(s []string) string { return or(strings.Join(s, ", "), "nothing") }

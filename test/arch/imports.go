@@ -39,6 +39,7 @@ var permissions = []permission{
 	{"agent/config", nil},
 	{"agent/telemetry", nil},
 	{"agent/kernel", []string{"agent", "pipeline", "bpf"}},
+	{"agent/kernel/*", []string{"agent", "bpf"}},
 	{"agent/admin", []string{"agent", "pipeline", "agent/adminapi"}},
 	{"agent/*", []string{"agent", "pipeline"}},
 

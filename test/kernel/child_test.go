@@ -92,6 +92,14 @@ func obey(o []string) []byte {
 			unix.Connect(fd, &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()})
 			unix.Close(fd)
 		}
+	case "datagram":
+		r = datagram(o[1], netip.MustParseAddrPort(o[2]))
+	case "connectfd": // by a socket that somebody else made
+		r = connectFD(3, netip.MustParseAddrPort(o[1]))
+	case "resolve":
+		r = resolve(o[1], o[2], o[3], o[4])
+	case "resolvemany": // and connects to each address at once
+		r = resolveMany(o[1], o[2], o[3], o[4])
 	case "openunread": // the path lies in a page that nobody has looked at
 		r.Error = openUnread(o[1])
 	case "doctor":

@@ -8,6 +8,7 @@ package kernel
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -124,6 +125,7 @@ type world struct {
 	pins   string
 	netns  uint64
 
+	gate    sync.Mutex // held by a test: the proxy accepts, and takes no record
 	mu      sync.Mutex
 	conns   []agent.Conn
 	misses  int
@@ -134,12 +136,15 @@ type world struct {
 	heart   sync.WaitGroup
 }
 
+// worldName names cgroup and pins; SALLYPORT_KTEST_NAME changes it where two runs share a machine.
+func worldName() string { return cmp.Or(os.Getenv("SALLYPORT_KTEST_NAME"), "sallyport-ktest") }
+
 // newWorld loads and attaches with the given scopes; masks are set by the caller through w.k.
 func newWorld(t *testing.T, rows ...agent.ScopeRow) *world {
 	t.Helper()
 	root, err := kernel.CgroupRoot()
 	must(t, err)
-	w := &world{t: t, cgroup: filepath.Join(root, "sallyport-ktest"), pins: "/sys/fs/bpf/sallyport-ktest"}
+	w := &world{t: t, cgroup: filepath.Join(root, worldName()), pins: "/sys/fs/bpf/" + worldName()}
 	must(t, errors.Join(kernel.Uninstall(w.pins), killCgroup(w.cgroup)))
 	must(t, os.Mkdir(w.cgroup, 0o755))
 	t.Cleanup(func() {
@@ -157,6 +162,7 @@ func newWorld(t *testing.T, rows ...agent.ScopeRow) *world {
 	must(t, w.k.SetPorts([]uint16{originPort}))
 	must(t, w.k.SetScopes(rows))
 	must(t, w.k.SetProxy(proxy4, proxy6))
+	must(t, w.k.Proof().Begin(false))
 	must(t, w.k.Attach())
 	w.startProxy()
 	return w
@@ -227,10 +233,13 @@ func (w *world) accept(ln *net.TCPListener) {
 		if err != nil {
 			return
 		}
+		w.gate.Lock()
 		conn, err := w.k.Take(w.netns, c)
+		w.gate.Unlock()
 		w.mu.Lock()
 		if err == nil {
 			w.conns = append(w.conns, conn)
+			w.k.Proof().Took(conn)
 		} else {
 			w.misses++
 			if !errors.Is(err, kernel.ErrMiss) {

@@ -373,7 +373,7 @@ func TestCgroupEvents(t *testing.T) {
 	})
 	t.Cleanup(func() { stop(); done.Wait() })
 	id := w.sub("new")
-	want := agent.CgroupEvent{ID: id, Path: "/sallyport-ktest/new"}
+	want := agent.CgroupEvent{ID: id, Path: "/" + worldName() + "/new"}
 	for e := range events {
 		if e.ID == id {
 			if e != want {
