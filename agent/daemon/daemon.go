@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -83,6 +84,7 @@ type daemon struct {
 	listeners        []*net.TCPListener
 	handover         bool              // the service manager keeps the listeners
 	upstreamCAs      map[string][]byte // by file
+	shown            sync.Map          // of shown, by host
 	own              uint64            // our cgroup
 	generation       uint32            // of our programs in the kernel
 	redirectedBefore uint64            // by the programs under earlier daemons
@@ -160,7 +162,7 @@ func (d *daemon) openJournal(ctx context.Context) (err error) {
 }
 
 func (d *daemon) openTrust(context.Context) (err error) {
-	d.trust, err = trust.New(trust.Options{Ledger: d.cfg.Trust.Ledger, Roots: d.ca.RootsPEM(), RootsFile: filepath.Join(filepath.Dir(d.cfg.Admin.Socket), "roots.pem")})
+	d.trust, err = trust.New(trust.Options{Ledger: d.cfg.Trust.Ledger, Roots: d.ca.RootsPEM(), RootsFile: filepath.Join(filepath.Dir(d.cfg.Admin.Socket), "roots.pem"), Opens: opens{d}})
 	return err
 }
 
@@ -266,8 +268,10 @@ func (d *daemon) takeKernel(context.Context) error {
 	if err := d.enrol.Rescan(); err != nil { // cgroups that were made between Apply and Attach
 		return err
 	}
-	_, err = d.kernel.FlagInterpreters()
-	return err
+	if _, err = d.kernel.FlagInterpreters(); err != nil {
+		return err
+	}
+	return d.trust.CoverRootsFile()
 }
 
 // close lets go of everything, in the reverse order of opening; it works on what a failed start left behind.

@@ -57,10 +57,21 @@ func (m *marker) apply(ctx context.Context, k agent.Mark) {
 	if err != nil || w.Start/1e7 != k.Proc.Start/1e7 {
 		return // it ended meanwhile
 	}
-	if m.d.enrol.Mode(&w, true) < agent.ModeObserve {
+	marked := k.Kind != agent.MarkStarted
+	if m.d.enrol.Mode(&w, marked) < agent.ModeObserve {
 		return
 	}
-	r, err := m.d.trust.Apply(ctx, int(k.Proc.TGID), k.Proc.Start, []string{k.Path})
+	hints := []string{w.Exe}
+	if marked {
+		hints = append(hints, k.Path)
+	}
+	r, err := m.d.trust.Apply(ctx, int(k.Proc.TGID), k.Proc.Start, hints)
+	if !marked {
+		if err != nil && ctx.Err() == nil {
+			log.Debug("trust was not given to a program that started", telemetry.KeyError, err)
+		}
+		return
+	}
 	switch {
 	case err != nil && ctx.Err() == nil:
 		log.Warn("trust was not given to a LangChain program", telemetry.KeyError, err)

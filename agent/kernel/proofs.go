@@ -109,7 +109,7 @@ func (k *Kernel) watch(fd, pid int) error {
 	return nil
 }
 
-// pinProcess opens a process; start is in nanoseconds since boot. A process that was pinned when its start time was right is
+// pinProcess opens a process; start is in nanoseconds since boot, or 0 to take it as it is. A process that was pinned when its start time was right is
 // the right one, whatever becomes of its number.
 func pinProcess(pid int, start uint64) (int, error) {
 	fd, err := unix.PidfdOpen(pid, 0)
@@ -119,7 +119,7 @@ func pinProcess(pid int, start uint64) (int, error) {
 	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err == nil {
 		f := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-		if len(f) < 20 || f[19] != strconv.FormatUint(start/tick, 10) {
+		if len(f) < 20 || start != 0 && f[19] != strconv.FormatUint(start/tick, 10) {
 			err = unix.ESRCH
 		}
 	}

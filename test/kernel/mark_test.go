@@ -48,15 +48,7 @@ func newMarkedWorld(t *testing.T, rows ...agent.ScopeRow) *markedWorld {
 	var done sync.WaitGroup
 	k := w.k
 	done.Go(func() {
-		err := k.Listen(ctx, func(m agent.Mark) {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			if m.Kind == agent.MarkStarted {
-				w.started = append(w.started, m)
-			} else {
-				w.marks = append(w.marks, m)
-			}
-		}, func(agent.CgroupEvent) {})
+		err := k.Listen(ctx, w.note, func(agent.CgroupEvent) {})
 		if err != nil {
 			t.Error(err)
 		}

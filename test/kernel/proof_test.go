@@ -83,6 +83,17 @@ func (o *opener) do(words ...string) string {
 	return o.said()
 }
 
+// note keeps what the kernel tells.
+func (w *markedWorld) note(m agent.Mark) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if m.Kind == agent.MarkStarted {
+		w.started = append(w.started, m)
+	} else {
+		w.marks = append(w.marks, m)
+	}
+}
+
 func startOf(t *testing.T, pid int) uint64 {
 	t.Helper()
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
@@ -92,7 +103,7 @@ func startOf(t *testing.T, pid int) uint64 {
 	return n * 10_000_000
 }
 
-// proves reads what the kernel knows: under which roots a process has opened a store.
+// proofs is what the kernel knows of a process.
 func (w *world) proofs(pid int) agent.Proofs {
 	w.t.Helper()
 	p, err := w.k.Proofs(pid, startOf(w.t, pid))
