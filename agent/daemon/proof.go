@@ -9,13 +9,18 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/binary"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/sallyport-dev/sallyport/agent"
+	"github.com/sallyport-dev/sallyport/agent/admin"
+	"github.com/sallyport-dev/sallyport/agent/adminapi"
 	"github.com/sallyport-dev/sallyport/agent/enrol"
 	"github.com/sallyport-dev/sallyport/agent/proxy"
 	"github.com/sallyport-dev/sallyport/agent/telemetry"
+	"github.com/sallyport-dev/sallyport/pipeline"
 )
 
 // opens is the kernel, once there is one, for trust, which is built before it.
@@ -130,4 +135,39 @@ func (r *router) Handshake(c agent.Conn, host string, err error) (untrusted bool
 		return r.enrol.Handshake(c, host, enrol.Vanished)
 	}
 	return false, ""
+}
+
+// trusting lists processes in the shape of the API.
+func (d *daemon) trusting() []adminapi.TrustProcess {
+	var out []adminapi.TrustProcess
+	for _, t := range d.enrol.Trusting() {
+		if t.Kind == "" {
+			t.Kind = d.trust.Kind(int(t.Process.TGID), t.Process.Start)
+		}
+		out = append(out, adminapi.TrustProcess{PID: t.Process.TGID, Comm: t.Process.Comm, UID: t.Process.UID, Kind: t.Kind, Host: t.Host,
+			Proven: t.State.Proven(), State: string(t.State), Why: t.Why, Mend: t.Mend, Conns: t.Conns, Last: t.Last})
+	}
+	return out
+}
+
+// trustOf explains the trust of a process in the form of a decision.
+func (c console) trustOf(pid string) (adminapi.Decision, error) {
+	if c.d.enrol == nil {
+		return adminapi.Decision{}, admin.ErrNotFound
+	}
+	for _, t := range c.d.enrol.Trusting() {
+		if strconv.FormatUint(uint64(t.Process.TGID), 10) != pid {
+			continue
+		}
+		out := adminapi.Decision{ID: "pid_" + pid, Time: t.Last, Action: pipeline.Deny.String(), Stage: "trust", Rule: "builtin/trust-" + string(t.State),
+			Reason: t.Why, Endpoint: t.Host, UID: t.Process.UID, Enforced: true}
+		if t.Mend != "" && !strings.Contains(t.Why, "sallyport run") {
+			out.Reason += ": " + t.Mend
+		}
+		if t.State.Proven() {
+			out.Action, out.Reason = pipeline.Allow.String(), "its trust in our root is proven ("+string(t.State)+")"
+		}
+		return out, nil
+	}
+	return adminapi.Decision{}, admin.ErrNotFound
 }

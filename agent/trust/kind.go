@@ -40,6 +40,16 @@ func kindOf(p *process) string {
 	return name
 }
 
+// Kind says what kind of program a process is; "" if it has ended. start is in nanoseconds since boot.
+func (t *Trust) Kind(pid int, start uint64) string {
+	p, err := openProcess(pid, start)
+	if err != nil {
+		return ""
+	}
+	defer p.close()
+	return kindOf(p)
+}
+
 // isGo looks for the section that Go's linker makes in every program.
 func (p *process) isGo() bool {
 	fd, err := unix.Openat(int(p.proc.Fd()), "exe", unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)

@@ -79,7 +79,10 @@ func (a *app) showStatus(st *adminapi.Status) error {
 	for _, s := range st.Scopes {
 		rows = append(rows, []string{s.Name, s.Mode, "fail " + s.Fail, s.Untrusted})
 	}
-	return a.table(rows)
+	if err := a.table(rows); err != nil {
+		return err
+	}
+	return a.showTrusting(st.Untrusted)
 }
 
 func list(s []string) string { return or(strings.Join(s, ", "), "nothing") }
