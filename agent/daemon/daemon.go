@@ -23,6 +23,7 @@ import (
 	"github.com/sallyport-dev/sallyport/agent/proxy"
 	"github.com/sallyport-dev/sallyport/agent/telemetry"
 	"github.com/sallyport-dev/sallyport/agent/trust"
+	"github.com/sallyport-dev/sallyport/agent/trust/inspector"
 	"github.com/sallyport-dev/sallyport/agent/workload"
 	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/elastic"
@@ -55,23 +56,24 @@ type daemon struct {
 	cfg *config.Config
 	Options
 
-	policy   *policyBox
-	ca       *authority.Authority
-	leaves   *leaf.Cache
-	journal  *journal.Journal
-	index    *journal.Index
-	sessions *session.Sessions
-	trust    *trust.Trust
-	ident    *workload.Identifier
-	kernel   *kernel.Kernel
-	enrol    *enrol.Enrol
-	flow     *flow.Flow
-	proxy    *proxy.Server
-	admin    *admin.Server
-	elastic  *elastic.Shipper // nil if it is off
-	selftest *selfTest
-	marks    *marker
-	router   *router
+	policy    *policyBox
+	ca        *authority.Authority
+	leaves    *leaf.Cache
+	journal   *journal.Journal
+	index     *journal.Index
+	sessions  *session.Sessions
+	trust     *trust.Trust
+	inspector *inspector.Inspector // nil if it is off
+	ident     *workload.Identifier
+	kernel    *kernel.Kernel
+	enrol     *enrol.Enrol
+	flow      *flow.Flow
+	proxy     *proxy.Server
+	admin     *admin.Server
+	elastic   *elastic.Shipper // nil if it is off
+	selftest  *selfTest
+	marks     *marker
+	router    *router
 
 	pred      *succession.Predecessor // nil: this process did not take over
 	took      bool                    // it has let go, and what both use is ours
@@ -162,6 +164,7 @@ func (d *daemon) openJournal(ctx context.Context) (err error) {
 }
 
 func (d *daemon) openTrust(context.Context) (err error) {
+	d.openInspector()
 	d.trust, err = trust.New(trust.Options{Ledger: d.cfg.Trust.Ledger, Roots: d.ca.RootsPEM(), RootsFile: filepath.Join(filepath.Dir(d.cfg.Admin.Socket), "roots.pem"), Opens: opens{d}})
 	return err
 }

@@ -72,6 +72,9 @@ func (m *marker) apply(ctx context.Context, k agent.Mark) {
 		}
 		return
 	}
+	if m.d.inspect(ctx, k.Proc) {
+		return
+	}
 	switch {
 	case err != nil && ctx.Err() == nil:
 		log.Warn("trust was not given to a LangChain program", telemetry.KeyError, err)

@@ -299,7 +299,7 @@ func (r *router) Route(c agent.Conn, w *pipeline.Workload, sni string, tls bool)
 		return proxy.Route{Disposition: proxy.Refuse, Reason: "self-test"}
 	}
 	e := r.enrol.Route(c, w, sni, tls)
-	if e.Missing && r.trustNow(c) {
+	if e.Untrusted && r.trustNow(c, e.Missing) {
 		e = r.enrol.Route(c, w, sni, tls)
 	}
 	out := proxy.Route{Endpoint: e.Endpoint, UpstreamCA: e.UpstreamCA, Plain: e.Plain, Scope: e.Scope, Mode: e.Mode, Untrusted: e.Untrusted, Reason: e.Reason}

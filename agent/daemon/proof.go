@@ -105,12 +105,18 @@ func (t *tries) again(pid uint32, start uint64, now time.Time) bool {
 
 // trustNow gives trust to a process at its first connection, if nothing did before: a program that reads its stores while
 // it verifies, as Go does, is in time. It says whether something was changed.
-func (r *router) trustNow(c agent.Conn) bool {
+func (r *router) trustNow(c agent.Conn, missing bool) bool {
 	if !r.tries.again(c.Proc.TGID, c.Proc.Start, time.Now()) {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
+	if r.d.inspect(ctx, c.Proc) {
+		return true
+	}
+	if !missing {
+		return false
+	}
 	res, err := r.d.trust.Apply(ctx, int(c.Proc.TGID), c.Proc.Start, nil)
 	if err != nil {
 		r.d.Log.Debug("trust was not given at a connection", telemetry.KeyPID, c.Proc.TGID, telemetry.KeyError, err)

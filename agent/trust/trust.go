@@ -161,6 +161,9 @@ func (t *Trust) Env() []string {
 	return []string{"NODE_EXTRA_CA_CERTS=" + t.opts.RootsFile}
 }
 
+// Roots names our roots.
+func (t *Trust) Roots() []agent.RootID { return slices.Clone(t.ids) }
+
 // RootsFile returns Options.RootsFile.
 func (t *Trust) RootsFile() string { return t.opts.RootsFile }
 
