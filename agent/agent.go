@@ -44,6 +44,7 @@ type MarkKind uint8
 const (
 	MarkLangChain  MarkKind = iota + 1 // it opened a LangChain package file
 	MarkDescendant                     // its parent carried the LangChain mark at fork
+	MarkStarted                        // no mark: a program that reads trust stores was executed, in a scope's cgroup or watched
 )
 
 // Mark tells that a thread group was recognised as a LangChain program.
@@ -149,3 +150,64 @@ type CgroupEvent struct {
 
 // File names an executable by device and inode, as stat reports them.
 type File struct{ Dev, Ino uint64 }
+
+// RootID names a root certificate: the first eight bytes of its SHA-256, big endian. 0 is none.
+type RootID uint64
+
+// StoreFile is a trust store that holds roots of ours, as the kernel programs know it.
+type StoreFile struct {
+	File        // Ino 0: everything on the device
+	FSID uint64 // f_fsid of a file system without a disk, whose device number comes again; 0 = not compared
+}
+
+// StoreOpen tells that a process has opened a store while it held these roots.
+type StoreOpen struct {
+	File  File
+	Roots []RootID
+	Since uint64 // nanoseconds since boot
+}
+
+// Proofs are what the kernel knows of a process's trust since its last exec; a child begins with those of its parent.
+type Proofs struct {
+	Opens     []StoreOpen
+	Good, Bad []RootID // roots under which a handshake was completed, or refused by the process
+}
+
+// Opened says whether the process opened a store that held a root, and which.
+func (p *Proofs) Opened(root RootID) (StoreOpen, bool) {
+	for _, o := range p.Opens {
+		for _, r := range o.Roots {
+			if r == root && r != 0 {
+				return o, true
+			}
+		}
+	}
+	return StoreOpen{}, false
+}
+
+// TrustState says why a process is, or is not, taken to trust a root.
+type TrustState string
+
+const (
+	TrustHandshake   TrustState = "handshake"   // proven: it completed a handshake
+	TrustOpened      TrustState = "opened"      // proven: it opened a store while the root was in it
+	TrustEnvironment TrustState = "environment" // proven: it was started with a variable that names a file of our roots
+	TrustInspector   TrustState = "inspector"   // proven: the root was added to the running program
+	TrustPending     TrustState = "pending"     // it reads its stores while it verifies: the next handshake tells
+	TrustUnread      TrustState = "unread"      // its stores hold the root, but it has not read one since
+	TrustMissing     TrustState = "missing"     // its stores do not hold the root
+	TrustRefused     TrustState = "refused"     // it refused our certificate
+)
+
+// Proven says whether the state is one of those that prove trust.
+func (s TrustState) Proven() bool {
+	return s == TrustHandshake || s == TrustOpened || s == TrustEnvironment || s == TrustInspector
+}
+
+// Trusting is what the trust stores and the kind of a program say of it.
+type Trusting struct {
+	State TrustState // never TrustHandshake, TrustOpened or TrustRefused: those the kernel and the proxy know
+	Kind  string     // of the program: "python", "node", "java", "go", or what it is called
+	Why   string     // for people; "" if the state is proven
+	Mend  string     // what makes a program of this kind trust us
+}

@@ -1,13 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 //go:build ignore
 
-/* Marks LangChain programs: an interpreter that opened a file of a LangChain package, and what it forked. */
+/* Marks LangChain programs: an interpreter that opened a file of a LangChain package, and what it forked. Notes which of the
+ * trust stores that hold our roots a program has opened. */
 #include "include/kernel.h"
+#include "maps/cgroups.h"
 #include "maps/errors.h"
 #include "maps/events.h"
 #include "maps/marks.h"
 #include "maps/opening.h"
+#include "maps/opens.h"
 #include "maps/path.h"
+#include "maps/sets.h"
+#include "maps/shakes.h"
+#include "maps/stores.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -17,6 +23,7 @@ volatile const __u32 within_level = 0;
 
 /* Keeps the type in the BTF, from which the Go struct is made. */
 const struct event *unused_event __attribute__((unused));
+const struct root_set *unused_root_set __attribute__((unused));
 
 static __always_inline struct marking *marks_of(struct task_struct *leader, int create)
 {
@@ -117,13 +124,13 @@ static __always_inline int begin(const void *user_path)
 	if (!leader)
 		return 0;
 	struct marking *mark = marks_of(leader, 0);
-	if (!mark || !(mark->flags & FLAG_INTERPRETER) || (mark->flags & FLAG_LANGCHAIN))
+	if (!mark || !(mark->flags & (FLAG_INTERPRETER | FLAG_WATCHED)))
 		return 0;
+	struct open_at at = {.path = (__u64)user_path, .why = WHY_STORE};
 	/* A path that is not in memory yet is looked at again when the open has read it. */
-	if (!judge(user_path))
-		return 0;
-	__u64 at = (__u64)user_path;
-	__u64 *o = bpf_task_storage_get(&opening, task, &at, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if ((mark->flags & (FLAG_INTERPRETER | FLAG_LANGCHAIN)) == FLAG_INTERPRETER && judge(user_path))
+		at.why |= WHY_PATH;
+	struct open_at *o = bpf_task_storage_get(&opening, task, &at, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (o)
 		*o = at;
 	else
@@ -131,23 +138,69 @@ static __always_inline int begin(const void *user_path)
 	return 0;
 }
 
+/* Notes that a process has opened a covered store. Two threads that do so at once may lose one of the two notes. */
+static __always_inline void note(struct task_struct *leader, const struct store_key *key, __u64 set)
+{
+	struct store_opens none = {};
+	struct store_opens *o = bpf_task_storage_get(&opens, leader, &none, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!o) {
+		fail(ERR_MARK_FULL);
+		return;
+	}
+	for (__u32 i = 0; i < OPENED; i++)
+		if (o->of[i].file.dev == key->dev && o->of[i].file.ino == key->ino && o->of[i].set == set)
+			return;
+	o->start = BPF_CORE_READ(leader, start_boottime);
+	__u32 at = o->n % OPENED;
+	o->n++;
+	o->of[at].file = *key;
+	o->of[at].set = set;
+	o->of[at].ns = bpf_ktime_get_boot_ns();
+}
+
+/* Is the file of this descriptor a covered store? */
+static __always_inline void compare(struct task_struct *task, struct task_struct *leader, long fd)
+{
+	struct file **table = BPF_CORE_READ(task, files, fdt, fd), *file = 0;
+	if (bpf_probe_read_kernel(&file, sizeof(file), table + fd))
+		return;
+	struct inode *inode = BPF_CORE_READ(file, f_inode);
+	struct super_block *sb = BPF_CORE_READ(inode, i_sb);
+	struct store_key key = {.dev = BPF_CORE_READ(sb, s_dev)};
+	struct store *s = bpf_map_lookup_elem(&stores, &key);
+	if (s && s->fsid) {
+		__u64 uuid[2] = {};
+		bpf_core_read(uuid, sizeof(uuid), &sb->s_uuid);
+		if ((uuid[0] ^ uuid[1]) != s->fsid)
+			s = 0;
+	}
+	if (!s) {
+		key.ino = BPF_CORE_READ(inode, i_ino);
+		s = bpf_map_lookup_elem(&stores, &key);
+	}
+	if (s)
+		note(leader, &key, s->set);
+}
+
 static __always_inline int end(long ret)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	__u64 *o = bpf_task_storage_get(&opening, task, 0, 0);
-	if (!o || !*o)
+	struct open_at *o = bpf_task_storage_get(&opening, task, 0, 0);
+	if (!o || !o->why)
 		return 0;
-	void *user_path = (void *)*o;
-	*o = 0;
-	if (ret < 0)
+	void *user_path = (void *)o->path;
+	__u64 why = o->why;
+	o->why = 0;
+	struct task_struct *leader = task->group_leader;
+	if (ret < 0 || !leader)
+		return 0;
+	compare(task, leader, ret);
+	if (!(why & WHY_PATH))
 		return 0;
 	int is = judge(user_path);
 	if (is < 0)
 		fail(ERR_FAULT);
 	if (is <= 0)
-		return 0;
-	struct task_struct *leader = task->group_leader;
-	if (!leader)
 		return 0;
 	struct marking *mark = marks_of(leader, 0);
 	if (!mark)
@@ -204,6 +257,22 @@ int exit_open(struct sys_exit_args *ctx)
 	return end(ctx->ret);
 }
 
+/* A child holds what its parent has read of trust stores, and so trusts and distrusts what that does. */
+static __always_inline void inherit(struct task_struct *leader, struct task_struct *child)
+{
+	struct store_opens *o = bpf_task_storage_get(&opens, leader, 0, 0);
+	if (o) {
+		struct store_opens *mine = bpf_task_storage_get(&opens, child, o, BPF_LOCAL_STORAGE_GET_F_CREATE);
+		if (mine)
+			mine->start = BPF_CORE_READ(child, start_boottime);
+		else
+			fail(ERR_MARK_FULL);
+	}
+	struct shaken *s = bpf_task_storage_get(&shakes, leader, 0, 0);
+	if (s && !bpf_task_storage_get(&shakes, child, s, BPF_LOCAL_STORAGE_GET_F_CREATE))
+		fail(ERR_MARK_FULL);
+}
+
 /* A child of a marked process is marked as a descendant; it keeps the parent's own mark until it executes something. A new
  * thread of a descendant carries the mark too: when a thread other than the leader executes a program, it becomes the
  * leader, and what the old one carried is gone. */
@@ -218,11 +287,14 @@ int BPF_PROG(forked, struct task_struct *parent, struct task_struct *child)
 		return 0;
 	__u32 inherited = mark->flags;
 	if (parent->tgid == child->tgid) {
-		inherited &= FLAG_DESCENDANT;
+		inherited &= FLAG_DESCENDANT | FLAG_WATCHED;
 		if (!inherited)
 			return 0;
-	} else if (inherited & (FLAG_LANGCHAIN | FLAG_DESCENDANT))
-		inherited |= FLAG_DESCENDANT;
+	} else {
+		inherit(leader, child);
+		if (inherited & (FLAG_LANGCHAIN | FLAG_DESCENDANT))
+			inherited |= FLAG_DESCENDANT;
+	}
 	struct marking *mine = marks_of(child, 1);
 	if (!mine) {
 		fail(ERR_MARK_FULL);
@@ -247,6 +319,27 @@ static __always_inline int runs_scripts(const char *n)
 	return n[0] == 'd' && n[1] == 'e' && n[2] == 'n' && n[3] == 'o' && !n[4];
 }
 
+static __always_inline int is_java(const char *n)
+{
+	return n[0] == 'j' && n[1] == 'a' && n[2] == 'v' && n[3] == 'a' && !n[4];
+}
+
+/* Tells of a program that reads trust stores and may be in a scope, before it reads them. */
+static __always_inline void started(struct task_struct *leader, int watched)
+{
+	if (within && bpf_get_current_ancestor_cgroup_id(within_level) != within)
+		return;
+	__u64 id = bpf_get_current_cgroup_id();
+	struct cgroup_state *c = bpf_map_lookup_elem(&cgroups, &id);
+	if (!watched && c && !c->mask && !c->pending)
+		return;
+	struct event *e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
+	if (!e)
+		return; /* its first LangChain file, or its first connection, tells of it again */
+	describe(e, EVENT_START, leader, 0);
+	bpf_ringbuf_submit(e, 0);
+}
+
 /* Exec drops the LangChain mark, keeps the descendant's, and says anew whether this is an interpreter: by the name of the
  * file that runs in the end, so "#!" scripts count as their interpreter. */
 SEC("tp_btf/sched_process_exec")
@@ -256,17 +349,23 @@ int BPF_PROG(executed, struct task_struct *task, int old_pid, struct linux_binpr
 	const unsigned char *from = BPF_CORE_READ(bprm, file, f_path.dentry, d_name.name);
 	if (bpf_probe_read_kernel_str(name, sizeof(name), from) < 0)
 		fail(ERR_FAULT);
-	int interpreter = runs_scripts(name);
+	int interpreter = runs_scripts(name), java = is_java(name);
 	struct task_struct *leader = task->group_leader;
 	if (!leader)
 		return 0;
-	struct marking *mark = marks_of(leader, interpreter);
+	/* Fails if there are none, and need not be told of. */
+	bpf_task_storage_delete(&opens, leader);
+	bpf_task_storage_delete(&shakes, leader);
+	struct marking *mark = marks_of(leader, interpreter || java);
 	if (!mark) {
-		if (interpreter)
+		if (interpreter || java)
 			fail(ERR_MARK_FULL);
 		return 0;
 	}
+	int watched = mark->flags & FLAG_WATCHED;
 	mark->start = BPF_CORE_READ(leader, start_boottime);
-	mark->flags = (mark->flags & FLAG_DESCENDANT) | (interpreter ? FLAG_INTERPRETER : 0);
+	mark->flags = (mark->flags & (FLAG_DESCENDANT | FLAG_WATCHED)) | (interpreter ? FLAG_INTERPRETER : 0) | (java ? FLAG_WATCHED : 0);
+	if (interpreter || java || watched)
+		started(leader, watched);
 	return 0;
 }

@@ -27,15 +27,58 @@ type TrackEvent struct {
 	Path     [512]int8
 }
 
+type TrackOpened struct {
+	_    structs.HostLayout
+	File TrackStoreKey
+	Set  uint64
+	Ns   uint64
+}
+
+type TrackRootSet struct {
+	_    structs.HostLayout
+	Root [64]uint64
+}
+
+type TrackShaken struct {
+	_    structs.HostLayout
+	Good [8]uint64
+	Bad  [8]uint64
+}
+
+type TrackStore struct {
+	_    structs.HostLayout
+	Set  uint64
+	Fsid uint64
+}
+
+type TrackStoreKey struct {
+	_   structs.HostLayout
+	Dev uint64
+	Ino uint64
+}
+
+type TrackStoreOpens struct {
+	_     structs.HostLayout
+	Start uint64
+	N     uint32
+	Pad   uint32
+	Of    [8]TrackOpened
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	TrackMapCgroups       = "cgroups"
 	TrackMapErrors        = "errors"
 	TrackMapEvents        = "events"
 	TrackMapMarks         = "marks"
 	TrackMapOpening       = "opening"
+	TrackMapOpens         = "opens"
 	TrackMapPath          = "path"
+	TrackMapSets          = "sets"
+	TrackMapShakes        = "shakes"
+	TrackMapStores        = "stores"
 	TrackProgEnterOpen    = "enter_open"
 	TrackProgEnterOpenat  = "enter_openat"
 	TrackProgEnterOpenat2 = "enter_openat2"
@@ -45,6 +88,7 @@ const (
 	TrackProgExitOpenat2  = "exit_openat2"
 	TrackProgForked       = "forked"
 	TrackVarUnusedEvent   = "unused_event"
+	TrackVarUnusedRootSet = "unused_root_set"
 	TrackVarWithin        = "within"
 	TrackVarWithinLevel   = "within_level"
 )
@@ -105,20 +149,26 @@ type TrackProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type TrackMapSpecs struct {
+	Cgroups *ebpf.MapSpec `ebpf:"cgroups"`
 	Errors  *ebpf.MapSpec `ebpf:"errors"`
 	Events  *ebpf.MapSpec `ebpf:"events"`
 	Marks   *ebpf.MapSpec `ebpf:"marks"`
 	Opening *ebpf.MapSpec `ebpf:"opening"`
+	Opens   *ebpf.MapSpec `ebpf:"opens"`
 	Path    *ebpf.MapSpec `ebpf:"path"`
+	Sets    *ebpf.MapSpec `ebpf:"sets"`
+	Shakes  *ebpf.MapSpec `ebpf:"shakes"`
+	Stores  *ebpf.MapSpec `ebpf:"stores"`
 }
 
 // TrackVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type TrackVariableSpecs struct {
-	UnusedEvent *ebpf.VariableSpec `ebpf:"unused_event"`
-	Within      *ebpf.VariableSpec `ebpf:"within"`
-	WithinLevel *ebpf.VariableSpec `ebpf:"within_level"`
+	UnusedEvent   *ebpf.VariableSpec `ebpf:"unused_event"`
+	UnusedRootSet *ebpf.VariableSpec `ebpf:"unused_root_set"`
+	Within        *ebpf.VariableSpec `ebpf:"within"`
+	WithinLevel   *ebpf.VariableSpec `ebpf:"within_level"`
 }
 
 // TrackObjects contains all objects after they have been loaded into the kernel.
@@ -141,20 +191,30 @@ func (o *TrackObjects) Close() error {
 //
 // It can be passed to LoadTrackObjects or ebpf.CollectionSpec.LoadAndAssign.
 type TrackMaps struct {
+	Cgroups *ebpf.Map `ebpf:"cgroups"`
 	Errors  *ebpf.Map `ebpf:"errors"`
 	Events  *ebpf.Map `ebpf:"events"`
 	Marks   *ebpf.Map `ebpf:"marks"`
 	Opening *ebpf.Map `ebpf:"opening"`
+	Opens   *ebpf.Map `ebpf:"opens"`
 	Path    *ebpf.Map `ebpf:"path"`
+	Sets    *ebpf.Map `ebpf:"sets"`
+	Shakes  *ebpf.Map `ebpf:"shakes"`
+	Stores  *ebpf.Map `ebpf:"stores"`
 }
 
 func (m *TrackMaps) Close() error {
 	return _TrackClose(
+		m.Cgroups,
 		m.Errors,
 		m.Events,
 		m.Marks,
 		m.Opening,
+		m.Opens,
 		m.Path,
+		m.Sets,
+		m.Shakes,
+		m.Stores,
 	)
 }
 
@@ -162,9 +222,10 @@ func (m *TrackMaps) Close() error {
 //
 // It can be passed to LoadTrackObjects or ebpf.CollectionSpec.LoadAndAssign.
 type TrackVariables struct {
-	UnusedEvent *ebpf.Variable `ebpf:"unused_event"`
-	Within      *ebpf.Variable `ebpf:"within"`
-	WithinLevel *ebpf.Variable `ebpf:"within_level"`
+	UnusedEvent   *ebpf.Variable `ebpf:"unused_event"`
+	UnusedRootSet *ebpf.Variable `ebpf:"unused_root_set"`
+	Within        *ebpf.Variable `ebpf:"within"`
+	WithinLevel   *ebpf.Variable `ebpf:"within_level"`
 }
 
 // TrackPrograms contains all programs after they have been loaded into the kernel.

@@ -183,7 +183,7 @@ func TestForeignPeer(t *testing.T) {
 			s, c := start(t, &fakeDaemon{}, 0)
 			s.home[ns] = map[nsID]bool{{1, 1}: true} // before the first request, so that the server's goroutines see it
 			refusedToAll(t, c, "another "+ns+" namespace")
-			_, err := c.TrustApply(t.Context())
+			_, err := c.TrustApply(t.Context(), "")
 			if ns == "mnt" {
 				if err != nil {
 					t.Errorf("a private mount namespace is what trust/apply wants: %v", err)
@@ -196,7 +196,7 @@ func TestForeignPeer(t *testing.T) {
 	t.Run("mnt and net", func(t *testing.T) {
 		s, c := start(t, &fakeDaemon{}, 0)
 		s.home["mnt"], s.home["net"] = map[nsID]bool{{1, 1}: true}, map[nsID]bool{{1, 1}: true}
-		_, err := c.TrustApply(t.Context())
+		_, err := c.TrustApply(t.Context(), "")
 		wantStatus(t, "apply", err, 403, "another net namespace")
 	})
 }
@@ -204,11 +204,11 @@ func TestForeignPeer(t *testing.T) {
 func TestTrustApply(t *testing.T) {
 	f := &fakeDaemon{}
 	s, c := start(t, f, 4242)
-	_, err := c.TrustApply(t.Context())
+	_, err := c.TrustApply(t.Context(), "")
 	wantStatus(t, "in the host's namespace", err, 403, "sallyport run")
 	s.home["mnt"] = map[nsID]bool{{1, 1}: true}
 	c.Close()
-	out, err := c.TrustApply(t.Context())
+	out, err := c.TrustApply(t.Context(), "")
 	if err != nil || out.RootsFile != "/roots.pem" {
 		t.Fatalf("apply: %+v, %v", out, err)
 	}
@@ -236,7 +236,7 @@ func TestUnrecorded(t *testing.T) {
 			_, err = c.TrustRemove(t.Context(), adminapi.TrustRemoveRequest{})
 			wantStatus(t, "remove", err, 503, "")
 			s.home["mnt"] = map[nsID]bool{{1, 1}: true}
-			_, err = c.TrustApply(t.Context())
+			_, err = c.TrustApply(t.Context(), "")
 			wantStatus(t, "apply", err, 503, "")
 			if f.removed || len(f.applied) > 0 {
 				t.Error("done without a record")

@@ -71,7 +71,7 @@ func (f *fakeDaemon) TrustRemove(_ context.Context, r adminapi.TrustRemoveReques
 	return adminapi.TrustRemoved{DryRun: r.DryRun}, nil
 }
 
-func (f *fakeDaemon) TrustApply(_ context.Context, p Peer) (adminapi.TrustApplied, error) {
+func (f *fakeDaemon) TrustApply(_ context.Context, p Peer, _ string) (adminapi.TrustApplied, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.applied = append(f.applied, p)

@@ -302,7 +302,7 @@ func (s *Server) why(r *http.Request, c caller) (any, error) {
 	if s.opts.Sessions == nil {
 		return nil, missing("the record")
 	}
-	id, err := pathID(r, "dec_", "exc_")
+	id, err := pathID(r, "dec_", "exc_", "pid_")
 	if err != nil {
 		return nil, err
 	}
@@ -321,7 +321,7 @@ func (s *Server) trust(r *http.Request, _ caller) (any, error) {
 		return nil, missing("trust")
 	}
 	t, err := s.opts.Trust.Trust(r.Context())
-	t.Roots, t.Entries = notNil(t.Roots), notNil(t.Entries)
+	t.Roots, t.Entries, t.Processes = notNil(t.Roots), notNil(t.Entries), notNil(t.Processes)
 	return t, err
 }
 
@@ -354,7 +354,7 @@ func (s *Server) trustApply(r *http.Request, c caller) (any, error) {
 	if err := s.record(r.Context(), c, "trust.apply", ""); err != nil {
 		return nil, err
 	}
-	out, err := s.opts.Trust.TrustApply(r.Context(), c.Peer)
+	out, err := s.opts.Trust.TrustApply(r.Context(), c.Peer, req.Program)
 	out.Entries = notNil(out.Entries)
 	return out, err
 }

@@ -39,7 +39,8 @@ type Sessions interface {
 	Sessions(ctx context.Context, q adminapi.Query) ([]adminapi.Session, error)
 	// Session reads one with its exchanges, or ErrNotFound.
 	Session(ctx context.Context, id string) (adminapi.Session, error)
-	// Decision finds a decision by its ID, or the decisive one of an exchange by the exchange's, or ErrNotFound.
+	// Decision finds a decision by its ID, the decisive one of an exchange by the exchange's, or what is known of the trust of
+	// a process (pid_N), or ErrNotFound.
 	Decision(ctx context.Context, id string) (adminapi.Decision, error)
 }
 
@@ -47,9 +48,9 @@ type Sessions interface {
 type Trust interface {
 	Trust(context.Context) (adminapi.Trust, error)
 	TrustRemove(context.Context, adminapi.TrustRemoveRequest) (adminapi.TrustRemoved, error)
-	// TrustApply works on the peer's process. What the peer can choose (its environment, its files) is not to be trusted
-	// more than its uid.
-	TrustApply(ctx context.Context, p Peer) (adminapi.TrustApplied, error)
+	// TrustApply works on the peer's process. What the peer can choose (its environment, its files, the program that it says
+	// it is going to execute) is not to be trusted more than its uid.
+	TrustApply(ctx context.Context, p Peer, program string) (adminapi.TrustApplied, error)
 }
 
 // Explainer evaluates the policy in force.

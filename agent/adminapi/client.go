@@ -133,7 +133,7 @@ func (c *Client) Session(ctx context.Context, id string) (Session, error) {
 	return call[Session](ctx, c, http.MethodGet, "/v1/sessions/"+url.PathEscape(id), nil)
 }
 
-// Why explains one decision, or the decisive one of an exchange.
+// Why explains one decision, the decisive one of an exchange, or, of pid_N, whether that process is known to trust our root.
 func (c *Client) Why(ctx context.Context, id string) (Decision, error) {
 	return call[Decision](ctx, c, http.MethodGet, "/v1/why/"+url.PathEscape(id), nil)
 }
@@ -149,8 +149,9 @@ func (c *Client) TrustRemove(ctx context.Context, r TrustRemoveRequest) (TrustRe
 }
 
 // TrustApply puts our roots into the trust stores that the calling process sees. It must have a mount namespace of its own.
-func (c *Client) TrustApply(ctx context.Context) (TrustApplied, error) {
-	return call[TrustApplied](ctx, c, http.MethodPost, "/v1/trust/apply", TrustApplyRequest{})
+// program is what it is going to execute, or "".
+func (c *Client) TrustApply(ctx context.Context, program string) (TrustApplied, error) {
+	return call[TrustApplied](ctx, c, http.MethodPost, "/v1/trust/apply", TrustApplyRequest{Program: program})
 }
 
 // Explain asks what the policy in force says about a described call.

@@ -93,7 +93,7 @@ func TestRequests(t *testing.T) {
 		}, "GET /v1/sessions?exchanges=true&limit=3&since=1970-01-01T00%3A00%3A00.000000005Z "},
 		{"session with a strange ID", func() error { _, err := client.Session(ctx, "../status?x"); return err }, "GET /v1/sessions/..%2Fstatus%3Fx "},
 		{"remove", func() error { _, err := client.TrustRemove(ctx, TrustRemoveRequest{}); return err }, "POST /v1/trust/remove application/json"},
-		{"apply", func() error { _, err := client.TrustApply(ctx); return err }, "POST /v1/trust/apply application/json"},
+		{"apply", func() error { _, err := client.TrustApply(ctx, ""); return err }, "POST /v1/trust/apply application/json"},
 		{"explain", func() error { _, err := client.Explain(ctx, ExplainRequest{}); return err }, "POST /v1/policy/explain application/json"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

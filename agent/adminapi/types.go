@@ -24,6 +24,8 @@ type Status struct {
 	Journal  Journal  `json:"journal"`
 	Elastic  Elastic  `json:"elastic"`
 	Warnings []string `json:"warnings,omitempty"` // what an operator should know at once, one line each
+
+	Untrusted []TrustProcess `json:"untrusted,omitempty"` // processes whose trust in our root is not proven
 }
 
 // Kernel says which programs are attached.
@@ -256,6 +258,8 @@ type Decision struct {
 type Trust struct {
 	Roots   []Root       `json:"roots"`
 	Entries []TrustEntry `json:"entries"`
+
+	Processes []TrustProcess `json:"processes"` // those without proof first
 }
 
 // Root is one root certificate of ours.
@@ -287,8 +291,10 @@ type TrustRemoved struct {
 	Entries []TrustEntry `json:"entries"`
 }
 
-// TrustApplyRequest has no fields yet: the process is the one at the other end of the socket.
-type TrustApplyRequest struct{}
+// TrustApplyRequest is about the process at the other end of the socket.
+type TrustApplyRequest struct {
+	Program string `json:"program,omitempty"` // what it is going to execute, as it sees it: stores may lie beside that
+}
 
 // TrustApplied says what was done for the calling process.
 type TrustApplied struct {

@@ -81,8 +81,9 @@ type CA struct {
 
 // Trust says how workloads come to trust the authority.
 type Trust struct {
-	Host   string `yaml:"host"`
-	Ledger string `yaml:"ledger"`
+	Host          string `yaml:"host"`
+	Ledger        string `yaml:"ledger"`
+	NodeInspector bool   `yaml:"node_inspector"` // add our roots to running Node.js programs through their inspector
 }
 
 // Record is the journal. Required means that no byte goes upstream before it is recorded.

@@ -82,7 +82,7 @@ func TestParse(t *testing.T) {
 		Identity:      Identity{"corp.example", "ns/{unit}"},
 		Policy:        Policy{"/p", "https://help.example/llm"},
 		CA:            CA{"embedded", "/ca"},
-		Trust:         Trust{"none", "/ledger"},
+		Trust:         Trust{"none", "/ledger", true},
 		Record:        Record{true, "/journal", 5_000_000, "stop"},
 		Mask:          Mask{"/mask.key"},
 		Elasticsearch: Elasticsearch{"https://es:9200", "/key", "/es.pem"},

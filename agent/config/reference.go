@@ -51,6 +51,8 @@ ca:
 trust:
   host: none                         # none: programs get our root from "sallyport run"
   ledger: /var/lib/sallyport/trust.ledger
+  node_inspector: false              # true: a running Node.js program that does not trust our root gets it through its inspector,
+                                     # which is open for a second at 127.0.0.1:9229 of its network namespace (docs/trust.md)
 
 record:
   required: true                     # nothing goes upstream before it is recorded

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 
 	"github.com/sallyport-dev/sallyport/agent/admin"
@@ -104,6 +105,11 @@ func (c console) Status(context.Context) (adminapi.Status, error) {
 			s.Warnings = append(s.Warnings, fmt.Sprintf("%d process(es) that handed over still end their exchanges", n))
 		}
 	}
+	for _, t := range d.trusting() {
+		if !t.Proven {
+			s.Untrusted = append(s.Untrusted, t)
+		}
+	}
 	for name, err := range d.kernel.Refused() {
 		s.Warnings = append(s.Warnings, "the kernel refused "+name+": "+err.Error())
 	}
@@ -169,6 +175,9 @@ func (c console) session(id string) (adminapi.Session, error) {
 
 // Decision implements admin.Sessions.
 func (c console) Decision(_ context.Context, id string) (adminapi.Decision, error) {
+	if pid, ok := strings.CutPrefix(id, "pid_"); ok {
+		return c.trustOf(pid)
+	}
 	dec, parts, err := c.d.index.Decision(id)
 	if err == nil {
 		out := adminapi.NewDecision(dec.Time, parts.Session, parts.Exchange, dec.Decision)
@@ -210,6 +219,7 @@ func (c console) Trust(context.Context) (adminapi.Trust, error) {
 		sum := sha256.Sum256(r.Raw)
 		out.Roots = append(out.Roots, adminapi.Root{Subject: r.Subject.String(), SHA256: hex.EncodeToString(sum[:]), NotAfter: r.NotAfter})
 	}
+	out.Processes = c.d.trusting()
 	return out, nil
 }
 
@@ -233,8 +243,12 @@ func (c console) TrustRemove(ctx context.Context, r adminapi.TrustRemoveRequest)
 }
 
 // TrustApply implements admin.Trust.
-func (c console) TrustApply(ctx context.Context, p admin.Peer) (adminapi.TrustApplied, error) {
-	r, err := c.d.trust.Apply(ctx, int(p.PID), p.Start, nil)
+func (c console) TrustApply(ctx context.Context, p admin.Peer, program string) (adminapi.TrustApplied, error) {
+	var hints []string
+	if program != "" {
+		hints = append(hints, program)
+	}
+	r, err := c.d.trust.Apply(ctx, int(p.PID), p.Start, hints)
 	if err != nil {
 		return adminapi.TrustApplied{}, err
 	}

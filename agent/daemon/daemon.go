@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -23,6 +24,7 @@ import (
 	"github.com/sallyport-dev/sallyport/agent/proxy"
 	"github.com/sallyport-dev/sallyport/agent/telemetry"
 	"github.com/sallyport-dev/sallyport/agent/trust"
+	"github.com/sallyport-dev/sallyport/agent/trust/inspector"
 	"github.com/sallyport-dev/sallyport/agent/workload"
 	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/elastic"
@@ -55,24 +57,25 @@ type daemon struct {
 	cfg *config.Config
 	Options
 
-	policy   *policyBox
-	ca       *authority.Authority
-	leaves   *leaf.Cache
-	journal  *journal.Journal
-	index    *journal.Index
-	sessions *session.Sessions
-	trust    *trust.Trust
-	ident    *workload.Identifier
-	kernel   *kernel.Kernel
-	enrol    *enrol.Enrol
-	flow     *flow.Flow
-	proxy    *proxy.Server
-	admin    *admin.Server
-	elastic  *elastic.Shipper // nil if it is off
-	selftest *selfTest
-	audit    *dns.Audit
-	marks    *marker
-	router   *router
+	policy    *policyBox
+	ca        *authority.Authority
+	leaves    *leaf.Cache
+	journal   *journal.Journal
+	index     *journal.Index
+	sessions  *session.Sessions
+	trust     *trust.Trust
+	inspector *inspector.Inspector // nil if it is off
+	ident     *workload.Identifier
+	kernel    *kernel.Kernel
+	enrol     *enrol.Enrol
+	flow      *flow.Flow
+	proxy     *proxy.Server
+	admin     *admin.Server
+	elastic   *elastic.Shipper // nil if it is off
+	selftest  *selfTest
+	audit     *dns.Audit
+	marks     *marker
+	router    *router
 
 	pred      *succession.Predecessor // nil: this process did not take over
 	took      bool                    // it has let go, and what both use is ours
@@ -85,6 +88,7 @@ type daemon struct {
 	listeners        []*net.TCPListener
 	handover         bool              // the service manager keeps the listeners
 	upstreamCAs      map[string][]byte // by file
+	shown            sync.Map          // of shown, by host
 	own              uint64            // our cgroup
 	generation       uint32            // of our programs in the kernel
 	redirectedBefore uint64            // by the programs under earlier daemons
@@ -163,7 +167,8 @@ func (d *daemon) openJournal(ctx context.Context) (err error) {
 }
 
 func (d *daemon) openTrust(context.Context) (err error) {
-	d.trust, err = trust.New(trust.Options{Ledger: d.cfg.Trust.Ledger, Roots: d.ca.RootsPEM(), RootsFile: filepath.Join(filepath.Dir(d.cfg.Admin.Socket), "roots.pem")})
+	d.openInspector()
+	d.trust, err = trust.New(trust.Options{Ledger: d.cfg.Trust.Ledger, Roots: d.ca.RootsPEM(), RootsFile: filepath.Join(filepath.Dir(d.cfg.Admin.Socket), "roots.pem"), Opens: opens{d}})
 	return err
 }
 
@@ -267,8 +272,10 @@ func (d *daemon) takeKernel(context.Context) error {
 	if err := d.enrol.Rescan(); err != nil { // cgroups that were made between Apply and Attach
 		return err
 	}
-	_, err := d.kernel.FlagInterpreters()
-	return err
+	if _, err := d.kernel.FlagInterpreters(); err != nil {
+		return err
+	}
+	return d.trust.CoverRootsFile()
 }
 
 // close lets go of everything, in the reverse order of opening; it works on what a failed start left behind.

@@ -46,35 +46,44 @@ func (m *marker) run(ctx context.Context) error {
 			limit <- struct{}{}
 			running.Go(func() {
 				defer func() { <-limit }()
-				m.apply(ctx, k, true)
+				m.apply(ctx, k)
 			})
 		}
 	}
 }
 
 // apply gives trust to one program, if it belongs to a scope that opens TLS.
-func (m *marker) apply(ctx context.Context, k agent.Mark, marked bool) {
+func (m *marker) apply(ctx context.Context, k agent.Mark) {
 	log := m.d.Log.With(telemetry.KeyPID, k.Proc.TGID, telemetry.KeyComm, k.Proc.Comm)
 	// Only where TLS will be opened: marks are seen on the whole host, and a scope in discover changes no trust.
 	w, err := m.d.ident.Look(k.Proc.TGID)
 	if err != nil || w.Start/1e7 != k.Proc.Start/1e7 {
 		return // it ended meanwhile
 	}
+	marked := k.Kind != agent.MarkStarted
 	if m.d.enrol.Mode(&w, marked) < agent.ModeObserve {
 		return
 	}
-	var hints []string
-	what := "a program that ran before us"
+	hints := []string{w.Exe}
 	if marked {
-		hints, what = []string{k.Path}, "a LangChain program started and"
+		hints = append(hints, k.Path)
 	}
 	r, err := m.d.trust.Apply(ctx, int(k.Proc.TGID), k.Proc.Start, hints)
+	if !marked {
+		if err != nil && ctx.Err() == nil {
+			log.Debug("trust was not given to a program that started", telemetry.KeyError, err)
+		}
+		return
+	}
+	if m.d.inspect(ctx, k.Proc) {
+		return
+	}
 	switch {
 	case err != nil && ctx.Err() == nil:
-		log.Warn(what+" was not given trust", telemetry.KeyError, err)
+		log.Warn("trust was not given to a LangChain program", telemetry.KeyError, err)
 	case r.Outcome == trust.Covered:
-		log.Info(what+" trusts our root", telemetry.KeyCount, len(r.Stores))
+		log.Info("a LangChain program started and trusts our root", telemetry.KeyCount, len(r.Stores))
 	case err == nil:
-		log.Info(what+" was not given trust", telemetry.KeyState, string(r.Outcome), telemetry.KeyError, r.Reason)
+		log.Info("a LangChain program started", telemetry.KeyState, string(r.Outcome), telemetry.KeyError, r.Reason)
 	}
 }

@@ -303,6 +303,7 @@ type router struct {
 	d        *daemon
 	enrol    *enrol.Enrol
 	selftest *selfTest
+	tries    tries
 }
 
 func (r *router) Route(c agent.Conn, w *pipeline.Workload, sni string, tls bool) proxy.Route {
@@ -310,6 +311,9 @@ func (r *router) Route(c agent.Conn, w *pipeline.Workload, sni string, tls bool)
 		return proxy.Route{Disposition: proxy.Refuse, Reason: "self-test"}
 	}
 	e := r.enrol.Route(c, w, sni, tls)
+	if e.Untrusted && r.trustNow(c, e.Missing) {
+		e = r.enrol.Route(c, w, sni, tls)
+	}
 	out := proxy.Route{Endpoint: e.Endpoint, UpstreamCA: e.UpstreamCA, Plain: e.Plain, Scope: e.Scope, Mode: e.Mode, Untrusted: e.Untrusted, Reason: e.Reason}
 	switch e.Disposition {
 	case enrol.Pass:
@@ -322,15 +326,8 @@ func (r *router) Route(c agent.Conn, w *pipeline.Workload, sni string, tls bool)
 	return out
 }
 
-func (r *router) Handshake(c agent.Conn, err error) {
-	if err != nil && !proxy.Distrust(err) {
-		return
-	}
-	r.enrol.Handshake(c, err)
-}
-
 func (d *daemon) enrolOptions(root, attach string) enrol.Options {
-	o := enrol.Options{CgroupRoot: root, Attach: attach, Kernel: d.selftest, Trust: d.trust, Learned: d.kernel.Learner(), Unit: workload.Unit, Log: d.Log}
+	o := enrol.Options{CgroupRoot: root, Attach: attach, Kernel: d.selftest, Trust: d.trust, Learned: d.kernel.Learner(), Proofs: d.kernel, Root: d.rootOf, Unit: workload.Unit, Log: d.Log}
 	o.DefaultMode, _ = agent.ParseMode(d.cfg.Capture.DefaultMode) // config has checked both modes
 	for _, s := range d.cfg.Protect {
 		mode, _ := agent.ParseMode(s.Mode)

@@ -34,7 +34,7 @@ func (m *marker) running(ctx context.Context) error {
 		if err != nil || m.d.enrol.Mode(&w, false) < agent.ModeObserve {
 			continue // it has ended, or no scope names it; what is marked comes by its mark
 		}
-		found = append(found, agent.Mark{Proc: agent.Process{TGID: w.PID, Start: w.Start, UID: w.UID, LoginUID: w.LoginUID, Comm: w.Comm}})
+		found = append(found, agent.Mark{Kind: agent.MarkStarted, Proc: agent.Process{TGID: w.PID, Start: w.Start, UID: w.UID, LoginUID: w.LoginUID, Comm: w.Comm}})
 	}
 	limit := make(chan struct{}, 16)
 	var work sync.WaitGroup
@@ -45,7 +45,8 @@ func (m *marker) running(ctx context.Context) error {
 			limit <- struct{}{}
 			work.Go(func() {
 				defer func() { <-limit }()
-				m.apply(ctx, k, false)
+				m.apply(ctx, k)
+				m.d.inspect(ctx, k.Proc)
 			})
 		}
 		work.Wait()

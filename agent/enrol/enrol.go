@@ -39,10 +39,9 @@ type keeper interface {
 	KeepSelection(uids []uint32, exes []agent.File) error
 }
 
-// Trust says whether a process trusts our roots (agent/trust).
+// Trust says what the trust stores of a process say of it (agent/trust).
 type Trust interface {
-	// Trusted gives the reason, with the mend, if it does not.
-	Trusted(pid int, start uint64) (bool, string)
+	Trusting(pid int, start uint64) agent.Trusting
 }
 
 // Endpoint is one provider host.
@@ -63,8 +62,10 @@ type Options struct {
 	ProcRoot    string // "/proc"
 	Kernel      Kernel
 	Trust       Trust
-	Learned     Learned                    // may be nil: then an endpoint is known by its name alone
-	Unit        func(cgroup string) string // systemd unit of a cgroup path
+	Learned     Learned                        // may be nil: then an endpoint is known by its name alone
+	Proofs      Proofs                         // nil: nothing is known or remembered
+	Root        func(host string) agent.RootID // of the certificate that a client of a host is shown; nil: there is one root
+	Unit        func(cgroup string) string     // systemd unit of a cgroup path
 	Log         *slog.Logger
 }
 
@@ -82,8 +83,9 @@ type Enrol struct {
 	exes      map[agent.File]uint64
 	refreshed time.Time
 
-	proofs    proofs
 	resolvers resolvers
+	vanished  vanished
+	seen      seen
 }
 
 // New checks the scopes. It refuses patterns that are none, and scopes that would cut the host off: those that match the
@@ -101,7 +103,8 @@ func New(o Options) (*Enrol, error) {
 	if len(o.Scopes) > agent.MaxScopes {
 		return nil, fmt.Errorf("%d scopes, the kernel programs hold %d: join some", len(o.Scopes), agent.MaxScopes)
 	}
-	e := &Enrol{o: o, paths: map[uint64]string{}, exes: map[agent.File]uint64{}, proofs: proofs{of: map[process]proof{}}, resolvers: newResolvers()}
+	e := &Enrol{o: o, paths: map[uint64]string{}, exes: map[agent.File]uint64{}, vanished: vanished{of: map[process]*wordless{}},
+		seen: seen{of: map[process]*Trusting{}, proc: o.ProcRoot}, resolvers: newResolvers()}
 	for _, s := range o.Scopes {
 		m := &s.Match
 		if len(m.PodLabels) > 0 {

@@ -131,11 +131,46 @@ func (k keepingKernel) KeepSelection(uids []uint32, exes []agent.File) error {
 // fakeTrust trusts some pids.
 type fakeTrust map[int]bool
 
-func (f fakeTrust) Trusted(pid int, _ uint64) (bool, string) {
+func (f fakeTrust) Trusting(pid int, _ uint64) agent.Trusting {
 	if f[pid] {
-		return true, ""
+		return agent.Trusting{State: agent.TrustUnread, Kind: "python", Why: "not read", Mend: "restart it"}
 	}
-	return false, "not in its store"
+	return agent.Trusting{State: agent.TrustMissing, Kind: "python", Why: "not in its store", Mend: "add it"}
+}
+
+// fakeRoot is the root of every host.
+const fakeRoot = agent.RootID(7)
+
+// fakeProofs is what the kernel would know, by pid and start.
+type fakeProofs struct {
+	mu  sync.Mutex
+	of  map[[2]uint64]agent.Proofs
+	err error
+}
+
+func (f *fakeProofs) Proofs(pid int, start uint64) (agent.Proofs, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.of[[2]uint64{uint64(pid), start}], f.err
+}
+
+func (f *fakeProofs) Shaken(pid int, start uint64, root agent.RootID, good bool) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	k := [2]uint64{uint64(pid), start}
+	p := f.of[k]
+	if good {
+		p.Good = append(p.Good, root)
+	} else {
+		p.Bad = append(p.Bad, root)
+	}
+	f.of[k] = p
+	return f.err
+}
+
+// opened says that a process has opened a store with these roots in it.
+func (f *fakeProofs) opened(pid int, start uint64, roots ...agent.RootID) {
+	f.of[[2]uint64{uint64(pid), start}] = agent.Proofs{Opens: []agent.StoreOpen{{Roots: roots, Since: 1}}}
 }
 
 // host is a folder with a cgroup tree and a /proc of its own.
@@ -144,11 +179,12 @@ type host struct {
 	dir    string
 	kernel *fakeKernel
 	trust  fakeTrust
+	proofs *fakeProofs
 	log    bytes.Buffer
 }
 
 func newHost(t *testing.T) *host {
-	h := &host{t: t, dir: t.TempDir(), kernel: newFakeKernel(), trust: fakeTrust{}}
+	h := &host{t: t, dir: t.TempDir(), kernel: newFakeKernel(), trust: fakeTrust{}, proofs: &fakeProofs{of: map[[2]uint64]agent.Proofs{}}}
 	for _, d := range []string{"cg", "proc/self/ns", "bin"} {
 		h.must(os.MkdirAll(filepath.Join(h.dir, d), 0o755))
 	}
@@ -205,7 +241,7 @@ func unit(cgroup string) string {
 
 func (h *host) options(scopes ...agent.Scope) Options {
 	return Options{Scopes: scopes, DefaultMode: agent.ModeDiscover, CgroupRoot: filepath.Join(h.dir, "cg"), ProcRoot: filepath.Join(h.dir, "proc"),
-		Kernel: h.kernel, Trust: h.trust, Unit: unit, Log: slog.New(slog.NewTextHandler(&h.log, nil)), Endpoints: []Endpoint{
+		Kernel: h.kernel, Trust: h.trust, Proofs: h.proofs, Root: func(string) agent.RootID { return fakeRoot }, Unit: unit, Log: slog.New(slog.NewTextHandler(&h.log, nil)), Endpoints: []Endpoint{
 			{Name: "openai", Host: "api.openai.com", Protocol: "openai", Port: 443, UpstreamCA: []byte("pem")},
 			{Name: "local", Host: "127.0.0.1", Protocol: "openai", Port: 11434, Plain: true},
 			{Name: "plain", Host: "llm.internal", Protocol: "openai", Port: 8000, Plain: true},

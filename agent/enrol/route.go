@@ -29,6 +29,7 @@ type Route struct {
 	Scope       string
 	Mode        pipeline.Mode
 	Untrusted   bool   // refused or passed because trust in our root is not proven
+	Missing     bool   // untrusted, because its trust stores do not hold our root
 	Reason      string // for people; says the mend where there is one
 }
 
@@ -79,8 +80,8 @@ func (e *Enrol) Route(c agent.Conn, w *pipeline.Workload, sni string, tls bool) 
 		return out
 	}
 	if !ep.Plain {
-		if ok, why := e.trusts(&c.Proc, scope.Deny); !ok {
-			out.Untrusted, out.Reason = true, why
+		if ok, missing, why := e.trusts(&c, shown(ep, sni), scope.Deny); !ok {
+			out.Untrusted, out.Missing, out.Reason = true, missing, why
 			if scope.Deny {
 				out.Disposition = Refuse
 			}
@@ -91,6 +92,14 @@ func (e *Enrol) Route(c agent.Conn, w *pipeline.Workload, sni string, tls bool) 
 	out.Endpoint = pipeline.Endpoint{Name: ep.Name, Host: ep.Host, Protocol: ep.Protocol, Port: ep.Port}
 	out.UpstreamCA, out.Plain = ep.UpstreamCA, ep.Plain
 	return out
+}
+
+// shown is the name in the certificate that a client is shown.
+func shown(ep *Endpoint, sni string) string {
+	if sni != "" {
+		return strings.ToLower(strings.TrimSuffix(sni, "."))
+	}
+	return strings.ToLower(ep.Host)
 }
 
 // otherwise says that a connection is to an endpoint, but not as it is configured.

@@ -3,9 +3,7 @@
 package enrol
 
 import (
-	"errors"
 	"net/netip"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -54,11 +52,11 @@ func TestRoute(t *testing.T) {
 		{"endpoint, case and dot", enforcing, trusting, "[2001:db8::1]:443", "API.openai.com.", true, terminate("enforce", enf, openai)},
 		{"endpoint, observed", observing, trusting, "1.2.3.4:443", "api.openai.com", true, terminate("observe", obs, openai)},
 		{"not trusted", enforcing, doubting, "1.2.3.4:443", "api.openai.com", true,
-			Route{Disposition: Refuse, Scope: "enforce", Mode: enf, Untrusted: true, Reason: "not in its store"}},
+			Route{Disposition: Refuse, Scope: "enforce", Mode: enf, Untrusted: true, Missing: true, Reason: "not in its store: add it"}},
 		{"not trusted, observed", observing, doubting, "1.2.3.4:443", "api.openai.com", true,
-			Route{Disposition: Pass, Scope: "observe", Mode: obs, Untrusted: true, Reason: "not in its store"}},
+			Route{Disposition: Pass, Scope: "observe", Mode: obs, Untrusted: true, Missing: true, Reason: "not in its store: add it"}},
 		{"not trusted, passed by choice", 4, doubting, "1.2.3.4:443", "api.openai.com", true,
-			Route{Disposition: Pass, Scope: "lenient", Mode: enf, Untrusted: true, Reason: "not in its store"}},
+			Route{Disposition: Pass, Scope: "lenient", Mode: enf, Untrusted: true, Missing: true, Reason: "not in its store: add it"}},
 		{"discover", 2, trusting, "1.2.3.4:443", "api.openai.com", true,
 			Route{Disposition: Pass, Scope: "discover", Mode: pipeline.ModeDiscover, Reason: "not inspected: the scope's mode is discover"}},
 		{"off", 3, trusting, "1.2.3.4:443", "api.openai.com", true,
@@ -96,6 +94,7 @@ func TestRoute(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			h := newHost(t)
 			h.trust[trusting] = true
+			h.proofs.opened(trusting, 1, fakeRoot)
 			conn := agent.Conn{Scope: c.scope, Orig: netip.MustParseAddrPort(c.to), Proc: agent.Process{TGID: c.pid, Start: 1}}
 			got := h.enrol(h.options(routeScopes...)).Route(conn, &pipeline.Workload{}, c.sni, c.tls)
 			if diff := cmp.Diff(c.want, got); diff != "" {
@@ -159,57 +158,10 @@ func TestPending(t *testing.T) {
 	}
 }
 
-func TestHandshake(t *testing.T) {
-	for _, c := range []struct {
-		name   string
-		pid    uint32
-		scope  uint32
-		before []error
-		want   Disposition
-		reason string
-	}{
-		{"a completed one proves trust", doubting, enforcing, []error{nil}, Terminate, ""},
-		{"a failed one does not lock out where we would refuse", trusting, enforcing, []error{errFake}, Terminate, ""},
-		{"nor after a completed one", doubting, enforcing, []error{nil, errFake}, Terminate, ""},
-		{"a failed one gives the reason", doubting, enforcing, []error{errFake}, Refuse, "the program refused our certificate"},
-		{"a failed one is enough where we pass", trusting, observing, []error{errFake}, Pass, "the program refused our certificate"},
-		{"also beside a completed one", trusting, observing, []error{nil, errFake, nil}, Pass, "the program refused our certificate"},
-		{"a completed one, observed", doubting, observing, []error{nil}, Terminate, ""},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			h := newHost(t)
-			h.trust[trusting] = true
-			e := h.enrol(h.options(routeScopes...))
-			conn := agent.Conn{Scope: c.scope, Orig: netip.MustParseAddrPort("1.2.3.4:443"), Proc: agent.Process{TGID: c.pid, Start: 1}}
-			for _, err := range c.before {
-				e.Handshake(conn, err)
-			}
-			got := e.Route(conn, &pipeline.Workload{}, "api.openai.com", true)
-			if got.Disposition != c.want || !strings.HasPrefix(got.Reason, c.reason) || got.Untrusted != (c.want != Terminate) {
-				t.Errorf("got %+v", got)
-			}
-			// The next process with that pid starts from nothing.
-			conn.Proc.Start = 2
-			if got := e.Route(conn, &pipeline.Workload{}, "api.openai.com", true); (got.Disposition == Terminate) != (c.pid == trusting) {
-				t.Errorf("another process: got %+v", got)
-			}
-		})
-	}
-}
-
-func TestHandshakesAreBounded(t *testing.T) {
-	h := newHost(t)
-	e := h.enrol(h.options(routeScopes...))
-	for i := range uint64(maxProofs + 10) {
-		e.Handshake(agent.Conn{Proc: agent.Process{TGID: 1, Start: i}}, errors.New("no"))
-	}
-	if n := len(e.proofs.of); n > maxProofs {
-		t.Errorf("%d are remembered", n)
-	}
-}
-
 func BenchmarkRoute(b *testing.B) {
-	e := &Enrol{o: Options{Trust: fakeTrust{trusting: true}, Endpoints: []Endpoint{{Name: "openai", Host: "api.openai.com", Port: 443}}}, scopes: routeScopes}
+	proofs := &fakeProofs{of: map[[2]uint64]agent.Proofs{}}
+	proofs.opened(trusting, 0, fakeRoot)
+	e := &Enrol{o: Options{Trust: fakeTrust{trusting: true}, Proofs: proofs, Root: func(string) agent.RootID { return fakeRoot }, Endpoints: []Endpoint{{Name: "openai", Host: "api.openai.com", Port: 443}}}, scopes: routeScopes, seen: seen{of: map[process]*Trusting{}}}
 	conn := agent.Conn{Orig: netip.MustParseAddrPort("1.2.3.4:443"), Proc: agent.Process{TGID: trusting}}
 	b.ReportAllocs()
 	for b.Loop() {

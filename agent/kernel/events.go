@@ -20,9 +20,10 @@ const (
 	eventMark       = 1
 	eventCgroupMade = 2
 	eventCgroupGone = 3
+	eventStart      = 4
 )
 
-// Listen reads events until ctx ends: marks of processes below Options.Cgroup, and cgroups of the whole host. The
+// Listen reads events until ctx ends: marks of processes below Options.Cgroup, MarkStarted among them, and cgroups of the whole host. The
 // functions are called one after the other and must not block for long: while they do, the kernel drops what does not
 // fit (Errors "event lost").
 func (k *Kernel) Listen(ctx context.Context, mark func(agent.Mark), cgroup func(agent.CgroupEvent)) error {
@@ -59,8 +60,12 @@ func (k *Kernel) Listen(ctx context.Context, mark func(agent.Mark), cgroup func(
 			return fmt.Errorf("a kernel event of %d bytes: %w", len(rec.RawSample), err)
 		}
 		switch path := text(e.Path[:]); e.Kind {
-		case eventMark:
-			mark(agent.Mark{Kind: agent.MarkLangChain, Path: path,
+		case eventMark, eventStart:
+			kind := agent.MarkLangChain
+			if e.Kind == eventStart {
+				kind = agent.MarkStarted
+			}
+			mark(agent.Mark{Kind: kind, Path: path,
 				Proc: agent.Process{TGID: e.Tgid, Start: e.Start, UID: e.Uid, LoginUID: e.Loginuid, Comm: text(e.Comm[:]), CgroupID: e.Cgroup}})
 		case eventCgroupMade, eventCgroupGone:
 			cgroup(agent.CgroupEvent{ID: e.Cgroup, Path: path, Removed: e.Kind == eventCgroupGone})

@@ -22,6 +22,7 @@ const (
 	flagInterpreter = 1
 	flagLangChain   = 2
 	flagDescendant  = 4
+	flagWatched     = 8
 )
 
 // Marked says whether a thread group carries a mark of LangChain, and which.

@@ -8,9 +8,12 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -336,13 +339,15 @@ func TestDistrust(t *testing.T) {
 			if len(r.router.handshakes) != 1 || proxy.Distrust(r.router.handshakes[0]) != (tc.kind == "untrusted") {
 				t.Errorf("%v", r.router.handshakes)
 			}
-			if r.Stats().Denied != 1 || !strings.Contains(f.Reason, "handshake") {
+			if r.Stats().Denied != 1 || !strings.Contains(f.Reason, "handshake") || strings.Contains(f.Reason, "restart it") != (tc.kind == "untrusted") {
 				t.Errorf("%+v", f)
 			}
 		})
 	}
 	for err, want := range map[error]bool{
-		nil: false, io.EOF: true,
+		nil: false, io.EOF: false,
+		&net.OpError{Op: "remote error", Err: errors.New("tls: bad certificate")}:               true,
+		&net.OpError{Op: "remote error", Err: errors.New("tls: unknown certificate")}:           true,
 		&net.OpError{Op: "local error", Err: errors.New("tls: bad record MAC")}:                 true,
 		&net.OpError{Op: "remote error", Err: errors.New("tls: unknown certificate authority")}: true,
 		&net.OpError{Op: "remote error", Err: errors.New("tls: handshake failure")}:             false,
@@ -351,6 +356,12 @@ func TestDistrust(t *testing.T) {
 	} {
 		if proxy.Distrust(err) != want {
 			t.Errorf("%v", err)
+		}
+	}
+	for err, want := range map[error]bool{nil: false, io.EOF: true, fmt.Errorf("x: %w", io.ErrUnexpectedEOF): true,
+		&net.OpError{Op: "read", Err: os.NewSyscallError("read", syscall.ECONNRESET)}: true, &net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}: false} {
+		if proxy.Silent(err) != want {
+			t.Errorf("silent: %v", err)
 		}
 	}
 }

@@ -55,9 +55,10 @@ type Router interface {
 	// Route is asked once per connection, or twice: a client that stays silent may be waiting for the server to speak, so
 	// it is asked about no name and no TLS first, and again about what the client says then; the last answer counts. sni is "" without TLS; tls says whether a ClientHello was seen.
 	Route(c agent.Conn, w *pipeline.Workload, sni string, tls bool) Route
-	// Handshake reports how the TLS handshake with the application ended: nil proves trust for this process, an error
-	// that Distrust recognises disproves it.
-	Handshake(c agent.Conn, err error)
+	// Handshake reports how the TLS handshake under the certificate of host ended: nil proves trust for this process, an error
+	// that Distrust recognises disproves it, one that Silent recognises may. It says whether the program is taken to
+	// distrust our root, and what mends that.
+	Handshake(c agent.Conn, host string, err error) (untrusted bool, mend string)
 }
 
 // Certs gives the leaf certificate shown to the application (tlsca/leaf).

@@ -66,10 +66,11 @@ func (r *router) Route(c agent.Conn, w *pipeline.Workload, sni string, tls bool)
 	return r.table["*"]
 }
 
-func (r *router) Handshake(_ agent.Conn, err error) {
+func (r *router) Handshake(_ agent.Conn, _ string, err error) (bool, string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.handshakes = append(r.handshakes, err)
+	return proxy.Distrust(err), "restart it"
 }
 
 // ledger keeps records.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -53,26 +54,29 @@ func (c *conn) host() string {
 
 // Distrust tells whether a failed handshake means that the application does not trust our root. What a Go server sees
 // differs by client: OpenSSL 3 from Python encrypts its alert under keys that the server does not have yet ("bad record
-// MAC"), Node closes without a word, Go and the rest send an alert about the certificate.
+// MAC"); Go, Java and the rest send an alert about the certificate. Node closes without a word: see Silent.
 func Distrust(err error) bool {
-	if err == nil {
+	var op *net.OpError
+	if !errors.As(err, &op) || op.Err == nil {
 		return false
 	}
-	var op *net.OpError
-	if errors.As(err, &op) && op.Err != nil {
-		switch alert := op.Err.Error(); op.Op {
-		case "local error":
-			return alert == "tls: bad record MAC"
-		case "remote error":
-			switch alert {
-			case "tls: bad certificate", "tls: unknown certificate authority", "tls: unknown certificate", "tls: unsupported certificate",
-				"tls: expired certificate", "tls: revoked certificate":
-				return true
-			}
-			return false
+	switch alert := op.Err.Error(); op.Op {
+	case "local error":
+		return alert == "tls: bad record MAC"
+	case "remote error":
+		switch alert {
+		case "tls: bad certificate", "tls: unknown certificate authority", "tls: unknown certificate", "tls: unsupported certificate",
+			"tls: expired certificate", "tls: revoked certificate":
+			return true
 		}
 	}
-	return errors.Is(err, io.EOF)
+	return false
+}
+
+// Silent tells whether the application closed in the middle of the handshake without saying why: distrust, or somebody
+// who went away.
+func Silent(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // terminate opens the TLS, unless the endpoint is plain, and returns where exchanges are to be read from; nil if it
@@ -105,16 +109,15 @@ func (c *conn) terminate(pre []byte) *input {
 	if err == nil && !strings.EqualFold(tc.ConnectionState().ServerName, c.sni) {
 		err = errTwoNames
 	}
+	kind, mend := "refused", ""
 	if c.ctx.Err() == nil { // a handshake that we cut ourselves says nothing about trust
-		c.s.o.Router.Handshake(c.rec, err)
+		if untrusted, how := c.s.o.Router.Handshake(c.rec, c.host(), err); untrusted {
+			kind, mend = "untrusted", ": "+how
+		}
 	}
 	if err != nil {
 		c.s.denied.Add(1)
-		kind := "refused"
-		if Distrust(err) {
-			kind = "untrusted"
-		}
-		c.record(kind, fmt.Sprintf("TLS handshake with the application: %v", err), 0, 0)
+		c.record(kind, fmt.Sprintf("TLS handshake with the application: %v%s", err, mend), 0, 0)
 		return nil
 	}
 	_ = c.tcp.SetDeadline(time.Time{})

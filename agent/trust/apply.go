@@ -74,6 +74,11 @@ func (t *Trust) apply(pid int, start uint64, hints []string) (Result, error) {
 		}
 	}
 	w.conclude()
+	if len(w.result.Stores) > 0 && t.opts.Opens != nil {
+		if err := supported(t.opts.Opens.Watch(pid, start)); err != nil {
+			w.result.Reason = strings.TrimPrefix(w.result.Reason+"; what it opens is not seen: "+err.Error(), "; ")
+		}
+	}
 	return w.result, nil
 }
 
@@ -201,6 +206,9 @@ func (w *work) look(c candidate, o *object, bundles map[key]bool) (*node, error)
 		return nil, errors.New("its mounts changed meanwhile")
 	}
 	if tag, ours := m.ours(); ours && w.t.current(tag) {
+		if err := w.t.cover(o.fd, true); err != nil {
+			return nil, err
+		}
 		w.result.Stores = append(w.result.Stores, Store{Kind: c.kind, Path: o.path})
 		return nil, nil
 	}
@@ -226,6 +234,9 @@ func (w *work) look(c candidate, o *object, bundles map[key]bool) (*node, error)
 	case err != nil:
 		return nil, err
 	case !added:
+		if err := w.t.cover(o.fd, false); err != nil {
+			return nil, err
+		}
 		w.result.Stores = append(w.result.Stores, Store{Kind: c.kind, Path: o.path})
 		return nil, nil
 	}
@@ -280,7 +291,7 @@ func (w *work) mount(nsFD int, start uint64) error {
 	if err := w.t.ledger.append(announced...); err != nil {
 		return err
 	}
-	err := lay(nsFD, tag, w.layers)
+	err := lay(nsFD, tag, w.layers, func(fs int) error { return w.t.cover(fs, true) })
 	var over []entry
 	for _, l := range w.layers {
 		if err != nil || l.err != nil {

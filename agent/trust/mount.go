@@ -46,9 +46,11 @@ type layer struct {
 }
 
 // lay mounts the layers in the namespace nsFD. An error means that none is mounted; layers that failed alone say so.
-func lay(nsFD int, tag string, layers []*layer) error {
+//
+// cover is told of the file system before anything of it can be opened.
+func lay(nsFD int, tag string, layers []*layer, cover func(fs int) error) error {
 	return onThread(func() error {
-		trees, err := build(tag, layers)
+		trees, err := build(tag, layers, cover)
 		defer func() {
 			for _, fd := range trees {
 				if fd >= 0 {
@@ -76,7 +78,7 @@ func lay(nsFD int, tag string, layers []*layer) error {
 
 // build makes the tmpfs with everything that layers need and returns a detached clone for each. It leaves the thread in
 // a mount namespace of its own.
-func build(tag string, layers []*layer) (trees []int, err error) {
+func build(tag string, layers []*layer, cover func(fs int) error) (trees []int, err error) {
 	step := func(what string, e error) error {
 		if errors.Is(e, unix.ENOSYS) {
 			return &agent.Unsupported{Feature: "mounting trust stores into a running namespace", MinKernel: "5.6", Err: e}
@@ -120,6 +122,9 @@ func build(tag string, layers []*layer) (trees []int, err error) {
 		if err := l.node.write(fs); err != nil {
 			l.err = fmt.Errorf("copying it: %w", err)
 		}
+	}
+	if err := cover(fs); err != nil {
+		return nil, err
 	}
 	pick, err := unix.Fspick(fs, "", unix.FSPICK_CLOEXEC|unix.FSPICK_EMPTY_PATH)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
@@ -17,6 +18,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/sallyport-dev/sallyport/agent"
 )
 
 // Options configure a Trust.
@@ -27,6 +30,14 @@ type Options struct {
 	// (NODE_EXTRA_CA_CERTS). Its folder is made if missing.
 	RootsFile string
 	Parallel  int // how many processes are looked at at once, those that hang included; default 16
+	Opens     Opens
+}
+
+// Opens is told which files hold our roots, so that a process that opens one is known to trust them (agent/kernel). What
+// it does not support is left out; nil: nobody is told.
+type Opens interface {
+	Cover(f agent.StoreFile, roots []agent.RootID) error
+	Watch(pid int, start uint64) error
 }
 
 // Trust changes trust stores. It is safe for concurrent use.
@@ -36,6 +47,7 @@ type Trust struct {
 	boot   string
 	roots  [][]byte // PEM
 	links  []hashLink
+	ids    []agent.RootID
 	digest string // of the set of roots, as tags carry it
 	hostNS map[uint64]bool
 	slots  chan struct{}
@@ -103,8 +115,11 @@ func New(o Options) (*Trust, error) {
 		if err := os.MkdirAll(filepath.Dir(o.RootsFile), 0o755); err != nil {
 			return nil, fmt.Errorf("making the folder of the file of roots: %w", err)
 		}
-		if err := replaceFile(o.RootsFile, bytes.Join(t.roots, nil), 0o644); err != nil {
-			return nil, fmt.Errorf("writing our roots to %s: %w", o.RootsFile, err)
+		// Left alone if it is as it should be: containers may have that very file mounted.
+		if b, err := os.ReadFile(o.RootsFile); err != nil || !bytes.Equal(b, bytes.Join(t.roots, nil)) {
+			if err := replaceFile(o.RootsFile, bytes.Join(t.roots, nil), 0o644); err != nil {
+				return nil, fmt.Errorf("writing our roots to %s: %w", o.RootsFile, err)
+			}
 		}
 	}
 	return t, nil
@@ -130,6 +145,7 @@ func (t *Trust) setRoots(roots [][]byte) error {
 		t.links = append(t.links, hashLink{hash, clean})
 		sum := sha256.Sum256(block.Bytes)
 		sums = append(sums, sum[:])
+		t.ids = append(t.ids, agent.RootID(binary.BigEndian.Uint64(sum[:])))
 	}
 	slices.SortFunc(sums, bytes.Compare)
 	all := sha256.Sum256(bytes.Join(sums, nil))
@@ -144,6 +160,9 @@ func (t *Trust) Env() []string {
 	}
 	return []string{"NODE_EXTRA_CA_CERTS=" + t.opts.RootsFile}
 }
+
+// Roots names our roots.
+func (t *Trust) Roots() []agent.RootID { return slices.Clone(t.ids) }
 
 // RootsFile returns Options.RootsFile.
 func (t *Trust) RootsFile() string { return t.opts.RootsFile }

@@ -33,8 +33,12 @@ struct dentry {
 struct path {
 	struct dentry *dentry;
 };
+typedef struct {
+	__u8 b[16];
+} uuid_t;
 struct super_block {
 	__u32 s_dev;
+	uuid_t s_uuid;
 };
 struct inode {
 	struct super_block *i_sb;
@@ -43,6 +47,13 @@ struct inode {
 struct file {
 	struct path f_path;
 	struct inode *f_inode;
+};
+struct fdtable {
+	unsigned int max_fds;
+	struct file **fd;
+};
+struct files_struct {
+	struct fdtable *fdt;
 };
 struct mm_struct {
 	struct file *exe_file;
@@ -59,6 +70,7 @@ struct task_struct {
 	__u64 start_boottime;
 	struct task_struct *group_leader;
 	struct mm_struct *mm;
+	struct files_struct *files;
 	const struct cred *cred;
 	kuid_t loginuid;
 	char comm[16];

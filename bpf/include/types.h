@@ -25,12 +25,53 @@
 #define FLAG_INTERPRETER 1 /* its executable runs scripts */
 #define FLAG_LANGCHAIN 2   /* it opened a LangChain file since its last exec */
 #define FLAG_DESCENDANT 4  /* forked from one that carried a mark; survives exec */
+#define FLAG_WATCHED 8     /* what it opens is compared with the covered trust stores; survives exec */
 
 /* What is known about a thread group. */
 struct marking {
 	__u32 flags; /* FLAG_* */
 	__u32 pad;
 	__u64 start; /* start_boottime of the leader, ns; set with the first mark */
+};
+
+/* A trust store that holds roots of ours: a file by device and inode, or a whole file system by its device and inode 0. */
+struct store_key {
+	__u64 dev; /* major << 20 | minor */
+	__u64 ino;
+};
+
+struct store {
+	__u64 set;  /* names the roots that it holds: a key of sets */
+	__u64 fsid; /* if not 0, the random number of the file system (f_fsid): devices without a disk are numbered anew */
+};
+
+/* SHA-256 of root certificates, their first eight bytes; 0 ends the list. */
+#define SET_ROOTS 64
+struct root_set {
+	__u64 root[SET_ROOTS];
+};
+
+/* One covered store that a process opened. */
+struct opened {
+	struct store_key file;
+	__u64 set;
+	__u64 ns; /* since boot */
+};
+
+#define OPENED 8
+/* The covered stores that a process opened since its last exec, the latest 8 of them. */
+struct store_opens {
+	__u64 start; /* start_boottime of the leader, ns */
+	__u32 n;     /* how many there were; the next goes to n % OPENED */
+	__u32 pad;
+	struct opened of[OPENED];
+};
+
+/* How handshakes with a process ended since its last exec: roots as in root_set. */
+#define SHAKES 8
+struct shaken {
+	__u64 good[SHAKES];
+	__u64 bad[SHAKES];
 };
 
 /* Where an application wanted to go, and who it was. addr: network order, IPv4 in the first four bytes. */
@@ -139,6 +180,7 @@ struct scope_counters {
 #define EVENT_MARK 1
 #define EVENT_CGROUP_MADE 2
 #define EVENT_CGROUP_GONE 3
+#define EVENT_START 4 /* a program that reads trust stores was executed in a cgroup that a scope names, or watched */
 
 struct event {
 	__u32 kind;

@@ -50,8 +50,11 @@ func (f *fakeDaemon) Status(context.Context) (adminapi.Status, error) {
 		DNS:     adminapi.DNS{Addresses: 4, Answers: 6},
 		Journal: adminapi.Journal{Head: "0123456789abcdef0123456789abcdef", Bytes: 5 << 20}, Elastic: adminapi.Elastic{Lag: 3, State: "ok"},
 		Warnings: []string{"the self-test has not passed yet"}}
-	if f.kind == "empty" {
+	switch f.kind {
+	case "empty":
 		st = adminapi.Status{Ready: true}
+	case "distrusted":
+		st.Untrusted = f.processes()[:1]
 	}
 	return st, nil
 }
@@ -121,6 +124,9 @@ func (f *fakeDaemon) Decision(_ context.Context, id string) (adminapi.Decision, 
 	step := pipeline.Step{Kind: pipeline.StepToolCall, Name: "bash"}
 	d := decision(&step)
 	switch id {
+	case "pid_8":
+		return adminapi.Decision{ID: id, Action: "deny", Stage: "trust", Rule: "builtin/trust-missing", Reason: "it has not read our root: set NODE_EXTRA_CA_CERTS=/roots.pem",
+			Endpoint: "api.openai.com", Enforced: true, Time: second(2)}, nil
 	case "dec_1", "exc_1":
 	case "dec_2":
 		d.ID, d.Enforced, d.Mode = id, false, pipeline.ModeObserve
@@ -138,7 +144,17 @@ func (f *fakeDaemon) entries(state string) []adminapi.TrustEntry {
 		{Kind: "mount", Store: "certifi", Path: "/app/venv/certifi/cacert.pem", PID: 7, Comm: "python3", State: state, Time: second(0)}}
 }
 
+func (f *fakeDaemon) processes() []adminapi.TrustProcess {
+	return []adminapi.TrustProcess{
+		{PID: 8, Comm: "node", Kind: "node", Host: "api.openai.com", State: "missing", Why: "it has not read our root", Mend: "set NODE_EXTRA_CA_CERTS=/roots.pem", Conns: 2},
+		{PID: 7, Comm: "python3", Kind: "python", Host: "api.openai.com", Proven: true, State: "opened", Conns: 1},
+	}
+}
+
 func (f *fakeDaemon) Trust(context.Context) (adminapi.Trust, error) {
+	if f.kind == "distrusted" {
+		return adminapi.Trust{Entries: f.entries("applied"), Processes: f.processes()}, nil
+	}
 	return adminapi.Trust{Roots: []adminapi.Root{{Subject: "CN=Sallyport Root 1", SHA256: "00112233445566778899aabbccddeeff", NotAfter: second(0)}}, Entries: f.entries("applied")}, nil
 }
 
@@ -154,7 +170,7 @@ func (f *fakeDaemon) TrustRemove(_ context.Context, r adminapi.TrustRemoveReques
 }
 
 // TrustApply looks at the process as the real one would and notes whom it was called for.
-func (f *fakeDaemon) TrustApply(_ context.Context, p admin.Peer) (adminapi.TrustApplied, error) {
+func (f *fakeDaemon) TrustApply(_ context.Context, p admin.Peer, _ string) (adminapi.TrustApplied, error) {
 	if f.kind == "sick" {
 		return adminapi.TrustApplied{}, errors.New("the roots are not readable")
 	}

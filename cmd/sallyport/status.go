@@ -83,7 +83,10 @@ func (a *app) showStatus(st *adminapi.Status) error {
 	if err := a.table(rows); err != nil {
 		return err
 	}
-	return a.showCoverage(st.Coverage.Workloads)
+	if err := a.showCoverage(st.Coverage.Workloads); err != nil {
+		return err
+	}
+	return a.showTrusting(st.Untrusted)
 }
 
 // showCoverage lists what became of the connections of each workload; what cannot be explained stands out.

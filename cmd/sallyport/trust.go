@@ -14,7 +14,7 @@ import (
 
 func trustStatusCommand() command {
 	return command{
-		name: "trust status", short: "which trust stores were changed, and for whom",
+		name: "trust status", short: "which trust stores were changed, and which processes are known to trust our root",
 		flags: func(a *app, fs *flag.FlagSet) action {
 			socketFlag(a, fs)
 			formatFlag(a, fs)
@@ -41,12 +41,51 @@ func trustStatusCommand() command {
 				fmt.Fprintln(a.out)
 				if len(t.Entries) == 0 {
 					fmt.Fprintln(a.out, "no trust store is changed")
-					return nil
+				} else if err := a.showEntries(t.Entries); err != nil {
+					return err
 				}
-				return a.showEntries(t.Entries)
+				return a.showTrusting(t.Processes)
 			}
 		},
 	}
+}
+
+// trustStates are the states of a process in words.
+var trustStates = map[string]string{
+	"handshake": "proven: it completed a handshake",
+	"opened":    "proven: it read a store that holds our root",
+	"unread":    "unproven",
+	"missing":   "unproven",
+	"refused":   "refused our certificate",
+}
+
+// showTrusting shows processes, and below each that is not proven why and what to do.
+func (a *app) showTrusting(list []adminapi.TrustProcess) error {
+	if len(list) == 0 {
+		return nil
+	}
+	fmt.Fprintln(a.out)
+	rows := [][]string{{"PROCESS", "KIND", "ENDPOINT", "TRUST"}}
+	for _, p := range list {
+		rows = append(rows, []string{strings.TrimSpace(fmt.Sprintf("%d %s", p.PID, p.Comm)), or(p.Kind, "-"), p.Host, or(trustStates[p.State], p.State)})
+	}
+	if err := a.table(rows); err != nil {
+		return err
+	}
+	for _, p := range list {
+		if !p.Proven {
+			fmt.Fprintf(a.out, "%d: %s\n", p.PID, clean(oneLine(mended(p))))
+		}
+	}
+	return nil
+}
+
+// mended says why a process is not proven and, unless that says it, what to do.
+func mended(p adminapi.TrustProcess) string {
+	if p.Mend == "" || strings.Contains(p.Why, "sallyport run") {
+		return p.Why
+	}
+	return p.Why + ": " + p.Mend
 }
 
 func trustRemoveCommand() command {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/sallyport-dev/sallyport/agent/adminapi"
@@ -13,8 +14,8 @@ import (
 
 func whyCommand() command {
 	return command{
-		name: "why", args: "ID", short: "why one thing was refused, held or changed",
-		long: "ID is that of a decision (dec_…, as in the error that the program got) or of an exchange (exc_…).\nAnybody may ask about decisions on their own uid.",
+		name: "why", args: "ID|PID", short: "why one thing was refused, held or changed, or a process is not trusted to trust us",
+		long: "ID is that of a decision (dec_…, as in the error that the program got) or of an exchange (exc_…). With the number of a\nprocess: whether it is known to trust our root, and what to do if not. Anybody may ask about their own uid.",
 		flags: func(a *app, fs *flag.FlagSet) action {
 			socketFlag(a, fs)
 			formatFlag(a, fs)
@@ -24,7 +25,11 @@ func whyCommand() command {
 				}
 				c := a.client()
 				defer c.Close()
-				d, err := c.Why(ctx, args[0])
+				id := args[0]
+				if _, err := strconv.ParseUint(id, 10, 32); err == nil {
+					id = "pid_" + id
+				}
+				d, err := c.Why(ctx, id)
 				if err != nil {
 					return err
 				}

@@ -32,8 +32,8 @@ type markedWorld struct {
 	python, dir string
 	deaf        func() // ends the reading of events
 
-	mu    sync.Mutex
-	marks []agent.Mark
+	mu             sync.Mutex
+	marks, started []agent.Mark
 }
 
 func newMarkedWorld(t *testing.T, rows ...agent.ScopeRow) *markedWorld {
@@ -48,7 +48,7 @@ func newMarkedWorld(t *testing.T, rows ...agent.ScopeRow) *markedWorld {
 	var done sync.WaitGroup
 	k := w.k
 	done.Go(func() {
-		err := k.Listen(ctx, func(m agent.Mark) { w.mu.Lock(); w.marks = append(w.marks, m); w.mu.Unlock() }, func(agent.CgroupEvent) {})
+		err := k.Listen(ctx, w.note, func(agent.CgroupEvent) {})
 		if err != nil {
 			t.Error(err)
 		}
