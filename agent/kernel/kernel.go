@@ -39,6 +39,7 @@ type Options struct {
 	Cgroup     string // folder in a cgroup v2 hierarchy; its whole subtree is seen
 	PinDir     string // folder in a bpffs; made if missing
 	Generation uint32 // stamped on every record
+	Guard      bool   // there is no agent yet: events come through a buffer of our own, so that the agent's stays whole for it
 }
 
 // Kernel is our programs in the kernel and the maps between us. Its methods may be used by several goroutines.
@@ -80,7 +81,7 @@ func Load(o Options) (_ *Kernel, err error) {
 		o.PinDir = DefaultPinDir
 	}
 	o.Cgroup = filepath.Clean(o.Cgroup)
-	mounted, err := prepare(o.PinDir)
+	mounted, untraced, err := prepare(o.PinDir)
 	if err != nil {
 		return nil, err
 	}
@@ -89,6 +90,9 @@ func Load(o Options) (_ *Kernel, err error) {
 		return nil, err
 	}
 	k := &Kernel{o: o, mounted: mounted, refused: map[string]error{}}
+	if untraced != nil {
+		k.refused["tracefs"] = untraced
+	}
 	defer func() {
 		if err != nil {
 			k.Close()
@@ -159,7 +163,7 @@ func (k *Kernel) collection(load func() (*ebpf.CollectionSpec, error), shared ma
 	for name, m := range spec.Maps {
 		if shared[name] != nil {
 			replace[name] = shared[name]
-		} else if !private[name] && name[0] != '.' {
+		} else if !private[name] && name[0] != '.' && !(k.o.Guard && name == bpf.TrackMapEvents) {
 			m.Pinning = ebpf.PinByName
 		}
 	}
@@ -338,30 +342,4 @@ func (k *Kernel) Close() {
 			c.Close()
 		}
 	}
-}
-
-// Uninstall removes all pins, and with them the programs. It needs no daemon; a folder that is not there is fine.
-func Uninstall(pinDir string) error {
-	if pinDir == "" {
-		pinDir = DefaultPinDir
-	}
-	entries, err := os.ReadDir(pinDir)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("reading the pins in %s: %w", pinDir, err)
-	}
-	// connect first: no new redirection while the rest goes.
-	for _, first := range []string{"link_" + bpf.RedirectProgConnect4, "link_" + bpf.RedirectProgConnect6} {
-		if err := os.Remove(filepath.Join(pinDir, first)); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("detaching: %w", err)
-		}
-	}
-	for _, e := range entries {
-		if err := os.Remove(filepath.Join(pinDir, e.Name())); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("removing pin %s: %w", e.Name(), err)
-		}
-	}
-	return os.Remove(pinDir)
 }
