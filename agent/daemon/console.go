@@ -27,7 +27,7 @@ func (a *atomicReason) get() string  { return *a.p.Load() }
 func (d *daemon) openAdmin(context.Context) (err error) {
 	c := console{d}
 	d.admin, err = admin.New(admin.Options{Socket: d.cfg.Admin.Socket, Later: d.pred != nil, Admins: d.cfg.Admin.Admins, Status: c, Doctor: c, Sessions: c, Trust: c,
-		Policy: c, Recorder: c, Scopes: c, Log: d.Log})
+		Policy: c, Quarantine: c, Recorder: c, Scopes: c, Log: d.Log})
 	return err
 }
 
@@ -75,6 +75,12 @@ func (c console) Status(context.Context) (adminapi.Status, error) {
 		if n.Opened > 0 {
 			s.Warnings = append(s.Warnings, "scope "+sc.Name+" went direct while no agent was there: its connections then are not recorded")
 		}
+	}
+	if s.Quarantine, err = listed(d.quarantine); err != nil {
+		return s, err
+	}
+	for _, q := range s.Quarantine {
+		s.Warnings = append(s.Warnings, q.Selector+" is cut off: "+q.Reason)
 	}
 	p := d.proxy.Stats()
 	s.Flows = adminapi.Flows{Seen: uint64(p.Seen), Proxied: uint64(p.Proxied), Passed: uint64(p.Passed), Denied: uint64(p.Denied), Missed: uint64(p.Missed)}

@@ -21,6 +21,7 @@ import (
 	"github.com/sallyport-dev/sallyport/agent/enrol"
 	"github.com/sallyport-dev/sallyport/agent/kernel"
 	"github.com/sallyport-dev/sallyport/agent/proxy"
+	"github.com/sallyport-dev/sallyport/agent/quarantine"
 	"github.com/sallyport-dev/sallyport/agent/telemetry"
 	"github.com/sallyport-dev/sallyport/agent/trust"
 	"github.com/sallyport-dev/sallyport/agent/workload"
@@ -73,6 +74,8 @@ type daemon struct {
 	audit    *dns.Audit
 	marks    *marker
 	router   *router
+
+	quarantine *quarantine.Quarantine
 
 	pred      *succession.Predecessor // nil: this process did not take over
 	took      bool                    // it has let go, and what both use is ours
@@ -168,13 +171,12 @@ func (d *daemon) openTrust(context.Context) (err error) {
 }
 
 func (d *daemon) openKernel(context.Context) (err error) {
-	root, err := kernel.CgroupRoot()
+	root, attach, err := places(d.cfg)
 	if err != nil {
 		return err
 	}
-	attach := d.cfg.Capture.Cgroup
-	if attach == "" {
-		attach = root
+	if d.quarantine, err = newQuarantine(d.cfg, d.ident.Resolve); err != nil {
+		return err
 	}
 	var kin []int
 	if d.pred != nil {
@@ -238,6 +240,11 @@ func (d *daemon) takeKernel(context.Context) error {
 		return err
 	}
 	if err := d.enrol.Apply(); err != nil {
+		return err
+	}
+	if err := d.quarantine.Apply(); errors.Is(err, quarantine.ErrUnresolved) {
+		d.Log.Error("a quarantine is not as it should be", telemetry.KeyError, err)
+	} else if err != nil {
 		return err
 	}
 	var addr [2]netip.AddrPort

@@ -107,6 +107,9 @@ func (d *daemon) watch(ctx context.Context) error {
 			if err := d.recordBypasses(ctx); err != nil {
 				d.Log.Error("a bypass is not on record yet", telemetry.KeyError, err)
 			}
+			if err := d.keepQuarantines(ctx); err != nil {
+				d.Log.Error("a quarantine is not as it should be", telemetry.KeyError, err)
+			}
 			if ticks++; ticks%5 == 0 { // an upgraded executable is another file
 				if err := d.enrol.Refresh(); err != nil {
 					d.Log.Error("looking for the executables of scopes", telemetry.KeyError, err)

@@ -29,6 +29,9 @@ import (
 // childEnv makes this test binary act as a process under test.
 const childEnv = "SALLYPORT_KTEST_CHILD"
 
+// held are the connections of a child that stay.
+var held []net.Conn
+
 // reply is what a child answers to one order.
 type reply struct {
 	Said   string // first line that the peer sent
@@ -69,6 +72,25 @@ func obey(o []string) []byte {
 		} else {
 			unix.Close(fd)
 		}
+	case "hold": // a connection that stays
+		c, err := net.Dial(o[1], o[2])
+		if err != nil {
+			r.Error = errno(err)
+		} else {
+			held = append(held, c)
+		}
+	case "held": // waits for the end of the oldest of them
+		var b [64]byte
+		held[0].SetDeadline(time.Now().Add(20 * time.Second))
+		for {
+			_, err := held[0].Read(b[:])
+			if err == nil {
+				continue
+			}
+			r.Error = errno(err)
+			break
+		}
+		held = held[1:]
 	case "many":
 		n, _ := strconv.Atoi(o[2])
 		r.Count = map[string]int{}
@@ -145,11 +167,14 @@ func connect(kind string, a netip.AddrPort) (r reply) {
 	} else {
 		family, sa = unix.AF_INET6, &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}
 	}
-	proto := 0
+	typ, proto := unix.SOCK_STREAM, 0
+	if kind == "udp" {
+		typ = unix.SOCK_DGRAM
+	}
 	if kind == "mptcp" {
 		proto = 262
 	}
-	fd, err := unix.Socket(family, unix.SOCK_STREAM, proto)
+	fd, err := unix.Socket(family, typ, proto)
 	if err != nil {
 		return reply{Error: errno(err)}
 	}
@@ -191,6 +216,10 @@ func connect(kind string, a netip.AddrPort) (r reply) {
 	if err != nil && !(kind == "nonblocking" && errors.Is(err, unix.EINPROGRESS)) {
 		unix.Close(fd)
 		return reply{Error: errno(err)}
+	}
+	if kind == "udp" {
+		unix.Close(fd)
+		return r
 	}
 	if what == "reset" {
 		unix.Write(fd, []byte("said by the first"))
