@@ -76,6 +76,7 @@ type daemon struct {
 	router   *router
 
 	quarantine *quarantine.Quarantine
+	baton      *baton // held while this daemon writes the kernel's maps
 
 	pred      *succession.Predecessor // nil: this process did not take over
 	took      bool                    // it has let go, and what both use is ours
@@ -235,7 +236,10 @@ func (d *daemon) takeOver(ctx context.Context) error {
 }
 
 // takeKernel puts configuration and programs in force.
-func (d *daemon) takeKernel(context.Context) error {
+func (d *daemon) takeKernel(ctx context.Context) error {
+	if err := d.relieveGuard(ctx); err != nil {
+		return err
+	}
 	if err := errors.Join(d.kernel.Exempt(d.own), d.kernel.SetPorts(d.ports()), d.nameEndpoints()); err != nil {
 		return err
 	}
@@ -308,7 +312,7 @@ func (d *daemon) close(failed bool) (err error) {
 	if d.installed && failed {
 		err = errors.Join(err, kernel.Uninstall(d.cfg.Capture.PinDir))
 	}
-	for _, c := range []func() error{d.closeTrust, closer(d.leaves), closer(d.ca), closer(d.journal)} {
+	for _, c := range []func() error{closer(d.baton), d.closeTrust, closer(d.leaves), closer(d.ca), closer(d.journal)} {
 		err = errors.Join(err, c())
 	}
 	return err

@@ -42,7 +42,7 @@ func newQuarantine(cfg *config.Config, resolve func(string) (string, string, err
 		File: filepath.Join(filepath.Dir(cfg.Record.Dir), "quarantine.json"), PinDir: cfg.Capture.PinDir, CgroupRoot: root, Attach: attach,
 		Unit: workload.Unit, Container: workload.Container, Pod: workload.Pod, Resolve: resolve,
 		Vital: func(m agent.Match) error {
-			return enrol.Vital(enrol.Options{CgroupRoot: root, Attach: attach, Unit: workload.Unit}, m)
+			return enrol.Vital(enrol.Options{CgroupRoot: root, Attach: root, Unit: workload.Unit}, m)
 		},
 	}), nil
 }

@@ -7,9 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -65,7 +63,13 @@ func (q *Quarantine) Add(selector string, d time.Duration, reason string, by By)
 	}
 	e.Paths = f.paths
 	err = q.edit(func(st *state) error {
-		st.Entries = append(slices.DeleteFunc(st.Entries, func(old Entry) bool { return old.Selector == e.Selector }), e)
+		for i := range st.Entries {
+			if st.Entries[i].Selector == e.Selector { // it ends, and begins anew
+				st.finish(i, n.wall, &by)
+				break
+			}
+		}
+		st.Entries = append(st.Entries, e)
 		return nil
 	})
 	if err != nil {
@@ -74,7 +78,7 @@ func (q *Quarantine) Add(selector string, d time.Duration, reason string, by By)
 	if err := q.Apply(); err != nil && !errors.Is(err, ErrUnresolved) {
 		return e, fmt.Errorf("it is noted, but not in force: %w", err)
 	}
-	e.Cut, err = cut(f.has)
+	e.Cut, err = cut(func(uid uint32, cgroup string) bool { return q.sees(cgroup) && f.has(uid, cgroup) })
 	return e, errors.Join(err, q.edit(func(st *state) error {
 		for i := range st.Entries {
 			if st.Entries[i].Selector == e.Selector {
@@ -100,9 +104,7 @@ func (q *Quarantine) Lift(selector string, by By) (Entry, error) {
 		if i < 0 {
 			return ErrNone
 		}
-		out = st.Entries[i]
-		out.Ended, out.EndBy, out.Recorded = time.Now(), &by, false
-		st.Entries, st.Ended = slices.Delete(st.Entries, i, i+1), append(st.Ended, out)
+		out = st.finish(i, time.Now(), &by)
 		return nil
 	})
 	if err != nil {
@@ -175,14 +177,11 @@ func (q *Quarantine) Apply() error {
 		if err != nil {
 			return err
 		}
-		st.Entries = slices.DeleteFunc(st.Entries, func(e Entry) bool {
-			if e.deadline(n) != 0 {
-				return false
+		for i := len(st.Entries) - 1; i >= 0; i-- {
+			if st.Entries[i].deadline(n) == 0 {
+				st.finish(i, n.wall, nil)
 			}
-			e.Ended, e.Recorded = n.wall, false
-			st.Ended = append(st.Ended, e)
-			return true
-		})
+		}
 		for i := range st.Entries {
 			e := &st.Entries[i]
 			until := e.deadline(n)
@@ -226,31 +225,45 @@ func (q *Quarantine) Unrecorded(record func(Entry) error) error {
 	if err != nil {
 		return err
 	}
-	var done []Entry
-	for _, e := range append(slices.Clone(st.Entries), st.Ended...) {
+	begun, over := map[string]bool{}, map[string]bool{}
+	key := func(e *Entry) string { return e.Selector + " " + e.Since.UTC().Format(time.RFC3339Nano) }
+	begin := func(e Entry) error {
 		if e.Recorded {
+			return nil
+		}
+		k := key(&e)
+		e.Ended, e.EndBy = time.Time{}, nil
+		if err := record(e); err != nil {
+			return err
+		}
+		begun[k] = true
+		return nil
+	}
+	for _, e := range append(slices.Clone(st.Ended), st.Entries...) {
+		if err = begin(e); err != nil {
+			break
+		}
+		if e.Ended.IsZero() {
 			continue
 		}
 		if err = record(e); err != nil {
 			break
 		}
-		done = append(done, e)
+		over[key(&e)] = true
 	}
-	if len(done) == 0 {
+	if len(begun)+len(over) == 0 {
 		return err
-	}
-	is := func(e *Entry) bool {
-		return slices.ContainsFunc(done, func(d Entry) bool {
-			return d.Selector == e.Selector && d.Since.Equal(e.Since) && d.Ended.Equal(e.Ended)
-		})
 	}
 	return errors.Join(err, q.edit(func(st *state) error {
 		for i := range st.Entries {
-			if is(&st.Entries[i]) {
-				st.Entries[i].Recorded = true
-			}
+			e := &st.Entries[i]
+			e.Recorded = e.Recorded || begun[key(e)]
 		}
-		st.Ended = slices.DeleteFunc(st.Ended, func(e Entry) bool { return is(&e) })
+		st.Ended = slices.DeleteFunc(st.Ended, func(e Entry) bool { return over[key(&e)] })
+		for i := range st.Ended {
+			e := &st.Ended[i]
+			e.Recorded = e.Recorded || begun[key(e)]
+		}
 		return nil
 	}))
 }
@@ -281,104 +294,3 @@ func (q *Quarantine) edit(change func(*state) error) error {
 	}
 	return save(q.o.File, st)
 }
-
-// found is what a selector selects now.
-type found struct {
-	ids   []uint64
-	paths []string
-	uids  []uint32
-}
-
-// has says whether a process is among them.
-func (f found) has(uid uint32, cgroup string) bool {
-	return slices.Contains(f.uids, uid) || slices.ContainsFunc(f.paths, func(p string) bool { return cgroup == p || strings.HasPrefix(cgroup, p+"/") })
-}
-
-func (q *Quarantine) find(s Selector) (f found, err error) {
-	if s.Kind == SPIFFE {
-		kind, value, err := q.o.Resolve(s.Value)
-		if err != nil {
-			return f, err
-		}
-		if s, err = Parse(kind + ":" + value); err != nil {
-			return f, err
-		}
-	}
-	switch s.Kind {
-	case UID:
-		n, err := strconv.ParseUint(s.Value, 10, 32)
-		f.uids = []uint32{uint32(n)}
-		return f, err
-	case Cgroup:
-		if err := q.usable(s.Value); err != nil {
-			return f, err
-		}
-		f.paths = []string{s.Value}
-		var st unix.Stat_t
-		if unix.Stat(filepath.Join(q.o.CgroupRoot, s.Value), &st) == nil {
-			f.ids = []uint64{st.Ino}
-		}
-		return f, nil
-	}
-	of := map[string]func(string) string{Unit: q.o.Unit, Container: q.o.Container, Pod: q.o.Pod}[s.Kind]
-	err = filepath.WalkDir(q.o.Attach, func(dir string, d fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) && dir != q.o.Attach {
-			return nil // it went while we walked
-		}
-		if err != nil || !d.IsDir() {
-			return err
-		}
-		p := "/" + strings.Trim(strings.TrimPrefix(dir, q.o.CgroupRoot), "/")
-		if of(p) != s.Value {
-			return nil
-		}
-		var st unix.Stat_t
-		if err := unix.Stat(dir, &st); err != nil {
-			return nil
-		}
-		if err := q.usable(p); err != nil {
-			return err
-		}
-		f.ids, f.paths = append(f.ids, st.Ino), append(f.paths, p)
-		return fs.SkipDir // what is below is under it
-	})
-	if err != nil {
-		return f, fmt.Errorf("looking for %s: %w", s, err)
-	}
-	return f, nil
-}
-
-// usable says why the programs could not cut off a path.
-func (q *Quarantine) usable(p string) error {
-	at := "/" + strings.Trim(strings.TrimPrefix(q.o.Attach, q.o.CgroupRoot), "/")
-	switch {
-	case len(p) > maxPath || strings.Count(p, "/") > maxDepth:
-		return fmt.Errorf("%s lies too deep: name a cgroup above it (at most %d levels and %d bytes)", p, maxDepth, maxPath)
-	case at != "/" && p != at && !strings.HasPrefix(p, at+"/"):
-		return fmt.Errorf("%s is not below %s, which is all that the programs see (capture.cgroup)", p, at)
-	}
-	return nil
-}
-
-// refuseVital asks about the selector itself, which may match something later, and about what it matches now.
-func (q *Quarantine) refuseVital(s Selector, f found) error {
-	var all []agent.Match
-	if s.Kind == Unit {
-		all = append(all, agent.Match{Unit: literal(s.Value)})
-	}
-	for _, p := range f.paths {
-		all = append(all, agent.Match{Cgroup: literal(p)})
-	}
-	for _, uid := range f.uids {
-		all = append(all, agent.Match{UID: &uid})
-	}
-	for _, m := range all {
-		if err := q.o.Vital(m); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// literal is a pattern that matches exactly one name.
-var literal = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,7 +38,7 @@ type Entry struct {
 	Boot   string    `json:"boot,omitempty"`
 	AtBoot uint64    `json:"until_boottime,omitempty"` // the deadline by the clock of that boot, ns
 
-	Recorded bool `json:"recorded,omitempty"`
+	Recorded bool `json:"recorded,omitempty"` // that it began
 }
 
 // forever is a deadline that never comes.
@@ -85,7 +86,15 @@ func readNow() (n now, err error) {
 // state is the file.
 type state struct {
 	Entries []Entry `json:"entries"`
-	Ended   []Entry `json:"ended,omitempty"` // not recorded yet
+	Ended   []Entry `json:"ended,omitempty"` // their end is not recorded yet
+}
+
+// finish moves an entry to those that ended; by nil: by itself.
+func (s *state) finish(i int, at time.Time, by *By) Entry {
+	e := s.Entries[i]
+	e.Ended, e.EndBy = at, by
+	s.Entries, s.Ended = slices.Delete(s.Entries, i, i+1), append(s.Ended, e)
+	return e
 }
 
 // load reads the file; one that is not there is empty.
