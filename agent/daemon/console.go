@@ -13,6 +13,7 @@ import (
 	"github.com/sallyport-dev/sallyport/agent/admin"
 	"github.com/sallyport-dev/sallyport/agent/adminapi"
 	"github.com/sallyport-dev/sallyport/agent/kernel"
+	"github.com/sallyport-dev/sallyport/agent/kernel/survey"
 	"github.com/sallyport-dev/sallyport/agent/trust"
 	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/journal"
@@ -47,6 +48,7 @@ func (c console) Status(context.Context) (adminapi.Status, error) {
 			return s, nil
 		}
 	}
+	d.health.tell(&s)
 	var err error
 	s.Kernel.Attached = d.kernel.Attached()
 	if s.Kernel.Errors, err = d.kernel.Errors(); err != nil {
@@ -123,6 +125,9 @@ func (c console) Doctor(context.Context) (adminapi.Doctor, error) {
 
 // Doctor examines the host without a daemon.
 func Doctor(pinDir string) adminapi.Doctor {
+	if pinDir == "" {
+		pinDir = kernel.DefaultPinDir
+	}
 	var out adminapi.Doctor
 	for _, k := range kernel.Doctor(pinDir) {
 		state := adminapi.CheckOK
@@ -130,6 +135,18 @@ func Doctor(pinDir string) adminapi.Doctor {
 			state = adminapi.CheckFail
 		}
 		out.Checks = append(out.Checks, adminapi.Check{Name: k.Name, State: state, Detail: k.Detail, Mend: k.Mend})
+	}
+	findings := survey.Features()
+	if root, err := kernel.CgroupRoot(); err == nil {
+		attach := root
+		if dirs := kernel.AttachedTo(pinDir); len(dirs) > 0 {
+			attach = dirs[0]
+		}
+		findings = append(findings, survey.Hooks(pinDir, root, attach)...)
+	}
+	for _, f := range findings {
+		state := map[survey.State]string{survey.OK: adminapi.CheckOK, survey.Warn: adminapi.CheckWarn, survey.Fail: adminapi.CheckFail}[f.State]
+		out.Checks = append(out.Checks, adminapi.Check{Name: f.Name, State: state, Detail: f.Detail, Mend: f.Mend})
 	}
 	return out
 }

@@ -76,6 +76,7 @@ type daemon struct {
 	router   *router
 
 	quarantine *quarantine.Quarantine
+	health     health
 	baton      *baton // held while this daemon writes the kernel's maps
 
 	pred      *succession.Predecessor // nil: this process did not take over
@@ -124,7 +125,17 @@ func Run(ctx context.Context, cfg *config.Config, o Options) (err error) {
 // Check finds what is wrong with configuration and policy without touching anything.
 func Check(cfg *config.Config) error {
 	d := &daemon{cfg: cfg}
-	return d.openPolicy(context.Background())
+	if err := d.openPolicy(context.Background()); err != nil {
+		return err
+	}
+	root, attach, err := places(cfg)
+	if err != nil { // no host of ours: then at least what is written down
+		root, attach = "/sys/fs/cgroup", cfg.Capture.Cgroup
+	}
+	if _, err := enrol.New(d.enrolOptions(root, attach)); err != nil {
+		return &UsageError{err}
+	}
+	return nil
 }
 
 func (d *daemon) openCA(context.Context) (err error) {

@@ -199,11 +199,12 @@ var hooks = []struct {
 	{bpf.RedirectProgSendmsg6, ebpf.AttachCGroupUDP6Sendmsg},
 }
 
-// Attach attaches and pins all programs: sockops before connect, so that no connection is redirected without a record.
+// Attach attaches and pins all programs; called again, it puts back what somebody detached. The order: sockops before connect, so that no connection is redirected without a record.
 // Programs that an earlier daemon attached are replaced in place. On error, what this call newly attached is detached.
 func (k *Kernel) Attach() (err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.attached = nil
 	fresh := map[string]link.Link{}
 	defer func() {
 		for name, l := range fresh {
@@ -289,6 +290,10 @@ func (k *Kernel) attachTracing(object string, c *ebpf.Collection) {
 		return
 	}
 	for name, prog := range c.Programs {
+		if k.holds(name, prog) { // attached before, and nobody took its pin away
+			k.attached = append(k.attached, name)
+			continue
+		}
 		var l link.Link
 		var err error
 		if tp := tracepoints[name]; tp != "" {
@@ -314,6 +319,25 @@ func (k *Kernel) attachTracing(object string, c *ebpf.Collection) {
 		l.Close()
 		k.attached = append(k.attached, name)
 	}
+}
+
+// holds says whether a pinned link is one of this very program.
+func (k *Kernel) holds(name string, prog *ebpf.Program) bool {
+	l, err := link.LoadPinnedLink(k.pin(name), nil)
+	if err != nil {
+		return false
+	}
+	defer l.Close()
+	info, err := l.Info()
+	if err != nil {
+		return false
+	}
+	own, err := prog.Info()
+	if err != nil {
+		return false
+	}
+	id, ok := own.ID()
+	return ok && id == info.Program
 }
 
 func (k *Kernel) pin(program string) string { return filepath.Join(k.o.PinDir, "link_"+program) }

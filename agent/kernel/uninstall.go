@@ -42,7 +42,7 @@ func Uninstall(pinDir string) error {
 	if pinDir == "" {
 		pinDir = DefaultPinDir
 	}
-	attached := attachedTo(pinDir)
+	attached := AttachedTo(pinDir)
 	if err := unpin(pinDir); err != nil {
 		return err
 	}
@@ -79,8 +79,8 @@ func unpin(pinDir string) error {
 	return os.Remove(pinDir)
 }
 
-// attachedTo finds the folders to which the pinned programs are attached, by their ids.
-func attachedTo(pinDir string) (out []string) {
+// AttachedTo finds the folders (one, or none) to which the pinned programs are attached, by their ids.
+func AttachedTo(pinDir string) (out []string) {
 	l, err := link.LoadPinnedLink(filepath.Join(pinDir, "link_"+bpf.RedirectProgConnect4), nil)
 	if err != nil {
 		return nil
