@@ -85,9 +85,7 @@ func TestForeignPrograms(t *testing.T) {
 		t.Errorf("%d attached: %v", len(a), a)
 	}
 	must(t, os.Remove(filepath.Join(w.pins, "link_"+bpf.RedirectProgConnect4))) // the pin is all that holds it
-	if got := p.connect("v4", origin4); got != "ORIGIN" {
-		t.Errorf("without its pin: %s", got)
-	}
+	wait(t, "it to go without its pin", func() bool { return p.connect("v4", origin4) == "ORIGIN" })
 	must(t, w.k.Attach())
 	if got := p.connect("v4", origin4); got != "PROXY" {
 		t.Errorf("pinned again: %s", got)
