@@ -61,17 +61,25 @@ func mountable(kind string) error {
 	return nil
 }
 
-// privileges names the capabilities that this process lacks.
-func privileges() error {
-	h := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var d [2]unix.CapUserData
-	if err := unix.Capget(&h, &d[0]); err != nil {
-		return fmt.Errorf("reading our capabilities: %w", err)
+// Lacking names the capabilities without which no program can be loaded, and which this process does not hold. CAP_SYS_ADMIN
+// stands for all of them (capabilities(7)).
+func Lacking() (out []string) {
+	if holds(unix.CAP_SYS_ADMIN) {
+		return nil
 	}
-	effective := uint64(d[0].Effective) | uint64(d[1].Effective)<<32
+	for _, w := range wanted[:3] {
+		if !holds(w.bit) {
+			out = append(out, w.name)
+		}
+	}
+	return out
+}
+
+// privileges names the capabilities that this process lacks, and what it needs them for.
+func privileges() error {
 	var missing []string
-	for _, w := range wanted {
-		if effective>>w.bit&1 == 0 {
+	for i, w := range wanted {
+		if !holds(w.bit) && !(i < 2 && holds(unix.CAP_SYS_ADMIN)) {
 			missing = append(missing, w.name+" ("+w.why+")")
 		}
 	}

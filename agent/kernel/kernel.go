@@ -16,6 +16,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"github.com/cilium/ebpf"
@@ -174,9 +175,17 @@ var errLayout = errors.New("the pinned maps are those of another version: run 's
 
 // explain turns what the kernel said into what a person can do about it.
 func explain(feature, minKernel string, err error) error {
+	return explainLacking(Lacking(), feature, minKernel, err)
+}
+
+// explainLacking is explain for a process that lacks these capabilities. A kernel often says "invalid argument" to who may
+// not use a helper, so what is missing is the better reason.
+func explainLacking(lacking []string, feature, minKernel string, err error) error {
 	switch {
 	case errors.Is(err, ebpf.ErrMapIncompatible):
 		return fmt.Errorf("%w: %w", errLayout, err)
+	case len(lacking) > 0 && (errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) || errors.Is(err, unix.EINVAL) || errors.Is(err, ebpf.ErrNotSupported)):
+		return &agent.Unsupported{Feature: feature, Err: fmt.Errorf("missing %s: grant it (systemd: AmbientCapabilities=, CapabilityBoundingSet=): %w", strings.Join(lacking, ", "), err)}
 	case errors.Is(err, unix.EPERM):
 		return &agent.Unsupported{Feature: feature, Err: fmt.Errorf("the kernel refuses it: run as root with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON: %w", err)}
 	case errors.Is(err, ebpf.ErrNotSupported), errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOENT):

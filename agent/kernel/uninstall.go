@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf/link"
@@ -120,7 +121,9 @@ func unmount() error {
 		if !ours[f.at] || !isMounted(f.at, f.magic) {
 			continue
 		}
-		if entries, err := os.ReadDir(f.at); f.magic == unix.BPF_FS_MAGIC && (err != nil || len(entries) > 0) {
+		entries, err := os.ReadDir(f.at)
+		others := slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return !strings.HasSuffix(e.Name(), ".debug") }) // those the kernel makes
+		if f.magic == unix.BPF_FS_MAGIC && (err != nil || others) {
 			continue
 		}
 		if err := unix.Unmount(f.at, 0); err != nil && !errors.Is(err, unix.EBUSY) {

@@ -24,6 +24,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sallyport-dev/sallyport/agent/kernel"
+	"github.com/sallyport-dev/sallyport/agent/kernel/survey"
 )
 
 // childEnv makes this test binary act as a process under test.
@@ -40,6 +41,9 @@ type reply struct {
 	Pid    int
 	Count  map[string]int
 	Checks []kernel.Check
+
+	Attached []string
+	Refused  map[string]string
 }
 
 // child obeys orders from standard input, one JSON list a line.
@@ -126,6 +130,41 @@ func obey(o []string) []byte {
 		r.Error = openUnread(o[1])
 	case "doctor":
 		r.Checks = kernel.Doctor(o[1])
+	case "features":
+		for _, f := range survey.Features(kernel.Lacking()) {
+			r.Said = fmt.Sprint(f.State, " ", f.Detail)
+		}
+	case "load": // an agent, or one that tries
+		r.Refused = map[string]string{}
+		k, err := kernel.Load(kernel.Options{PinDir: o[1], Cgroup: o[2], Generation: 7})
+		if err == nil {
+			err = errors.Join(k.SetPorts([]uint16{originPort}), k.Attach())
+			r.Attached = k.Attached()
+			for name, rerr := range k.Refused() {
+				r.Refused[name] = rerr.Error()
+			}
+			k.Close()
+		}
+		if err != nil {
+			r.Error = err.Error()
+		}
+	case "uninstall":
+		if err := kernel.Uninstall(o[1]); err != nil {
+			r.Error = err.Error()
+		}
+	case "cgroup root":
+		if _, err := kernel.CgroupRoot(); err != nil {
+			r.Error = err.Error()
+		}
+	case "mounts":
+		b, err := os.ReadFile("/proc/self/mountinfo")
+		if err != nil {
+			r.Error = err.Error()
+		}
+		for line := range strings.Lines(string(b)) { // without the numbers, which differ each time
+			f := strings.Fields(line)
+			r.Said += f[4] + " " + f[len(f)-2] + "\n"
+		}
 	case "dieleader": // the thread group goes on without its first thread
 		dieLeader()
 	case "threadexec": // another thread than the leader executes this program, which then obeys

@@ -7,8 +7,10 @@ package kernel
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -94,9 +96,15 @@ func TestForeignPrograms(t *testing.T) {
 
 // TestFeatures: all that the programs need is found by trying, and nobody who may not try is told that all is well.
 func TestFeatures(t *testing.T) {
-	for _, f := range survey.Features() {
+	for _, f := range survey.Features(kernel.Lacking()) {
 		if f.State != survey.OK {
 			t.Errorf("%+v", f)
 		}
+	}
+	w := newWorld(t)
+	w.sub("app")
+	p := w.spawn("app", func(c *exec.Cmd) { c.SysProcAttr.Credential = &syscall.Credential{Uid: 65534, Gid: 65534} })
+	if got := p.do("features").Said; !strings.HasPrefix(got, "2 could not be probed") {
+		t.Errorf("without rights: %s", got)
 	}
 }

@@ -61,12 +61,13 @@ func sockAddr(f asm.BuiltinFunc) func() error {
 	return func() error { return features.HaveProgramHelper(ebpf.CGroupSockAddr, f) }
 }
 
-// Features probes what the programs need.
-func Features() []Finding {
+// Features probes what the programs need. lacking names the capabilities that this process has not: without them a probe
+// proves nothing.
+func Features(lacking []string) []Finding {
 	var missing, unsure []string
 	for _, n := range needs {
 		switch err := n.probe(); {
-		case errors.Is(err, ebpf.ErrNotSupported):
+		case errors.Is(err, ebpf.ErrNotSupported) && len(lacking) == 0:
 			missing = append(missing, n.name)
 		case err != nil:
 			unsure = append(unsure, n.name)
@@ -76,7 +77,7 @@ func Features() []Finding {
 	case missing != nil:
 		return []Finding{{"kernel features", Fail, "missing: " + strings.Join(missing, ", "), "use a newer kernel: all were found in Linux 5.18"}}
 	case unsure != nil:
-		return []Finding{{"kernel features", Fail, "could not be probed: " + strings.Join(unsure, ", "), "run as root with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON"}}
+		return []Finding{{"kernel features", Fail, "could not be probed: " + strings.Join(unsure, ", "), "grant " + strings.Join(lacking, ", ")}}
 	}
 	return []Finding{{"kernel features", OK, fmt.Sprintf("all %d that are needed", len(needs)), ""}}
 }
