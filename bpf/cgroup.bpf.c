@@ -6,6 +6,7 @@
 #include "maps/cgroups.h"
 #include "maps/errors.h"
 #include "maps/events.h"
+#include "maps/quarantine.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -37,6 +38,8 @@ int BPF_PROG(cgroup_made, struct cgroup *cgroup, const char *path)
 	struct cgroup_state pending = {.pending = 1};
 	if (bpf_map_update_elem(&cgroups, &id, &pending, BPF_ANY))
 		fail(ERR_CGROUP_FULL);
+	if (quarantine_made(id, path))
+		fail(ERR_CGROUP_FULL);
 	tell(EVENT_CGROUP_MADE, id, path);
 	return 0;
 }
@@ -48,6 +51,7 @@ int BPF_PROG(cgroup_gone, struct cgroup *cgroup, const char *path)
 		return 0;
 	__u64 id = BPF_CORE_READ(cgroup, kn, id);
 	bpf_map_delete_elem(&cgroups, &id);
+	bpf_map_delete_elem(&quarantine_ids, &id);
 	tell(EVENT_CGROUP_GONE, id, path);
 	return 0;
 }

@@ -16,11 +16,16 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	CgroupMapCgroups     = "cgroups"
-	CgroupMapErrors      = "errors"
-	CgroupMapEvents      = "events"
-	CgroupProgCgroupGone = "cgroup_gone"
-	CgroupProgCgroupMade = "cgroup_made"
+	CgroupMapCgroups         = "cgroups"
+	CgroupMapErrors          = "errors"
+	CgroupMapEvents          = "events"
+	CgroupMapExempt          = "exempt"
+	CgroupMapQuarantineIds   = "quarantine_ids"
+	CgroupMapQuarantineOn    = "quarantine_on"
+	CgroupMapQuarantinePaths = "quarantine_paths"
+	CgroupMapQuarantineUids  = "quarantine_uids"
+	CgroupProgCgroupGone     = "cgroup_gone"
+	CgroupProgCgroupMade     = "cgroup_made"
 )
 
 // LoadCgroup returns the embedded CollectionSpec for Cgroup.
@@ -73,9 +78,14 @@ type CgroupProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type CgroupMapSpecs struct {
-	Cgroups *ebpf.MapSpec `ebpf:"cgroups"`
-	Errors  *ebpf.MapSpec `ebpf:"errors"`
-	Events  *ebpf.MapSpec `ebpf:"events"`
+	Cgroups         *ebpf.MapSpec `ebpf:"cgroups"`
+	Errors          *ebpf.MapSpec `ebpf:"errors"`
+	Events          *ebpf.MapSpec `ebpf:"events"`
+	Exempt          *ebpf.MapSpec `ebpf:"exempt"`
+	QuarantineIds   *ebpf.MapSpec `ebpf:"quarantine_ids"`
+	QuarantineOn    *ebpf.MapSpec `ebpf:"quarantine_on"`
+	QuarantinePaths *ebpf.MapSpec `ebpf:"quarantine_paths"`
+	QuarantineUids  *ebpf.MapSpec `ebpf:"quarantine_uids"`
 }
 
 // CgroupVariableSpecs contains global variables before they are loaded into the kernel.
@@ -104,9 +114,14 @@ func (o *CgroupObjects) Close() error {
 //
 // It can be passed to LoadCgroupObjects or ebpf.CollectionSpec.LoadAndAssign.
 type CgroupMaps struct {
-	Cgroups *ebpf.Map `ebpf:"cgroups"`
-	Errors  *ebpf.Map `ebpf:"errors"`
-	Events  *ebpf.Map `ebpf:"events"`
+	Cgroups         *ebpf.Map `ebpf:"cgroups"`
+	Errors          *ebpf.Map `ebpf:"errors"`
+	Events          *ebpf.Map `ebpf:"events"`
+	Exempt          *ebpf.Map `ebpf:"exempt"`
+	QuarantineIds   *ebpf.Map `ebpf:"quarantine_ids"`
+	QuarantineOn    *ebpf.Map `ebpf:"quarantine_on"`
+	QuarantinePaths *ebpf.Map `ebpf:"quarantine_paths"`
+	QuarantineUids  *ebpf.Map `ebpf:"quarantine_uids"`
 }
 
 func (m *CgroupMaps) Close() error {
@@ -114,6 +129,11 @@ func (m *CgroupMaps) Close() error {
 		m.Cgroups,
 		m.Errors,
 		m.Events,
+		m.Exempt,
+		m.QuarantineIds,
+		m.QuarantineOn,
+		m.QuarantinePaths,
+		m.QuarantineUids,
 	)
 }
 

@@ -23,6 +23,7 @@
 #include "maps/origins.h"
 #include "maps/ports.h"
 #include "maps/pressure.h"
+#include "maps/quarantine.h"
 #include "maps/scopes.h"
 #include "maps/uids.h"
 
@@ -102,8 +103,19 @@ static __always_inline int refuse_or_open(struct scope_counters *n, int closed, 
 	return 0;
 }
 
+/* In quarantine: whatever the protocol, the port and the destination. */
+static __always_inline int cut_off(void)
+{
+	if (!quarantined())
+		return 0;
+	bpf_set_retval(-ECONNREFUSED);
+	return 1;
+}
+
 static __always_inline int redirect(struct bpf_sock_addr *ctx, int v6)
 {
+	if (cut_off())
+		return 0;
 	if (ctx->protocol == IPPROTO_UDP)
 		return datagram(ctx, v6);
 	if (ctx->protocol != IPPROTO_TCP && ctx->protocol != IPPROTO_MPTCP)
@@ -251,12 +263,16 @@ int connect6(struct bpf_sock_addr *ctx)
 SEC("cgroup/sendmsg4")
 int sendmsg4(struct bpf_sock_addr *ctx)
 {
+	if (cut_off())
+		return 0;
 	return ctx->protocol == IPPROTO_UDP ? datagram(ctx, 0) : 1;
 }
 
 SEC("cgroup/sendmsg6")
 int sendmsg6(struct bpf_sock_addr *ctx)
 {
+	if (cut_off())
+		return 0;
 	return ctx->protocol == IPPROTO_UDP ? datagram(ctx, 1) : 1;
 }
 

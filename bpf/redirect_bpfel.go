@@ -135,37 +135,41 @@ type RedirectTarget struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	RedirectMapActive        = "active"
-	RedirectMapBypass        = "bypass"
-	RedirectMapCgroups       = "cgroups"
-	RedirectMapConfigs       = "configs"
-	RedirectMapConns         = "conns"
-	RedirectMapCover         = "cover"
-	RedirectMapCrowded       = "crowded"
-	RedirectMapDecided       = "decided"
-	RedirectMapErrors        = "errors"
-	RedirectMapExempt        = "exempt"
-	RedirectMapExes          = "exes"
-	RedirectMapHeartbeat     = "heartbeat"
-	RedirectMapLearned       = "learned"
-	RedirectMapListeners     = "listeners"
-	RedirectMapMarks         = "marks"
-	RedirectMapNames         = "names"
-	RedirectMapOrigins       = "origins"
-	RedirectMapPorts         = "ports"
-	RedirectMapPressure      = "pressure"
-	RedirectMapQuic          = "quic"
-	RedirectMapScopes        = "scopes"
-	RedirectMapTargets       = "targets"
-	RedirectMapUids          = "uids"
-	RedirectProgConnect4     = "connect4"
-	RedirectProgConnect6     = "connect6"
-	RedirectProgGetpeername4 = "getpeername4"
-	RedirectProgGetpeername6 = "getpeername6"
-	RedirectProgSendmsg4     = "sendmsg4"
-	RedirectProgSendmsg6     = "sendmsg6"
-	RedirectProgSockOps      = "sock_ops"
-	RedirectVarGeneration    = "generation"
+	RedirectMapActive          = "active"
+	RedirectMapBypass          = "bypass"
+	RedirectMapCgroups         = "cgroups"
+	RedirectMapConfigs         = "configs"
+	RedirectMapConns           = "conns"
+	RedirectMapCover           = "cover"
+	RedirectMapCrowded         = "crowded"
+	RedirectMapDecided         = "decided"
+	RedirectMapErrors          = "errors"
+	RedirectMapExempt          = "exempt"
+	RedirectMapExes            = "exes"
+	RedirectMapHeartbeat       = "heartbeat"
+	RedirectMapLearned         = "learned"
+	RedirectMapListeners       = "listeners"
+	RedirectMapMarks           = "marks"
+	RedirectMapNames           = "names"
+	RedirectMapOrigins         = "origins"
+	RedirectMapPorts           = "ports"
+	RedirectMapPressure        = "pressure"
+	RedirectMapQuarantineIds   = "quarantine_ids"
+	RedirectMapQuarantineOn    = "quarantine_on"
+	RedirectMapQuarantinePaths = "quarantine_paths"
+	RedirectMapQuarantineUids  = "quarantine_uids"
+	RedirectMapQuic            = "quic"
+	RedirectMapScopes          = "scopes"
+	RedirectMapTargets         = "targets"
+	RedirectMapUids            = "uids"
+	RedirectProgConnect4       = "connect4"
+	RedirectProgConnect6       = "connect6"
+	RedirectProgGetpeername4   = "getpeername4"
+	RedirectProgGetpeername6   = "getpeername6"
+	RedirectProgSendmsg4       = "sendmsg4"
+	RedirectProgSendmsg6       = "sendmsg6"
+	RedirectProgSockOps        = "sock_ops"
+	RedirectVarGeneration      = "generation"
 )
 
 // LoadRedirect returns the embedded CollectionSpec for Redirect.
@@ -223,29 +227,33 @@ type RedirectProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type RedirectMapSpecs struct {
-	Active    *ebpf.MapSpec `ebpf:"active"`
-	Bypass    *ebpf.MapSpec `ebpf:"bypass"`
-	Cgroups   *ebpf.MapSpec `ebpf:"cgroups"`
-	Configs   *ebpf.MapSpec `ebpf:"configs"`
-	Conns     *ebpf.MapSpec `ebpf:"conns"`
-	Cover     *ebpf.MapSpec `ebpf:"cover"`
-	Crowded   *ebpf.MapSpec `ebpf:"crowded"`
-	Decided   *ebpf.MapSpec `ebpf:"decided"`
-	Errors    *ebpf.MapSpec `ebpf:"errors"`
-	Exempt    *ebpf.MapSpec `ebpf:"exempt"`
-	Exes      *ebpf.MapSpec `ebpf:"exes"`
-	Heartbeat *ebpf.MapSpec `ebpf:"heartbeat"`
-	Learned   *ebpf.MapSpec `ebpf:"learned"`
-	Listeners *ebpf.MapSpec `ebpf:"listeners"`
-	Marks     *ebpf.MapSpec `ebpf:"marks"`
-	Names     *ebpf.MapSpec `ebpf:"names"`
-	Origins   *ebpf.MapSpec `ebpf:"origins"`
-	Ports     *ebpf.MapSpec `ebpf:"ports"`
-	Pressure  *ebpf.MapSpec `ebpf:"pressure"`
-	Quic      *ebpf.MapSpec `ebpf:"quic"`
-	Scopes    *ebpf.MapSpec `ebpf:"scopes"`
-	Targets   *ebpf.MapSpec `ebpf:"targets"`
-	Uids      *ebpf.MapSpec `ebpf:"uids"`
+	Active          *ebpf.MapSpec `ebpf:"active"`
+	Bypass          *ebpf.MapSpec `ebpf:"bypass"`
+	Cgroups         *ebpf.MapSpec `ebpf:"cgroups"`
+	Configs         *ebpf.MapSpec `ebpf:"configs"`
+	Conns           *ebpf.MapSpec `ebpf:"conns"`
+	Cover           *ebpf.MapSpec `ebpf:"cover"`
+	Crowded         *ebpf.MapSpec `ebpf:"crowded"`
+	Decided         *ebpf.MapSpec `ebpf:"decided"`
+	Errors          *ebpf.MapSpec `ebpf:"errors"`
+	Exempt          *ebpf.MapSpec `ebpf:"exempt"`
+	Exes            *ebpf.MapSpec `ebpf:"exes"`
+	Heartbeat       *ebpf.MapSpec `ebpf:"heartbeat"`
+	Learned         *ebpf.MapSpec `ebpf:"learned"`
+	Listeners       *ebpf.MapSpec `ebpf:"listeners"`
+	Marks           *ebpf.MapSpec `ebpf:"marks"`
+	Names           *ebpf.MapSpec `ebpf:"names"`
+	Origins         *ebpf.MapSpec `ebpf:"origins"`
+	Ports           *ebpf.MapSpec `ebpf:"ports"`
+	Pressure        *ebpf.MapSpec `ebpf:"pressure"`
+	QuarantineIds   *ebpf.MapSpec `ebpf:"quarantine_ids"`
+	QuarantineOn    *ebpf.MapSpec `ebpf:"quarantine_on"`
+	QuarantinePaths *ebpf.MapSpec `ebpf:"quarantine_paths"`
+	QuarantineUids  *ebpf.MapSpec `ebpf:"quarantine_uids"`
+	Quic            *ebpf.MapSpec `ebpf:"quic"`
+	Scopes          *ebpf.MapSpec `ebpf:"scopes"`
+	Targets         *ebpf.MapSpec `ebpf:"targets"`
+	Uids            *ebpf.MapSpec `ebpf:"uids"`
 }
 
 // RedirectVariableSpecs contains global variables before they are loaded into the kernel.
@@ -275,29 +283,33 @@ func (o *RedirectObjects) Close() error {
 //
 // It can be passed to LoadRedirectObjects or ebpf.CollectionSpec.LoadAndAssign.
 type RedirectMaps struct {
-	Active    *ebpf.Map `ebpf:"active"`
-	Bypass    *ebpf.Map `ebpf:"bypass"`
-	Cgroups   *ebpf.Map `ebpf:"cgroups"`
-	Configs   *ebpf.Map `ebpf:"configs"`
-	Conns     *ebpf.Map `ebpf:"conns"`
-	Cover     *ebpf.Map `ebpf:"cover"`
-	Crowded   *ebpf.Map `ebpf:"crowded"`
-	Decided   *ebpf.Map `ebpf:"decided"`
-	Errors    *ebpf.Map `ebpf:"errors"`
-	Exempt    *ebpf.Map `ebpf:"exempt"`
-	Exes      *ebpf.Map `ebpf:"exes"`
-	Heartbeat *ebpf.Map `ebpf:"heartbeat"`
-	Learned   *ebpf.Map `ebpf:"learned"`
-	Listeners *ebpf.Map `ebpf:"listeners"`
-	Marks     *ebpf.Map `ebpf:"marks"`
-	Names     *ebpf.Map `ebpf:"names"`
-	Origins   *ebpf.Map `ebpf:"origins"`
-	Ports     *ebpf.Map `ebpf:"ports"`
-	Pressure  *ebpf.Map `ebpf:"pressure"`
-	Quic      *ebpf.Map `ebpf:"quic"`
-	Scopes    *ebpf.Map `ebpf:"scopes"`
-	Targets   *ebpf.Map `ebpf:"targets"`
-	Uids      *ebpf.Map `ebpf:"uids"`
+	Active          *ebpf.Map `ebpf:"active"`
+	Bypass          *ebpf.Map `ebpf:"bypass"`
+	Cgroups         *ebpf.Map `ebpf:"cgroups"`
+	Configs         *ebpf.Map `ebpf:"configs"`
+	Conns           *ebpf.Map `ebpf:"conns"`
+	Cover           *ebpf.Map `ebpf:"cover"`
+	Crowded         *ebpf.Map `ebpf:"crowded"`
+	Decided         *ebpf.Map `ebpf:"decided"`
+	Errors          *ebpf.Map `ebpf:"errors"`
+	Exempt          *ebpf.Map `ebpf:"exempt"`
+	Exes            *ebpf.Map `ebpf:"exes"`
+	Heartbeat       *ebpf.Map `ebpf:"heartbeat"`
+	Learned         *ebpf.Map `ebpf:"learned"`
+	Listeners       *ebpf.Map `ebpf:"listeners"`
+	Marks           *ebpf.Map `ebpf:"marks"`
+	Names           *ebpf.Map `ebpf:"names"`
+	Origins         *ebpf.Map `ebpf:"origins"`
+	Ports           *ebpf.Map `ebpf:"ports"`
+	Pressure        *ebpf.Map `ebpf:"pressure"`
+	QuarantineIds   *ebpf.Map `ebpf:"quarantine_ids"`
+	QuarantineOn    *ebpf.Map `ebpf:"quarantine_on"`
+	QuarantinePaths *ebpf.Map `ebpf:"quarantine_paths"`
+	QuarantineUids  *ebpf.Map `ebpf:"quarantine_uids"`
+	Quic            *ebpf.Map `ebpf:"quic"`
+	Scopes          *ebpf.Map `ebpf:"scopes"`
+	Targets         *ebpf.Map `ebpf:"targets"`
+	Uids            *ebpf.Map `ebpf:"uids"`
 }
 
 func (m *RedirectMaps) Close() error {
@@ -321,6 +333,10 @@ func (m *RedirectMaps) Close() error {
 		m.Origins,
 		m.Ports,
 		m.Pressure,
+		m.QuarantineIds,
+		m.QuarantineOn,
+		m.QuarantinePaths,
+		m.QuarantineUids,
 		m.Quic,
 		m.Scopes,
 		m.Targets,

@@ -16,5 +16,6 @@
 // process ended, or whose namespaces cannot be read, is refused.
 //
 // Reading the contents of sessions, and changing trust, is recorded before it happens; what cannot be recorded does not
-// happen.
+// happen. A quarantine is the one exception: who asked is noted on disk first, and brought into the journal after it took
+// effect, since a full journal must not keep anybody from cutting an intruder off.
 package admin

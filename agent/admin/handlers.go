@@ -36,15 +36,18 @@ type route struct {
 }
 
 var routes = map[string]route{
-	"/v1/status":         {http.MethodGet, operator, nil, (*Server).status},
-	"/v1/doctor":         {http.MethodGet, operator, nil, (*Server).doctor},
-	"/v1/sessions":       {http.MethodGet, operator, []string{"since", "limit", "exchanges"}, (*Server).sessions},
-	"/v1/sessions/{id}":  {http.MethodGet, operator, nil, (*Server).session},
-	"/v1/why/{id}":       {http.MethodGet, anyone, nil, (*Server).why},
-	"/v1/trust":          {http.MethodGet, operator, nil, (*Server).trust},
-	"/v1/trust/remove":   {http.MethodPost, operator, nil, (*Server).trustRemove},
-	"/v1/trust/apply":    {http.MethodPost, self, nil, (*Server).trustApply},
-	"/v1/policy/explain": {http.MethodPost, operator, nil, (*Server).explain},
+	"/v1/status":          {http.MethodGet, operator, nil, (*Server).status},
+	"/v1/doctor":          {http.MethodGet, operator, nil, (*Server).doctor},
+	"/v1/sessions":        {http.MethodGet, operator, []string{"since", "limit", "exchanges"}, (*Server).sessions},
+	"/v1/sessions/{id}":   {http.MethodGet, operator, nil, (*Server).session},
+	"/v1/why/{id}":        {http.MethodGet, anyone, nil, (*Server).why},
+	"/v1/trust":           {http.MethodGet, operator, nil, (*Server).trust},
+	"/v1/trust/remove":    {http.MethodPost, operator, nil, (*Server).trustRemove},
+	"/v1/trust/apply":     {http.MethodPost, self, nil, (*Server).trustApply},
+	"/v1/quarantine":      {http.MethodGet, operator, nil, (*Server).quarantines},
+	"/v1/quarantine/add":  {http.MethodPost, operator, nil, (*Server).quarantine},
+	"/v1/quarantine/lift": {http.MethodPost, operator, nil, (*Server).liftQuarantine},
+	"/v1/policy/explain":  {http.MethodPost, operator, nil, (*Server).explain},
 
 	"/debug/pprof/{name}": {http.MethodGet, operator, []string{"seconds"}, (*Server).profile},
 }
@@ -138,8 +141,11 @@ func missing(what string) error {
 // fail answers with an error. What is not meant for callers goes to the log.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	var ref *refusal
+	var refused *Refused
 	switch {
 	case errors.As(err, &ref):
+	case errors.As(err, &refused):
+		ref = &refusal{http.StatusBadRequest, adminapi.CodeBadRequest, refused.Error()}
 	case errors.Is(err, ErrNotFound):
 		ref = &refusal{http.StatusNotFound, adminapi.CodeNotFound, "nothing is recorded under this ID"}
 	case errors.Is(err, context.DeadlineExceeded):

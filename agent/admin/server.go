@@ -72,17 +72,18 @@ type Scopes interface {
 
 // Options configures a Server. A part that is nil answers "not available"; nil Scopes means that no process is scoped.
 type Options struct {
-	Socket   string   // absolute path; its folder is made if it is missing
-	Later    bool     // the socket is another process's until Take
-	Admins   []uint32 // uids besides root that may do everything
-	Status   StatusSource
-	Doctor   Doctor
-	Sessions Sessions
-	Trust    Trust
-	Policy   Explainer
-	Recorder Recorder
-	Scopes   Scopes
-	Log      *slog.Logger // nil = none
+	Socket     string   // absolute path; its folder is made if it is missing
+	Later      bool     // the socket is another process's until Take
+	Admins     []uint32 // uids besides root that may do everything
+	Status     StatusSource
+	Doctor     Doctor
+	Sessions   Sessions
+	Trust      Trust
+	Policy     Explainer
+	Quarantine Quarantine
+	Recorder   Recorder
+	Scopes     Scopes
+	Log        *slog.Logger // nil = none
 }
 
 // Server is the admin API on its socket.

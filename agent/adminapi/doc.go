@@ -13,6 +13,9 @@
 //	POST /v1/trust/remove    TrustRemoveRequest
 //	POST /v1/trust/apply     TrustApplyRequest; applies to the calling process itself
 //	POST /v1/policy/explain  ExplainRequest
+//	GET  /v1/quarantine
+//	POST /v1/quarantine/add   QuarantineRequest
+//	POST /v1/quarantine/lift  QuarantineLift
 //
 // A reply that is not 200 carries an Error.
 package adminapi

@@ -25,7 +25,17 @@ type Status struct {
 	Elastic  Elastic  `json:"elastic"`
 	Warnings []string `json:"warnings,omitempty"` // what an operator should know at once, one line each
 
-	Untrusted []TrustProcess `json:"untrusted,omitempty"` // processes whose trust in our root is not proven
+	Untrusted  []TrustProcess `json:"untrusted,omitempty"` // processes whose trust in our root is not proven
+	SelfTest   SelfTest       `json:"self_test,omitzero"`
+	Quarantine []Quarantine   `json:"quarantine,omitempty"` // who is cut off
+}
+
+// SelfTest is how the last connection of the daemon's own went, from a process outside its cgroup to the proxy.
+type SelfTest struct {
+	Last     time.Time `json:"last,omitzero"`
+	Passed   time.Time `json:"passed,omitzero"`    // the last that arrived
+	Failures int       `json:"failures,omitempty"` // in a row
+	Reason   string    `json:"reason,omitempty"`   // of the last failure, while they last
 }
 
 // Kernel says which programs are attached.

@@ -51,6 +51,9 @@ func build(p *problems, f *file) *Config {
 	one(c.Capture.DefaultMode, modes, "capture", "default_mode")
 	absOrEmpty(c.Capture.Cgroup, "capture", "cgroup")
 	abs(c.Capture.PinDir, "capture", "pin_dir")
+	if t := c.Capture.SelfTest; t < time.Second || t > time.Hour {
+		p.add(p.line("capture", "self_test"), "self_test %s: give a duration of one second to one hour, such as 1m", t)
+	}
 	if len(c.Capture.Ports) == 0 {
 		p.add(p.line("capture", "ports"), "capture.ports is empty, nothing would be seen: name at least one port, such as 443")
 	}

@@ -50,6 +50,8 @@ type Capture struct {
 	Ports       []uint16 `yaml:"ports"`
 	Cgroup      string   `yaml:"cgroup"` // folder to attach to; "" = the cgroup v2 root
 	PinDir      string   `yaml:"pin_dir"`
+
+	SelfTest time.Duration `yaml:"self_test"` // how often the way from the kernel to the proxy is proven
 }
 
 // Endpoint is one provider host. Host is in lower case, or an IP address.
@@ -125,7 +127,7 @@ type Proxy struct {
 // Default is the configuration of an empty file.
 func Default() *Config {
 	return &Config{
-		Capture:   Capture{DefaultMode: "discover", Ports: []uint16{443, 80, 11434, 8000}, PinDir: "/sys/fs/bpf/sallyport"},
+		Capture:   Capture{DefaultMode: "discover", Ports: []uint16{443, 80, 11434, 8000}, PinDir: "/sys/fs/bpf/sallyport", SelfTest: time.Minute},
 		Endpoints: []Endpoint{{Name: "openai", Host: "api.openai.com", Port: 443, Protocol: "openai"}},
 		Identity:  Identity{TrustDomain: "example.org", Template: "unit/{unit}"},
 		Policy:    Policy{Dir: "/etc/sallyport/policy.d"},

@@ -73,7 +73,7 @@ func TestParse(t *testing.T) {
 			{"trial", Match{Cgroup: "/lab/*", Exe: "/usr/bin/python3*"}, "observe", "closed", "passthrough", "observe"},
 			{"rest", Match{LangChain: true}, "off", "open", "passthrough", "observe"},
 		},
-		Capture: Capture{"observe", []uint16{443}, "/sys/fs/cgroup/lab", "/sys/fs/bpf/lab"},
+		Capture: Capture{"observe", []uint16{443}, "/sys/fs/cgroup/lab", "/sys/fs/bpf/lab", 30 * time.Second},
 		Endpoints: []Endpoint{
 			{"openai", "api.openai.com", 443, "openai", "/etc/ca.pem", false},
 			{"local", "127.0.0.1", 11434, "openai", "", true},
@@ -145,6 +145,8 @@ func TestErrors(t *testing.T) {
 		{"host twice", end("host: a.b") + "- {name: b, host: A.B}", "f:3: a.b port 443 is already on line 2"},
 		{"port 0", end("host: a.b, port: 0"), "f:2: port 0 cannot be reached"},
 		{"capture port 0", "capture: {ports: [0]}", "f:1: port 0 cannot be captured"},
+		{"self-test too often", "capture: {self_test: 1ms}", "f:1: self_test 1ms: give a duration"},
+		{"self-test that is no time", "capture: {self_test: soon}", "f:1: \"soon\" does not fit here: give a duration"},
 		{"capture port twice", "capture: {ports: [1, 1]}", "port 1 stands twice"},
 		{"no ports", "capture: {ports: []}", "capture.ports is empty"},
 		{"host url", end("host: 'https://a.b'"), "f:2: host \"https://a.b\" is no name"},

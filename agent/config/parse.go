@@ -218,6 +218,8 @@ func wanted(goType string) string {
 		return "a number from 0 to 65535"
 	case goType == "uint32":
 		return "a number from 0 to 4294967295"
+	case goType == "time.Duration":
+		return "a duration with a unit, such as 1m"
 	case goType == "bool":
 		return "true or false"
 	case goType == "string":

@@ -27,6 +27,7 @@ capture:
   ports: [443, 80, 11434, 8000]      # TCP ports that are looked at, besides those of endpoints
   cgroup: ""                         # folder to attach to; empty = the cgroup v2 root
   pin_dir: /sys/fs/bpf/sallyport     # where the kernel objects outlive the agent
+  self_test: 1m0s                    # how often a connection of our own proves the way to the proxy; 1s to 1h
 
 endpoints:                           # providers; any other host passes untouched
   - name: openai                     # the name that policy uses

@@ -14,6 +14,7 @@ import (
 	"github.com/sallyport-dev/sallyport/agent/admin"
 	"github.com/sallyport-dev/sallyport/agent/adminapi"
 	"github.com/sallyport-dev/sallyport/agent/kernel"
+	"github.com/sallyport-dev/sallyport/agent/kernel/survey"
 	"github.com/sallyport-dev/sallyport/agent/trust"
 	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/journal"
@@ -28,7 +29,7 @@ func (a *atomicReason) get() string  { return *a.p.Load() }
 func (d *daemon) openAdmin(context.Context) (err error) {
 	c := console{d}
 	d.admin, err = admin.New(admin.Options{Socket: d.cfg.Admin.Socket, Later: d.pred != nil, Admins: d.cfg.Admin.Admins, Status: c, Doctor: c, Sessions: c, Trust: c,
-		Policy: c, Recorder: c, Scopes: c, Log: d.Log})
+		Policy: c, Quarantine: c, Recorder: c, Scopes: c, Log: d.Log})
 	return err
 }
 
@@ -48,6 +49,7 @@ func (c console) Status(context.Context) (adminapi.Status, error) {
 			return s, nil
 		}
 	}
+	d.health.tell(&s)
 	var err error
 	s.Kernel.Attached = d.kernel.Attached()
 	if s.Kernel.Errors, err = d.kernel.Errors(); err != nil {
@@ -76,6 +78,12 @@ func (c console) Status(context.Context) (adminapi.Status, error) {
 		if n.Opened > 0 {
 			s.Warnings = append(s.Warnings, "scope "+sc.Name+" went direct while no agent was there: its connections then are not recorded")
 		}
+	}
+	if s.Quarantine, err = listed(d.quarantine); err != nil {
+		return s, err
+	}
+	for _, q := range s.Quarantine {
+		s.Warnings = append(s.Warnings, q.Selector+" is cut off: "+q.Reason)
 	}
 	p := d.proxy.Stats()
 	s.Flows = adminapi.Flows{Seen: uint64(p.Seen), Proxied: uint64(p.Proxied), Passed: uint64(p.Passed), Denied: uint64(p.Denied), Missed: uint64(p.Missed)}
@@ -123,6 +131,9 @@ func (c console) Doctor(context.Context) (adminapi.Doctor, error) {
 
 // Doctor examines the host without a daemon.
 func Doctor(pinDir string) adminapi.Doctor {
+	if pinDir == "" {
+		pinDir = kernel.DefaultPinDir
+	}
 	var out adminapi.Doctor
 	for _, k := range kernel.Doctor(pinDir) {
 		state := adminapi.CheckOK
@@ -130,6 +141,18 @@ func Doctor(pinDir string) adminapi.Doctor {
 			state = adminapi.CheckFail
 		}
 		out.Checks = append(out.Checks, adminapi.Check{Name: k.Name, State: state, Detail: k.Detail, Mend: k.Mend})
+	}
+	findings := survey.Features(kernel.Lacking())
+	if root, err := kernel.CgroupRoot(); err == nil {
+		attach := root
+		if dirs := kernel.AttachedTo(pinDir); len(dirs) > 0 {
+			attach = dirs[0]
+		}
+		findings = append(findings, survey.Hooks(pinDir, root, attach)...)
+	}
+	for _, f := range findings {
+		state := map[survey.State]string{survey.OK: adminapi.CheckOK, survey.Warn: adminapi.CheckWarn, survey.Fail: adminapi.CheckFail}[f.State]
+		out.Checks = append(out.Checks, adminapi.Check{Name: f.Name, State: state, Detail: f.Detail, Mend: f.Mend})
 	}
 	return out
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/sallyport-dev/sallyport/agent/enrol"
 	"github.com/sallyport-dev/sallyport/agent/kernel"
 	"github.com/sallyport-dev/sallyport/agent/proxy"
+	"github.com/sallyport-dev/sallyport/agent/quarantine"
 	"github.com/sallyport-dev/sallyport/agent/telemetry"
 	"github.com/sallyport-dev/sallyport/agent/trust"
 	"github.com/sallyport-dev/sallyport/agent/trust/inspector"
@@ -77,6 +78,10 @@ type daemon struct {
 	marks     *marker
 	router    *router
 
+	quarantine *quarantine.Quarantine
+	health     health
+	baton      *baton // held while this daemon writes the kernel's maps
+
 	pred      *succession.Predecessor // nil: this process did not take over
 	took      bool                    // it has let go, and what both use is ours
 	leads     atomic.Bool             // it has told that we do
@@ -124,7 +129,17 @@ func Run(ctx context.Context, cfg *config.Config, o Options) (err error) {
 // Check finds what is wrong with configuration and policy without touching anything.
 func Check(cfg *config.Config) error {
 	d := &daemon{cfg: cfg}
-	return d.openPolicy(context.Background())
+	if err := d.openPolicy(context.Background()); err != nil {
+		return err
+	}
+	root, attach, err := places(cfg)
+	if err != nil { // no host of ours: then at least what is written down
+		root, attach = "/sys/fs/cgroup", cfg.Capture.Cgroup
+	}
+	if _, err := enrol.New(d.enrolOptions(root, attach)); err != nil {
+		return &UsageError{err}
+	}
+	return nil
 }
 
 func (d *daemon) openCA(context.Context) (err error) {
@@ -173,13 +188,12 @@ func (d *daemon) openTrust(context.Context) (err error) {
 }
 
 func (d *daemon) openKernel(context.Context) (err error) {
-	root, err := kernel.CgroupRoot()
+	root, attach, err := places(d.cfg)
 	if err != nil {
 		return err
 	}
-	attach := d.cfg.Capture.Cgroup
-	if attach == "" {
-		attach = root
+	if d.quarantine, err = newQuarantine(d.cfg, d.ident.Resolve); err != nil {
+		return err
 	}
 	var kin []int
 	if d.pred != nil {
@@ -238,11 +252,19 @@ func (d *daemon) takeOver(ctx context.Context) error {
 }
 
 // takeKernel puts configuration and programs in force.
-func (d *daemon) takeKernel(context.Context) error {
+func (d *daemon) takeKernel(ctx context.Context) error {
+	if err := d.relieveGuard(ctx); err != nil {
+		return err
+	}
 	if err := errors.Join(d.kernel.Exempt(d.own), d.kernel.SetPorts(d.ports()), d.nameEndpoints()); err != nil {
 		return err
 	}
 	if err := d.enrol.Apply(); err != nil {
+		return err
+	}
+	if err := d.quarantine.Apply(); errors.Is(err, quarantine.ErrUnresolved) {
+		d.Log.Error("a quarantine is not as it should be", telemetry.KeyError, err)
+	} else if err != nil {
 		return err
 	}
 	var addr [2]netip.AddrPort
@@ -308,7 +330,7 @@ func (d *daemon) close(failed bool) (err error) {
 	if d.installed && failed {
 		err = errors.Join(err, kernel.Uninstall(d.cfg.Capture.PinDir))
 	}
-	for _, c := range []func() error{d.closeTrust, closer(d.leaves), closer(d.ca), closer(d.journal)} {
+	for _, c := range []func() error{closer(d.baton), d.closeTrust, closer(d.leaves), closer(d.ca), closer(d.journal)} {
 		err = errors.Join(err, c())
 	}
 	return err

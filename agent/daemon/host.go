@@ -113,6 +113,14 @@ func Uninstall(ctx context.Context, pinDir, ledger string, dry bool) (done []str
 		}
 		done = append(done, verb+" programs and maps in "+pinDir)
 	}
+	dropIns := func(string) bool { return false }
+	if dry {
+		dropIns = func(string) bool { return true }
+	}
+	removed, err := removeDropIns(dropInFolders, dropIns)
+	if done = append(done, removed...); err != nil {
+		return done, err
+	}
 	t, err := trust.New(trust.Options{Ledger: ledger})
 	if err != nil {
 		return done, err

@@ -107,7 +107,12 @@ func (d *daemon) watch(ctx context.Context) error {
 			if err := d.recordBypasses(ctx); err != nil {
 				d.Log.Error("a bypass is not on record yet", telemetry.KeyError, err)
 			}
-			if ticks++; ticks%5 == 0 { // an upgraded executable is another file
+			if err := d.keepQuarantines(ctx); err != nil {
+				d.Log.Error("a quarantine is not as it should be", telemetry.KeyError, err)
+			}
+			if ticks++; ticks%5 == 0 {
+				d.lookForVital()
+				// An upgraded executable is another file.
 				if err := d.enrol.Refresh(); err != nil {
 					d.Log.Error("looking for the executables of scopes", telemetry.KeyError, err)
 				}
@@ -231,7 +236,12 @@ func (d *daemon) renumber(c agent.Conn) agent.Conn {
 // ledger writes flow records to the journal; the proxy does not wait for the disk.
 type ledger struct{ d *daemon }
 
-func (l ledger) Flow(r pipeline.Record) { l.d.journal.Append(r) }
+func (l ledger) Flow(r pipeline.Record) {
+	if f, ok := r.Body.(pipeline.Flow); ok && f.Reason == selfTestReason {
+		return // twice a minute, by ourselves
+	}
+	l.d.journal.Append(r)
+}
 
 func (d *daemon) openProxy(ctx context.Context) error {
 	key, err := keyFile(d.cfg.Mask.KeyFile)
@@ -308,7 +318,7 @@ type router struct {
 
 func (r *router) Route(c agent.Conn, w *pipeline.Workload, sni string, tls bool) proxy.Route {
 	if r.selftest.saw(c) {
-		return proxy.Route{Disposition: proxy.Refuse, Reason: "self-test"}
+		return proxy.Route{Disposition: proxy.Refuse, Reason: selfTestReason}
 	}
 	e := r.enrol.Route(c, w, sni, tls)
 	if e.Untrusted && r.trustNow(c, e.Missing) {

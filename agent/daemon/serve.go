@@ -42,6 +42,7 @@ func (d *daemon) serve(ctx context.Context) error {
 	l.start(d.sweep)
 	l.start(d.prove)
 	l.start(d.watch)
+	l.start(d.keepTesting)
 	if d.elastic != nil {
 		l.start(d.elastic.Run)
 	}
@@ -73,7 +74,9 @@ func (d *daemon) begin(ctx context.Context) error {
 	case <-ctx.Done():
 		return nil
 	}
-	if err := d.selftest.run(ctx); err != nil {
+	err := d.selftest.run(ctx)
+	d.health.tested(err)
+	if err != nil {
 		return fmt.Errorf("self-test: %w", err)
 	}
 	if d.pred != nil {

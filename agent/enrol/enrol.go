@@ -82,6 +82,7 @@ type Enrol struct {
 	paths     map[uint64]string // of the cgroups that the kernel was told of
 	exes      map[agent.File]uint64
 	refreshed time.Time
+	spared    map[string]uint64 // rows that leave a cgroup alone: see Spare
 
 	resolvers resolvers
 	vanished  vanished

@@ -135,10 +135,16 @@ func TestVital(t *testing.T) {
 		{name: "ssh, which does not run", match: agent.Match{Unit: "ssh*"}, refused: "matches sshd in /system.slice/ssh.service"},
 		{name: "all system services", match: agent.Match{Cgroup: "/system.slice"}, refused: "matches sshd in"},
 		{name: "everything", match: agent.Match{Cgroup: "/"}, refused: "matches systemd in"},
-		{name: "kubelet by name", match: agent.Match{Exe: "/usr/bin/k*"}, refused: "matches kubelet in"},
+		{name: "kubelet by name", match: agent.Match{Exe: "/usr/bin/kube*"}, refused: "matches kubelet in"},
 		{name: "process 1", match: agent.Match{Cgroup: "/odd"}, refused: "(process 1)"},
 		{name: "daemon at an odd place", match: agent.Match{Cgroup: "/opt"}, refused: "sshd (process 20)"},
-		{name: "user of a daemon", match: agent.Match{UID: ptr(uint32(101))}, refused: "sshd (process 20)"},
+		{name: "user of a daemon", match: agent.Match{UID: ptr(uint32(101))}, refused: "systemd-resolved (process 23)"},
+		{name: "a program that calls itself sshd", match: agent.Match{Unit: "liar.service"}},
+		{name: "a file that others may change", match: agent.Match{Unit: "open.service"}},
+		{name: "one unit for each ssh connection", match: agent.Match{Unit: "sshd@*"}, refused: "matches sshd in"},
+		{name: "k3s", match: agent.Match{Unit: "k3s*.service"}, refused: "matches k3s in"},
+		{name: "the guard", match: agent.Match{Unit: "sallyport-*"}, refused: "matches sallyportd in"},
+		{name: "where the daemon usually is", match: agent.Match{Exe: "/usr/local/bin/*"}, refused: "matches kubelet in"},
 		{name: "this process", match: agent.Match{Unit: "me.service"}, refused: "(process "},
 		{name: "root", match: agent.Match{UID: ptr(uint32(0))}, refused: "matches systemd"},
 		{name: "off", match: agent.Match{Unit: "*"}, off: true},
@@ -152,7 +158,11 @@ func TestVital(t *testing.T) {
 			h := newHost(t)
 			sshd := h.program("sshd")
 			h.process(1, "/odd", 0, h.program("anything"), host)
-			h.process(20, "/opt/x", 101, sshd, host)
+			h.process(20, "/opt/x", 0, sshd, host)
+			h.process(23, "/sys/systemd-resolved.service", 101, h.program("systemd-resolved"), host)
+			h.process(24, "/agents/liar.service", 102, sshd, host)
+			h.process(25, "/agents/open.service", 0, h.program("containerd"), host)
+			h.must(os.Chmod(h.program("containerd"), 0o777))
 			h.process(21, "/docker/c", 0, sshd, container)
 			h.process(22, "/home", 1000, sshd, host)
 			h.process(os.Getpid(), "/sys/me.service", 3, h.program("agent"), host)
@@ -170,6 +180,40 @@ func TestVital(t *testing.T) {
 				t.Errorf("got %v, want %q", err, c.refused)
 			}
 		})
+	}
+}
+
+// TestVitalLater: what the host cannot do without and comes into a scope later is left alone if nobody else is there, and is
+// told in either case.
+func TestVitalLater(t *testing.T) {
+	h := newHost(t)
+	alone, mixed := h.cgroup("app/alone.service"), h.cgroup("app/mixed.service")
+	procs := func(unit, pids string) {
+		h.must(os.WriteFile(filepath.Join(h.dir, "cg/app", unit, "cgroup.procs"), []byte(pids), 0o644))
+	}
+	e := h.enrol(h.options(agent.Scope{Name: "s", Match: agent.Match{Cgroup: "/app"}, Mode: agent.ModeEnforce}))
+	if alerts, err := e.Spare(); err != nil || len(alerts) > 0 {
+		t.Fatalf("%q, %v", alerts, err)
+	}
+	kubelet := h.program("kubelet")
+	h.process(30, "/app/alone.service", 0, kubelet, "pid:[1]")
+	h.process(31, "/app/mixed.service", 0, kubelet, "pid:[1]")
+	h.process(32, "/app/mixed.service", 0, h.program("python3"), "pid:[1]")
+	procs("alone.service", "30\n")
+	procs("mixed.service", "31\n32\n")
+	alerts, err := e.Spare()
+	if err != nil || len(alerts) != 2 || !strings.Contains(alerts[0], "left alone") || !strings.Contains(alerts[1], "not let go") {
+		t.Errorf("%q, %v", alerts, err)
+	}
+	if h.kernel.cgroups[alone] != 0 || h.kernel.cgroups[mixed] != 1 {
+		t.Errorf("in the kernel: %v", h.kernel.cgroups)
+	}
+	if _, in := e.Matches(&pipeline.Workload{Cgroup: "/app/alone.service"}, false); in {
+		t.Error("it still counts as governed")
+	}
+	procs("alone.service", "30\n33\n")
+	if _, err := e.Spare(); err != nil || h.kernel.cgroups[alone] != 1 {
+		t.Errorf("somebody joined it: %v, %v", h.kernel.cgroups, err)
 	}
 }
 

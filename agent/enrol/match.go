@@ -72,7 +72,7 @@ func (e *Enrol) selects(row int, s *subject) answer {
 func (e *Enrol) Matches(w *pipeline.Workload, marked bool) (int, bool) {
 	s := subject{cgroup: w.Cgroup, cgroupKnown: w.Cgroup != "", uid: w.UID, exe: e.runs(w.PID), marked: is(marked)}
 	for i := range e.scopes {
-		if e.selects(i, &s) != no {
+		if e.chosen(i, &s) != no {
 			return i, true
 		}
 	}
@@ -101,7 +101,9 @@ func (e *Enrol) cgroupMask(path string) (mask uint64) {
 			mask |= 1 << i
 		}
 	}
-	return mask
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return mask &^ e.spared[path]
 }
 
 // inCgroup says whether a path satisfies the cgroup and unit criteria. A cgroup criterion takes its whole subtree.

@@ -147,7 +147,7 @@ func (e *Enrol) pending(c agent.Conn, w *pipeline.Workload) (*agent.Scope, *Rout
 			Reason: "the process ended or moved before it could be told whether scope " + scope.Name + " is its own: connect again"}
 	}
 	for i := range e.scopes {
-		switch scope := &e.scopes[i]; e.selects(i, &s) {
+		switch scope := &e.scopes[i]; e.chosen(i, &s) {
 		case yes:
 			return scope, nil
 		case unknown:

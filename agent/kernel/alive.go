@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"time"
 	"unsafe"
@@ -148,4 +149,25 @@ func clock(id int32) (time.Duration, error) {
 		return 0, fmt.Errorf("reading the clock: %w", err)
 	}
 	return time.Duration(now.Nano()), nil
+}
+
+// Alive says, by the pins alone, whether an agent beats, or has said that the next one takes over shortly.
+func Alive(pinDir string) (bool, error) {
+	m, err := pinned(pinDir, bpf.RedirectMapHeartbeat)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer m.Close()
+	var b bpf.RedirectBeat
+	if err := m.Lookup(uint32(0), &b); err != nil {
+		return false, fmt.Errorf("reading the heartbeat: %w", err)
+	}
+	now, err := clock(unix.CLOCK_MONOTONIC)
+	if err != nil {
+		return false, err
+	}
+	return b.Ns != 0 && now < time.Duration(b.Ns)+StaleAfter, nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -26,27 +27,60 @@ type Check struct {
 
 // wanted are the capabilities that the daemon uses, and for what.
 var wanted = []struct {
-	bit  uint
-	name string
+	bit       uint
+	name, why string
 }{
-	{unix.CAP_BPF, "CAP_BPF"}, {unix.CAP_PERFMON, "CAP_PERFMON"}, {unix.CAP_NET_ADMIN, "CAP_NET_ADMIN"}, // programs
-	{unix.CAP_SYS_PTRACE, "CAP_SYS_PTRACE"}, // other users' /proc/PID/exe and root
-	{unix.CAP_SYS_ADMIN, "CAP_SYS_ADMIN"},   // mounts, and other namespaces
-	{unix.CAP_DAC_OVERRIDE, "CAP_DAC_OVERRIDE"}, {unix.CAP_DAC_READ_SEARCH, "CAP_DAC_READ_SEARCH"},
+	{unix.CAP_BPF, "CAP_BPF", "to load programs"},
+	{unix.CAP_PERFMON, "CAP_PERFMON", "to load programs that read kernel memory"},
+	{unix.CAP_NET_ADMIN, "CAP_NET_ADMIN", "to attach them"},
+	{unix.CAP_SYS_PTRACE, "CAP_SYS_PTRACE", "to see what other users run, and to cut their connections"},
+	{unix.CAP_SYS_ADMIN, "CAP_SYS_ADMIN", "for mounts and other namespaces"},
+	{unix.CAP_DAC_OVERRIDE, "CAP_DAC_OVERRIDE", "for cgroups of our own"},
+	{unix.CAP_DAC_READ_SEARCH, "CAP_DAC_READ_SEARCH", "for other users' files"},
 }
 
-// privileges names the capabilities that this process lacks.
-func privileges() error {
+// holds says whether a capability is effective.
+func holds(bit uint) bool {
 	h := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var d [2]unix.CapUserData
-	if err := unix.Capget(&h, &d[0]); err != nil {
-		return fmt.Errorf("reading our capabilities: %w", err)
+	return unix.Capget(&h, &d[0]) == nil && (uint64(d[0].Effective)|uint64(d[1].Effective)<<32)>>bit&1 != 0
+}
+
+// mountable says what keeps us from mounting a file system.
+func mountable(kind string) error {
+	known, err := os.ReadFile("/proc/filesystems")
+	if err != nil {
+		return fmt.Errorf("reading which file systems the kernel knows: %w", err)
 	}
-	effective := uint64(d[0].Effective) | uint64(d[1].Effective)<<32
+	if !slices.Contains(strings.Fields(string(known)), kind) {
+		return errors.New("the kernel has no " + kind + " file system")
+	}
+	if !holds(unix.CAP_SYS_ADMIN) {
+		return errors.New("not mounted, and it cannot be: missing CAP_SYS_ADMIN")
+	}
+	return nil
+}
+
+// Lacking names the capabilities without which no program can be loaded, and which this process does not hold. CAP_SYS_ADMIN
+// stands for all of them (capabilities(7)).
+func Lacking() (out []string) {
+	if holds(unix.CAP_SYS_ADMIN) {
+		return nil
+	}
+	for _, w := range wanted[:3] {
+		if !holds(w.bit) {
+			out = append(out, w.name)
+		}
+	}
+	return out
+}
+
+// privileges names the capabilities that this process lacks, and what it needs them for.
+func privileges() error {
 	var missing []string
-	for _, w := range wanted {
-		if effective>>w.bit&1 == 0 {
-			missing = append(missing, w.name)
+	for i, w := range wanted {
+		if !holds(w.bit) && !(i < 2 && holds(unix.CAP_SYS_ADMIN)) {
+			missing = append(missing, w.name+" ("+w.why+")")
 		}
 	}
 	if missing != nil {
@@ -81,15 +115,16 @@ func Doctor(pinDir string) []Check {
 	add("privileges", privileges(), "all that are needed", "run as root, or grant these (systemd: AmbientCapabilities=)")
 	add("clocks", hostClocks("/proc/self/timens_offsets"), "the host's", "start it outside of the time namespace")
 	dir, err := CgroupRoot()
-	add("cgroup v2", err, dir, "mount -t cgroup2 none /sys/fs/cgroup/unified")
+	add("cgroup v2", err, dir, "this host has cgroup v1 only: boot with systemd.unified_cgroup_hierarchy=1, or mkdir /sys/fs/cgroup/unified && mount -t cgroup2 none /sys/fs/cgroup/unified")
 	_, err = btf.LoadKernelSpec()
 	add("kernel type information", err, "/sys/kernel/btf/vmlinux", "use a kernel built with CONFIG_DEBUG_INFO_BTF")
 	for _, f := range fileSystems {
 		detail := f.at
+		var merr error
 		if !isMounted(f.at, f.magic) {
-			detail = "not mounted at " + f.at + ": the daemon mounts it when it starts"
+			detail, merr = "not mounted at "+f.at+": the daemon mounts it when it starts", mountable(f.kind)
 		}
-		add(f.kind+" file system", nil, detail, "")
+		add(f.kind+" file system", merr, detail, "mount -t "+f.kind+" "+f.kind+" "+f.at)
 	}
 	if isMounted(fileSystems[0].at, fileSystems[0].magic) {
 		add("folder for pins", pinnable(pinDir), pinDir, "set capture.pin_dir to a folder below /sys/fs/bpf")

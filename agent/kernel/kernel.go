@@ -16,6 +16,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"github.com/cilium/ebpf"
@@ -39,6 +40,7 @@ type Options struct {
 	Cgroup     string // folder in a cgroup v2 hierarchy; its whole subtree is seen
 	PinDir     string // folder in a bpffs; made if missing
 	Generation uint32 // stamped on every record
+	Guard      bool   // there is no agent yet: events come through a buffer of our own, so that the agent's stays whole for it
 }
 
 // Kernel is our programs in the kernel and the maps between us. Its methods may be used by several goroutines.
@@ -80,7 +82,7 @@ func Load(o Options) (_ *Kernel, err error) {
 		o.PinDir = DefaultPinDir
 	}
 	o.Cgroup = filepath.Clean(o.Cgroup)
-	mounted, err := prepare(o.PinDir)
+	mounted, untraced, err := prepare(o.PinDir)
 	if err != nil {
 		return nil, err
 	}
@@ -89,6 +91,9 @@ func Load(o Options) (_ *Kernel, err error) {
 		return nil, err
 	}
 	k := &Kernel{o: o, mounted: mounted, refused: map[string]error{}}
+	if untraced != nil {
+		k.refused["tracefs"] = untraced
+	}
 	defer func() {
 		if err != nil {
 			k.Close()
@@ -159,7 +164,7 @@ func (k *Kernel) collection(load func() (*ebpf.CollectionSpec, error), shared ma
 	for name, m := range spec.Maps {
 		if shared[name] != nil {
 			replace[name] = shared[name]
-		} else if !private[name] && name[0] != '.' {
+		} else if !private[name] && name[0] != '.' && !(k.o.Guard && name == bpf.TrackMapEvents) {
 			m.Pinning = ebpf.PinByName
 		}
 	}
@@ -170,9 +175,17 @@ var errLayout = errors.New("the pinned maps are those of another version: run 's
 
 // explain turns what the kernel said into what a person can do about it.
 func explain(feature, minKernel string, err error) error {
+	return explainLacking(Lacking(), feature, minKernel, err)
+}
+
+// explainLacking is explain for a process that lacks these capabilities. A kernel often says "invalid argument" to who may
+// not use a helper, so what is missing is the better reason.
+func explainLacking(lacking []string, feature, minKernel string, err error) error {
 	switch {
 	case errors.Is(err, ebpf.ErrMapIncompatible):
 		return fmt.Errorf("%w: %w", errLayout, err)
+	case len(lacking) > 0 && (errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) || errors.Is(err, unix.EINVAL) || errors.Is(err, ebpf.ErrNotSupported)):
+		return &agent.Unsupported{Feature: feature, Err: fmt.Errorf("missing %s: grant it (systemd: AmbientCapabilities=, CapabilityBoundingSet=): %w", strings.Join(lacking, ", "), err)}
 	case errors.Is(err, unix.EPERM):
 		return &agent.Unsupported{Feature: feature, Err: fmt.Errorf("the kernel refuses it: run as root with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON: %w", err)}
 	case errors.Is(err, ebpf.ErrNotSupported), errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOENT):
@@ -195,11 +208,12 @@ var hooks = []struct {
 	{bpf.RedirectProgSendmsg6, ebpf.AttachCGroupUDP6Sendmsg},
 }
 
-// Attach attaches and pins all programs: sockops before connect, so that no connection is redirected without a record.
+// Attach attaches and pins all programs; called again, it puts back what somebody detached. The order: sockops before connect, so that no connection is redirected without a record.
 // Programs that an earlier daemon attached are replaced in place. On error, what this call newly attached is detached.
 func (k *Kernel) Attach() (err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.attached = nil
 	fresh := map[string]link.Link{}
 	defer func() {
 		for name, l := range fresh {
@@ -285,6 +299,10 @@ func (k *Kernel) attachTracing(object string, c *ebpf.Collection) {
 		return
 	}
 	for name, prog := range c.Programs {
+		if k.holds(name, prog) { // attached before, and nobody took its pin away
+			k.attached = append(k.attached, name)
+			continue
+		}
 		var l link.Link
 		var err error
 		if tp := tracepoints[name]; tp != "" {
@@ -310,6 +328,25 @@ func (k *Kernel) attachTracing(object string, c *ebpf.Collection) {
 		l.Close()
 		k.attached = append(k.attached, name)
 	}
+}
+
+// holds says whether a pinned link is one of this very program.
+func (k *Kernel) holds(name string, prog *ebpf.Program) bool {
+	l, err := link.LoadPinnedLink(k.pin(name), nil)
+	if err != nil {
+		return false
+	}
+	defer l.Close()
+	info, err := l.Info()
+	if err != nil {
+		return false
+	}
+	own, err := prog.Info()
+	if err != nil {
+		return false
+	}
+	id, ok := own.ID()
+	return ok && id == info.Program
 }
 
 func (k *Kernel) pin(program string) string { return filepath.Join(k.o.PinDir, "link_"+program) }
@@ -338,30 +375,4 @@ func (k *Kernel) Close() {
 			c.Close()
 		}
 	}
-}
-
-// Uninstall removes all pins, and with them the programs. It needs no daemon; a folder that is not there is fine.
-func Uninstall(pinDir string) error {
-	if pinDir == "" {
-		pinDir = DefaultPinDir
-	}
-	entries, err := os.ReadDir(pinDir)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("reading the pins in %s: %w", pinDir, err)
-	}
-	// connect first: no new redirection while the rest goes.
-	for _, first := range []string{"link_" + bpf.RedirectProgConnect4, "link_" + bpf.RedirectProgConnect6} {
-		if err := os.Remove(filepath.Join(pinDir, first)); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("detaching: %w", err)
-		}
-	}
-	for _, e := range entries {
-		if err := os.Remove(filepath.Join(pinDir, e.Name())); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("removing pin %s: %w", e.Name(), err)
-		}
-	}
-	return os.Remove(pinDir)
 }

@@ -204,17 +204,20 @@ func TestCgroup2Mount(t *testing.T) {
 func TestExplain(t *testing.T) {
 	for _, c := range []struct {
 		name        string
+		lacking     []string
 		err         error
 		unsupported bool
 		says        string
 	}{
-		{"rights", unix.EPERM, true, "CAP_BPF"},
-		{"an old kernel", ebpf.ErrNotSupported, true, "needs Linux 5.18"},
-		{"another layout", ebpf.ErrMapIncompatible, false, "sallyportd uninstall"},
-		{"anything else", unix.ENOSPC, false, "no space"},
+		{"rights", nil, unix.EPERM, true, "CAP_BPF"},
+		{"a capability", []string{"CAP_A", "CAP_B"}, unix.EPERM, true, "not supported here: missing CAP_A, CAP_B: grant it"},
+		{"a capability, and the kernel says something else", []string{"CAP_A"}, unix.EINVAL, true, "not supported here: missing CAP_A: grant it"},
+		{"an old kernel", nil, ebpf.ErrNotSupported, true, "needs Linux 5.18"},
+		{"another layout", []string{"CAP_A"}, ebpf.ErrMapIncompatible, false, "sallyportd uninstall"},
+		{"anything else", []string{"CAP_A"}, unix.ENOSPC, false, "no space"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			err := explain("redirection", minRedirect, c.err)
+			err := explainLacking(c.lacking, "redirection", minRedirect, c.err)
 			var u *agent.Unsupported
 			if errors.As(err, &u) != c.unsupported || !errors.Is(err, c.err) || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("%v", err)
@@ -298,5 +301,13 @@ func TestMappedFile(t *testing.T) {
 				t.Errorf("%+v, %v", got, err)
 			}
 		})
+	}
+}
+
+func TestMountedByUs(t *testing.T) {
+	got, err := mountedByUs(strings.NewReader("36 35 98:0 / /sys/fs/bpf rw shared:1 - bpf sallyport rw\n37 35 98:1 / /a\\040b rw - tracefs sallyport rw\n" +
+		"38 35 98:2 / /etc/ssl rw - tmpfs sallyport-1-2 rw\n39 35 98:3 / /x rw - bpf bpf rw\nodd\n"))
+	if err != nil || len(got) != 2 || !got["/sys/fs/bpf"] || !got["/a b"] {
+		t.Errorf("%v, %v", got, err)
 	}
 }

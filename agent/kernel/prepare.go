@@ -25,24 +25,33 @@ var fileSystems = []struct {
 	{"tracefs", "/sys/kernel/tracing", unix.TRACEFS_MAGIC},
 }
 
-// prepare mounts bpffs and tracefs where they belong if nothing is mounted there, and says what it mounted.
-func prepare(pinDir string) (mounted []string, err error) {
+// mountSource is what /proc/self/mountinfo says of a file system that we mounted: Uninstall knows it by that.
+const mountSource = "sallyport"
+
+// prepare mounts bpffs and tracefs where they belong if nothing is mounted there, and says what it mounted. Without
+// tracefs only marks are missing: untraced says why.
+func prepare(pinDir string) (mounted []string, untraced, err error) {
 	for _, f := range fileSystems {
 		if isMounted(f.at, f.magic) {
 			continue
 		}
-		if err := os.MkdirAll(f.at, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
-			return mounted, fmt.Errorf("making %s: %w", f.at, err)
+		merr := os.MkdirAll(f.at, 0o755)
+		if merr == nil {
+			merr = unix.Mount(mountSource, f.at, f.kind, 0, "")
 		}
-		if err := unix.Mount(f.kind, f.at, f.kind, 0, ""); err != nil {
-			return mounted, fmt.Errorf("mounting %s at %s: %w: mount it by hand, or grant CAP_SYS_ADMIN", f.kind, f.at, err)
+		switch {
+		case merr == nil:
+			mounted = append(mounted, f.kind+" at "+f.at)
+		case f.magic == unix.TRACEFS_MAGIC:
+			untraced = &agent.Unsupported{Feature: "marking LangChain programs", Err: fmt.Errorf("mounting %s at %s: %w: mount it by hand, or grant CAP_SYS_ADMIN", f.kind, f.at, merr)}
+		default:
+			return mounted, untraced, fmt.Errorf("mounting %s at %s: %w: mount it by hand (mount -t bpf bpf %[2]s), or grant CAP_SYS_ADMIN", f.kind, f.at, merr)
 		}
-		mounted = append(mounted, f.kind+" at "+f.at)
 	}
 	if err := hostClocks("/proc/self/timens_offsets"); err != nil {
-		return mounted, err
+		return mounted, untraced, err
 	}
-	return mounted, pinnable(pinDir)
+	return mounted, untraced, pinnable(pinDir)
 }
 
 // hostClocks fails in a time namespace with clocks of its own: the programs in the kernel compare the heartbeat, deadlines and

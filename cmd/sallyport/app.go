@@ -49,7 +49,7 @@ func commands() []command {
 	return []command{
 		statusCommand(), doctorCommand(), whyCommand(), sessionsListCommand(), sessionsShowCommand(),
 		policyCheckCommand(), policyExplainCommand(), maskCommand(), journalVerifyCommand(),
-		trustStatusCommand(), trustRemoveCommand(), runCommand(), versionCommand(), completionCommand(), helpCommand(),
+		trustStatusCommand(), trustRemoveCommand(), quarantineCommand(), runCommand(), versionCommand(), completionCommand(), helpCommand(),
 	}
 }
 

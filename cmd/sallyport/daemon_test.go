@@ -25,7 +25,7 @@ func daemonCmd(ts *testscript.TestScript, neg bool, args []string) {
 		f.kind = args[0]
 	}
 	s, err := admin.New(admin.Options{Socket: ts.Getenv("SALLYPORT_SOCKET"), Admins: []uint32{uint32(os.Getuid())},
-		Status: f, Doctor: f, Sessions: f, Trust: f, Policy: f, Recorder: f})
+		Status: f, Doctor: f, Sessions: f, Trust: f, Policy: f, Quarantine: f, Recorder: f})
 	ts.Check(err)
 	served := make(chan error, 1)
 	go func() { served <- s.Serve() }()
@@ -192,6 +192,25 @@ func (f *fakeDaemon) note(s string) error {
 func (f *fakeDaemon) Explain(_ context.Context, r adminapi.ExplainRequest) (adminapi.Explanation, error) {
 	v := pipeline.Verdict{Action: pipeline.Deny, Stage: "call", Rule: "builtin/no-role", Reason: "no role allows model " + r.Call.Model}
 	return adminapi.Explanation{Verdict: v, Policy: "sha256:1234", Trace: []string{"rolebinding/support: does not match"}}, nil
+}
+
+func (f *fakeDaemon) Quarantines(context.Context) ([]adminapi.Quarantine, error) {
+	if f.kind == "empty" {
+		return nil, nil
+	}
+	return []adminapi.Quarantine{{Selector: "unit:app.service", Since: second(0), Reason: "it runs a \x1b[31mminer", UID: 1000, Paths: []string{"/system.slice/app.service"}, Refused: 12,
+		Cut: []adminapi.QuarantineCut{{PID: 7, Comm: "python3", Proto: "tcp", Peer: "192.0.2.1:443"}}}}, nil
+}
+
+func (f *fakeDaemon) Quarantine(_ context.Context, _ admin.Peer, r adminapi.QuarantineRequest) (adminapi.Quarantine, error) {
+	if f.kind == "sick" {
+		return adminapi.Quarantine{}, &admin.Refused{Err: errors.New("scope of this selection matches sshd, which the host cannot do without: narrow the scope")}
+	}
+	return adminapi.Quarantine{Selector: r.Selector, Reason: r.Reason, Cut: make([]adminapi.QuarantineCut, 2), Warning: "the journal is full"}, f.note(fmt.Sprint(r))
+}
+
+func (f *fakeDaemon) LiftQuarantine(_ context.Context, _ admin.Peer, r adminapi.QuarantineLift) (adminapi.Quarantine, error) {
+	return adminapi.Quarantine{Selector: r.Selector}, f.note("lifted")
 }
 
 func (f *fakeDaemon) Record(context.Context, pipeline.Record) error { return nil }

@@ -28,6 +28,10 @@ const usage = `usage: sallyportd [--config FILE]         run (default /etc/sally
        sallyportd doctor [-o json]         say what works on this host, what is missing and what it needs
        sallyportd bypass --scope NAME --for DURATION --reason TEXT
                                            break glass: let a scope go direct for a while; works with a dead daemon
+       sallyportd quarantine SELECTOR --reason TEXT [--for DURATION] | SELECTOR --lift | --list [-o json]
+                                           cut a workload off the network at once; works with a dead daemon
+       sallyportd guard [--once]           refuse what enforcing scopes connect, until the daemon is there: for early boot
+       sallyportd guard --drop-ins DIR     write a systemd drop-in for each unit that a scope names
        sallyportd uninstall [--dry-run]    take programs, maps and trust out again; needs no configuration and no daemon
        sallyportd version
 signals while it runs: TERM ends it when running exchanges are done; HUP reads the policy again, or upgrades in place if
@@ -74,6 +78,10 @@ func command(args []string, out, errOut io.Writer) error {
 		return doctor(f, args, out)
 	case "bypass":
 		return bypass(f, file, args, out)
+	case "quarantine":
+		return quarantine(f, file, args, out)
+	case "guard":
+		return guard(f, file, args, out, errOut)
 	case "uninstall":
 		return uninstall(f, args, out)
 	case "version":

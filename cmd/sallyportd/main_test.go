@@ -35,6 +35,12 @@ func TestExitCodes(t *testing.T) {
 		{"configuration that is not there", []string{"--config", "/no/such/file"}, 2},
 		{"bypass without a reason", []string{"bypass", "--scope", "x", "--for", "1m"}, 2},
 		{"bypass for too long", []string{"bypass", "--scope", "x", "--for", "48h", "--reason", "r"}, 2},
+		{"quarantine of nobody", []string{"quarantine", "--reason", "r"}, 2},
+		{"quarantine without a reason", []string{"quarantine", "uid:7"}, 2},
+		{"quarantine that ends and is lifted", []string{"quarantine", "uid:7", "--lift", "--for", "1m"}, 2},
+		{"quarantine listed as yaml", []string{"quarantine", "--list", "-o", "yaml"}, 2},
+		{"guard with an argument", []string{"guard", "now"}, 2},
+		{"guard without a configuration", []string{"guard", "--config", "/no/such/file"}, 2},
 		{"self-test that cannot connect", []string{"self-test-connect", "127.0.0.1:1"}, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {

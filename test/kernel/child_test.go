@@ -24,10 +24,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sallyport-dev/sallyport/agent/kernel"
+	"github.com/sallyport-dev/sallyport/agent/kernel/survey"
 )
 
 // childEnv makes this test binary act as a process under test.
 const childEnv = "SALLYPORT_KTEST_CHILD"
+
+// held are the connections of a child that stay.
+var held []net.Conn
 
 // reply is what a child answers to one order.
 type reply struct {
@@ -37,6 +41,9 @@ type reply struct {
 	Pid    int
 	Count  map[string]int
 	Checks []kernel.Check
+
+	Attached []string
+	Refused  map[string]string
 }
 
 // child obeys orders from standard input, one JSON list a line.
@@ -69,6 +76,25 @@ func obey(o []string) []byte {
 		} else {
 			unix.Close(fd)
 		}
+	case "hold": // a connection that stays
+		c, err := net.Dial(o[1], o[2])
+		if err != nil {
+			r.Error = errno(err)
+		} else {
+			held = append(held, c)
+		}
+	case "held": // waits for the end of the oldest of them
+		var b [64]byte
+		held[0].SetDeadline(time.Now().Add(20 * time.Second))
+		for {
+			_, err := held[0].Read(b[:])
+			if err == nil {
+				continue
+			}
+			r.Error = errno(err)
+			break
+		}
+		held = held[1:]
 	case "many":
 		n, _ := strconv.Atoi(o[2])
 		r.Count = map[string]int{}
@@ -104,6 +130,41 @@ func obey(o []string) []byte {
 		r.Error = openUnread(o[1])
 	case "doctor":
 		r.Checks = kernel.Doctor(o[1])
+	case "features":
+		for _, f := range survey.Features(kernel.Lacking()) {
+			r.Said = fmt.Sprint(f.State, " ", f.Detail)
+		}
+	case "load": // an agent, or one that tries
+		r.Refused = map[string]string{}
+		k, err := kernel.Load(kernel.Options{PinDir: o[1], Cgroup: o[2], Generation: 7})
+		if err == nil {
+			err = errors.Join(k.SetPorts([]uint16{originPort}), k.Attach())
+			r.Attached = k.Attached()
+			for name, rerr := range k.Refused() {
+				r.Refused[name] = rerr.Error()
+			}
+			k.Close()
+		}
+		if err != nil {
+			r.Error = err.Error()
+		}
+	case "uninstall":
+		if err := kernel.Uninstall(o[1]); err != nil {
+			r.Error = err.Error()
+		}
+	case "cgroup root":
+		if _, err := kernel.CgroupRoot(); err != nil {
+			r.Error = err.Error()
+		}
+	case "mounts":
+		b, err := os.ReadFile("/proc/self/mountinfo")
+		if err != nil {
+			r.Error = err.Error()
+		}
+		for line := range strings.Lines(string(b)) { // without the numbers, which differ each time
+			f := strings.Fields(line)
+			r.Said += f[4] + " " + f[len(f)-2] + "\n"
+		}
 	case "dieleader": // the thread group goes on without its first thread
 		dieLeader()
 	case "threadexec": // another thread than the leader executes this program, which then obeys
@@ -145,11 +206,14 @@ func connect(kind string, a netip.AddrPort) (r reply) {
 	} else {
 		family, sa = unix.AF_INET6, &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}
 	}
-	proto := 0
+	typ, proto := unix.SOCK_STREAM, 0
+	if kind == "udp" {
+		typ = unix.SOCK_DGRAM
+	}
 	if kind == "mptcp" {
 		proto = 262
 	}
-	fd, err := unix.Socket(family, unix.SOCK_STREAM, proto)
+	fd, err := unix.Socket(family, typ, proto)
 	if err != nil {
 		return reply{Error: errno(err)}
 	}
@@ -191,6 +255,10 @@ func connect(kind string, a netip.AddrPort) (r reply) {
 	if err != nil && !(kind == "nonblocking" && errors.Is(err, unix.EINPROGRESS)) {
 		unix.Close(fd)
 		return reply{Error: errno(err)}
+	}
+	if kind == "udp" {
+		unix.Close(fd)
+		return r
 	}
 	if what == "reset" {
 		unix.Write(fd, []byte("said by the first"))
