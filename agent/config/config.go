@@ -79,8 +79,9 @@ type CA struct {
 
 // Trust says how workloads come to trust the authority.
 type Trust struct {
-	Host   string `yaml:"host"`
-	Ledger string `yaml:"ledger"`
+	Host       string `yaml:"host"` // none | files | unit
+	Persistent bool   `yaml:"persistent"`
+	Ledger     string `yaml:"ledger"`
 }
 
 // Record is the journal. Required means that no byte goes upstream before it is recorded.

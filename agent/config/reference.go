@@ -48,7 +48,11 @@ ca:
   dir: /var/lib/sallyport/ca
 
 trust:
-  host: none                         # none: programs get our root from "sallyport run"
+  host: none                         # what programs in the host's own mount namespace get: none | files | unit
+                                     #   none: nothing is changed; start them with "sallyport run"
+                                     #   files: the distribution's trust tool, and a marked block in each copy of certifi
+                                     #   unit: a drop-in for each unit of a scope, with mounts of its own, from its next start
+  persistent: false                  # true: drop-ins lie in /etc/systemd/system and hold at boot too, else in /run
   ledger: /var/lib/sallyport/trust.ledger
 
 record:

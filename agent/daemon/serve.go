@@ -30,6 +30,7 @@ func (d *daemon) serve(ctx context.Context) error {
 	g.Go(func() error { return d.proxy.Serve(run, d.listeners...) })
 	l.start(func(context.Context) error { return d.admin.Serve() })
 	l.start(d.marks.run)
+	l.start(d.watchTrust)
 	l.start(func(ctx context.Context) error { return d.kernel.Listen(ctx, d.marks.mark, d.enrol.Cgroup) })
 	l.start(d.watch)
 	if d.elastic != nil {

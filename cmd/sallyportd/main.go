@@ -29,6 +29,7 @@ const usage = `usage: sallyportd [--config FILE]         run (default /etc/sally
        sallyportd doctor [-o json]         say what works on this host, what is missing and what it needs
        sallyportd bypass --scope NAME --for DURATION --reason TEXT
                                            break glass: let a scope go direct for a while; works with a dead daemon
+       sallyportd units --dry-run          print the drop-ins that trust.host: unit writes
        sallyportd uninstall [--dry-run]    take programs, maps and trust out again; needs no configuration and no daemon
        sallyportd version
 signals while it runs: TERM ends it when running exchanges are done; HUP reads the policy again, or upgrades in place if
@@ -75,6 +76,8 @@ func command(args []string, out, errOut io.Writer) error {
 		return doctor(f, args, out)
 	case "bypass":
 		return bypass(f, file, args, out)
+	case "units":
+		return units(f, file, args, out)
 	case "uninstall":
 		return uninstall(f, args, out)
 	case "version":

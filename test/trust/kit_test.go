@@ -337,3 +337,12 @@ func wantNo(t *testing.T, what, answer, why string) {
 		t.Errorf("%s: %q, want a refusal because of %q", what, answer, why)
 	}
 }
+
+func status(t *testing.T, tr *trust.Trust) []trust.Change {
+	t.Helper()
+	list, err := tr.Status()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
