@@ -38,6 +38,17 @@ func TestMain(m *testing.M) {
 	case "agent":
 		agent(os.Stdin, os.Stdout)
 		return
+	case "stepper":
+		if err := stepper(os.Args[1:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	case hostRole:
+		if err := hostInside(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 	}
 	if os.Geteuid() != 0 {
 		fmt.Fprintln(os.Stderr, "these tests change mount namespaces: run them as root (sudo make test-root)")

@@ -69,7 +69,7 @@ func permitted(f *file, c File) error {
 		return errors.New("it belongs to the system's store, which the distribution's tool makes")
 	case !storeName(c.Path) && !(c.Store == "variable" && own):
 		return fmt.Errorf("it is no store by its name, and not the file of uid %d, which runs the program: add our root to it by hand", c.UID)
-	case !own && f.stat.Uid != 0 && f.stat.Mode&0o004 == 0:
+	case !own && c.UID != 0 && f.stat.Uid != 0 && f.stat.Mode&0o004 == 0:
 		return fmt.Errorf("it belongs to uid %d, who does not let everybody read it, and the program runs as uid %d", f.stat.Uid, c.UID)
 	}
 	return nil
