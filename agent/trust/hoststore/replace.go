@@ -162,7 +162,7 @@ func (f *file) replace(data []byte, temp string, step func(string)) (err error) 
 		}
 	}()
 	step("written")
-	if !f.untouched() {
+	if !f.is(f.name) || !f.untouched() {
 		return errBusy
 	}
 	if err := f.exchange(temp); err != nil {
