@@ -13,7 +13,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"sort"
 	"strconv"
 	"strings"
@@ -23,69 +22,21 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sallyport-dev/sallyport/agent/trust"
+	"github.com/sallyport-dev/sallyport/test/lab"
 )
 
-// A test about the host's files runs in a mount namespace of its own, which stands for the host: a layer lies over every
-// folder that tools write to, so that nothing outside changes. The test binary is started again in there.
-
-// hostRole is role inside.
-const hostRole = "host"
-
-// layered are the folders that are written to inside only.
-var layered = []string{"/etc", "/usr", "/var"}
-
-// asHost runs the test that calls it inside, and says whether this already is inside.
+// asHost runs the test that calls it again where nothing of the host is changed, and says whether this is there.
 func asHost(t *testing.T) bool {
 	t.Helper()
-	if os.Getenv(role) == hostRole {
+	if os.Getenv(lab.InsideEnv) != "" {
 		return true
 	}
-	cmd := exec.CommandContext(t.Context(), "unshare", "-m", "--propagation", "private", os.Args[0], "-test.run", "^"+regexp.QuoteMeta(t.Name())+"$", "-test.v", "-test.timeout=8m")
-	cmd.Env = []string{role + "=" + hostRole, "PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
-	out, err := cmd.CombinedOutput()
+	out, err := lab.Again(t.Context(), t.Name())
 	t.Logf("inside:\n%s", out)
-	if err != nil || !bytes.Contains(out, []byte("--- PASS: "+t.Name())) {
-		t.Errorf("inside: %v", err)
+	if err != nil {
+		t.Error(err)
 	}
 	return false
-}
-
-// hostInside lays the layers; TestMain calls it.
-func hostInside() error {
-	for _, dir := range layered {
-		if err := layer(dir, dir); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// layer shows dir at over, with what is written there kept in memory.
-func layer(dir, over string) error {
-	top, err := os.MkdirTemp("", "layer")
-	if err != nil {
-		return err
-	}
-	if err := unix.Mount("tmpfs", top, "tmpfs", 0, ""); err != nil {
-		return fmt.Errorf("making a layer: %w", err)
-	}
-	for _, d := range []string{"upper", "work"} {
-		if err := os.Mkdir(filepath.Join(top, d), 0o755); err != nil {
-			return err
-		}
-	}
-	if err := os.MkdirAll(over, 0o755); err != nil {
-		return err
-	}
-	if real, err := filepath.EvalSymlinks(dir); err == nil {
-		dir = real
-	}
-	options := fmt.Sprintf("lowerdir=%s,upperdir=%s/upper,workdir=%s/work,redirect_dir=on", dir, top, top)
-	if err := unix.Mount("overlay", over, "overlay", 0, options); err != nil {
-		return fmt.Errorf("laying a layer over %s: %w", over, err)
-	}
-	// The folder itself is of no use any more; its mount holds what is written.
-	return nil
 }
 
 // venv is a virtual environment of the end-to-end tests, as a layer over what is built.
@@ -99,7 +50,7 @@ func venv(t *testing.T, dir, generation string) string {
 		t.Fatalf("%v: run test/e2e/python/make-venv.sh", err)
 	}
 	at := filepath.Join(dir, "venv-"+generation)
-	if err := layer(built, at); err != nil {
+	if err := lab.Layer(built, at); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

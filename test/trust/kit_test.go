@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/sallyport-dev/sallyport/agent/trust"
+	"github.com/sallyport-dev/sallyport/test/lab"
 	"github.com/sallyport-dev/sallyport/tlsca/authority"
 	"github.com/sallyport-dev/sallyport/tlsca/leaf"
 )
@@ -44,8 +45,9 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		return
-	case hostRole:
-		if err := hostInside(); err != nil {
+	}
+	if os.Getenv(lab.InsideEnv) != "" {
+		if err := lab.StandForHost(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

@@ -26,8 +26,19 @@ type File struct {
 	Comm  string
 }
 
-// Cover puts our roots into a file, and says whether it had to change it.
+// Cover puts our roots into a file, and says whether it had to change it. It waits a little for somebody who writes to it: the
+// program that reads it has started already.
 func (s *Store) Cover(c File) (changed bool, err error) {
+	for range 10 {
+		if changed, err = s.cover(c); !errors.Is(err, errBusy) {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return changed, err
+}
+
+func (s *Store) cover(c File) (changed bool, err error) {
 	if len(s.roots) == 0 {
 		return false, errors.New("no roots are set: nothing to add to trust stores")
 	}

@@ -194,10 +194,11 @@ func (f *file) exchange(temp string) error {
 	return err
 }
 
-// is says whether the name stands for the file that was opened.
+// is says whether the name stands for the file that was opened. An overlay gives a file another number when it is first
+// written to or renamed, so it is asked again.
 func (f *file) is(name string) bool {
-	var st unix.Stat_t
-	return unix.Fstatat(f.dir, name, &st, unix.AT_SYMLINK_NOFOLLOW) == nil && st.Dev == f.stat.Dev && st.Ino == f.stat.Ino
+	var st, now unix.Stat_t
+	return unix.Fstatat(f.dir, name, &st, unix.AT_SYMLINK_NOFOLLOW) == nil && unix.Fstat(f.fd, &now) == nil && st.Dev == now.Dev && st.Ino == now.Ino
 }
 
 // write makes the new file beside the old one. Its owner comes last: from then on it may be somebody else's.
