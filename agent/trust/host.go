@@ -277,24 +277,55 @@ func (t *Trust) hostTrusted(p *process, start uint64) (bool, string) {
 	if yes {
 		return true, ""
 	}
-	if err := p.openRoot(); err != nil {
-		return false, err.Error()
-	}
 	if !t.host.SystemCovered() {
 		return false, "the system's trust store does not hold our roots (yet): see `sallyport trust status`"
 	}
-	w := &work{t: t, p: p, seen: map[key]bool{}}
-	lacks := ""
-	w.hostFiles(nil, func(c candidate, o *object) {
-		if !t.host.Covered(o.path) && !strings.Contains(o.path, "/pip/_vendor/") {
-			lacks = o.path
-		}
-	})
-	if lacks != "" {
+	if lacks := t.lacks(p); lacks != "" {
 		return false, lacks + " does not hold our roots (yet): see `sallyport trust status`"
 	}
 	t.remember(k)
 	return true, ""
+}
+
+// unitTrusted says the same of a process whose unit was started with a drop-in of ours: there is no mount with our tag.
+func (t *Trust) unitTrusted(p *process, start uint64) bool {
+	if t.opts.Host != HostUnit || t.lacks(p) != "" {
+		return false
+	}
+	t.remember(known{p.pid, start, p.ns})
+	return true
+}
+
+// lacks names a file that the process reads roots from and that lacks some of ours; "" if there is none.
+func (t *Trust) lacks(p *process) (path string) {
+	if err := p.openRoot(); err != nil {
+		return err.Error()
+	}
+	w := &work{t: t, p: p, seen: map[key]bool{}}
+	found := 0
+	for _, c := range w.candidates(nil) {
+		o, err := resolve(p.root, c.path)
+		if err != nil || c.folder {
+			if err == nil {
+				o.close()
+			}
+			continue // not there, or not to be read
+		}
+		data, err := o.bytes(maxStore)
+		if err == nil && !strings.Contains(o.path, "/pip/_vendor/") {
+			if _, added, merr := merge(data, t.roots); merr == nil {
+				found++
+				if added {
+					path = o.path
+				}
+			}
+		}
+		o.close()
+	}
+	if found == 0 {
+		return "no trust store, or one that can be read,"
+	}
+	return path
 }
 
 func (t *Trust) remember(k known) {

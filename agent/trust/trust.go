@@ -247,7 +247,7 @@ func (t *Trust) Trusted(pid int, start uint64) (bool, string) {
 		}
 		older = older || ok && t.wasCurrent(tag)
 	}
-	if older { // names that it knew get leaves of the root that it knows
+	if older || t.unitTrusted(p, start) { // names that it knew get leaves of the root that it knows
 		return true, ""
 	}
 	return false, "its trust stores do not hold our roots (yet)"

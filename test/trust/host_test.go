@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -183,6 +184,120 @@ func reinstall(t *testing.T) {
 	t.Log("no package to be had: its own scripts are run instead")
 	tool(t, "sh", "/var/lib/dpkg/info/ca-certificates.postinst", "configure")
 	tool(t, "update-ca-certificates", "--fresh")
+}
+
+// TestHostCapabilities: what the unit lets the daemon do is enough for files of other users, with their lists and attributes.
+func TestHostCapabilities(t *testing.T) {
+	if !asHost(t) {
+		return
+	}
+	dir := t.TempDir()
+	c := newCA(t, filepath.Join(dir, "ca"), host)
+	s := newSite(t, dir)
+	if err := os.RemoveAll("/etc/ca-certificates/update.d"); err != nil {
+		t.Fatal(err)
+	}
+	for path := s.certifi; path != dir; path = filepath.Dir(path) {
+		if err := os.Chown(path, 1234, 5678); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, err := range []error{os.Chmod(s.certifi, 0o640), os.Chmod(filepath.Dir(s.certifi), 0o700)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := syscall.Setxattr(s.certifi, "user.note", []byte("kept"), 0); err != nil {
+		t.Fatal(err)
+	}
+	tool(t, "/usr/sbin/update-ca-certificates")
+	all := append([]string{filepath.Join(dir, "venv")}, changed...)
+	before := state(t, all...)
+	unit, err := os.ReadFile("../../deploy/systemd/sallyport.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	caps := "-all"
+	for line := range strings.Lines(string(unit)) {
+		if v, ok := strings.CutPrefix(line, "CapabilityBoundingSet="); ok {
+			for _, c := range strings.Fields(v) {
+				caps += ",+" + strings.ToLower(strings.TrimPrefix(c, "CAP_"))
+			}
+		}
+	}
+	ledger := filepath.Join(dir, "state/ledger")
+	limited := func(args ...string) {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), "setpriv", append([]string{"--bounding-set=" + caps, "--inh-caps=-all", "--no-new-privs", os.Args[0], "0"}, args...)...)
+		cmd.Env = []string{role + "=stepper", "PATH=/usr/bin:/bin"}
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	limited("add", ledger, filepath.Join(c.dir, "gen-0001/root.crt"), s.hint)
+	st, err := os.Stat(s.certifi)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sys := st.Sys().(*syscall.Stat_t); sys.Uid != 1234 || sys.Gid != 5678 || st.Mode() != 0o640 || !strings.Contains(read(t, s.certifi), "sallyport") {
+		t.Errorf("uid %d gid %d mode %v", sys.Uid, sys.Gid, st.Mode())
+	}
+	note := make([]byte, 16)
+	if n, err := syscall.Getxattr(s.certifi, "user.note", note); err != nil || string(note[:n]) != "kept" {
+		t.Errorf("attribute: %v", err)
+	}
+	limited("remove", ledger)
+	if d := cmp.Diff(before, state(t, all...)); d != "" {
+		t.Error(d)
+	}
+}
+
+// TestHostRefused: a file system that cannot be written to, and a file that nobody may change, are left alone with the reason.
+func TestHostRefused(t *testing.T) {
+	if !asHost(t) {
+		return
+	}
+	dir := t.TempDir()
+	c := newCA(t, filepath.Join(dir, "ca"), host)
+	ledger := filepath.Join(dir, "state/ledger")
+	tr := hostTrust(t, c, ledger)
+	s := newSite(t, dir)
+	venv := filepath.Join(dir, "venv")
+	for _, err := range []error{syscall.Mount(venv, venv, "", syscall.MS_BIND, ""), syscall.Mount("", venv, "", syscall.MS_BIND|syscall.MS_REMOUNT|syscall.MS_RDONLY, "")} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	defer syscall.Unmount(venv, syscall.MNT_DETACH)
+	over := newSite(t, filepath.Join(dir, "over"))
+	other := filepath.Join(dir, "other.pem")
+	copyBundle(t, other)
+	for _, err := range []error{syscall.Mount(other, over.certifi, "", syscall.MS_BIND, ""), os.RemoveAll("/etc/ca-certificates/update.d")} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	defer syscall.Unmount(over.certifi, syscall.MNT_DETACH)
+	p := start(t, nil, "python3", "-u", "-c", python)
+	before := state(t, venv, filepath.Dir(over.certifi))
+	r := apply(t, tr, p, s.hint, over.hint)
+	want := map[string]string{s.certifi: "read-only file system", over.certifi: "something is mounted over it"}
+	if r.Outcome != trust.Partly || len(r.Skipped) != len(want) {
+		t.Errorf("%+v", r)
+	}
+	for _, sk := range r.Skipped {
+		if want[sk.Path] == "" || !strings.Contains(sk.Reason, want[sk.Path]) {
+			t.Errorf("%+v", sk)
+		}
+	}
+	if d := cmp.Diff(before, state(t, venv, filepath.Dir(over.certifi))); d != "" {
+		t.Error(d)
+	}
+	for _, ch := range remove(t, tr) {
+		if strings.HasPrefix(ch.State, "failed") {
+			t.Errorf("%+v", ch)
+		}
+	}
 }
 
 // TestHostKill kills the agent at every step of adding and of removing: afterwards every file is, or can be made, what it was,
