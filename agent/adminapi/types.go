@@ -267,9 +267,17 @@ type Decision struct {
 // Trust says which trust stores were changed and for whom.
 type Trust struct {
 	Roots   []Root       `json:"roots"`
+	Host    TrustHost    `json:"host"`
 	Entries []TrustEntry `json:"entries"`
 
 	Processes []TrustProcess `json:"processes"` // those without proof first
+}
+
+// TrustHost says what is done for programs in the host's own mount namespace.
+type TrustHost struct {
+	Mode    string `json:"mode"`              // "none", "files" or "unit"
+	Tool    string `json:"tool,omitempty"`    // files: the distribution's, for the system's store
+	Problem string `json:"problem,omitempty"` // why there is none, with the mend
 }
 
 // Root is one root certificate of ours.
@@ -281,13 +289,14 @@ type Root struct {
 
 // TrustEntry is one change of one store.
 type TrustEntry struct {
-	Kind  string    `json:"kind"` // "mount"
-	Store string    `json:"store"`
-	Path  string    `json:"path"` // as the process sees it
-	PID   uint32    `json:"pid,omitempty"`
-	Comm  string    `json:"comm,omitempty"`
-	State string    `json:"state"` // "applied", "removed", "gone", "failed: WHY"
-	Time  time.Time `json:"time,omitzero"`
+	Kind    string    `json:"kind"`          // "mount"; on the host "anchor" (for the system's store), "block" (in a file), "unit" (drop-in)
+	Store   string    `json:"store"`         // "system", "certifi", "variable" or "unit"
+	Path    string    `json:"path"`          // of a mount: as the process sees it
+	PID     uint32    `json:"pid,omitempty"` // of a mount: whose; else for which it was made, if for one
+	Comm    string    `json:"comm,omitempty"`
+	State   string    `json:"state"`   // "applied", "removed", "gone", "lost" (somebody else took it out), "failed: WHY"
+	Current bool      `json:"current"` // all roots that we have now are there
+	Time    time.Time `json:"time,omitzero"`
 }
 
 // TrustRemoveRequest asks to undo all changes, or to say what would be undone.

@@ -83,12 +83,9 @@ func build(p *problems, f *file) *Config {
 	httpURL(p, c.Policy.HelpURL, "policy", "help_url")
 	one(c.CA.Mode, []string{"embedded"}, "ca", "mode")
 	abs(c.CA.Dir, "ca", "dir")
-	switch c.Trust.Host {
-	case "none":
-	case "files", "unit":
-		p.add(p.line("trust", "host"), "trust.host %s is not supported yet: use none and `sallyport run`", c.Trust.Host)
-	default:
-		one(c.Trust.Host, []string{"none"}, "trust", "host")
+	one(c.Trust.Host, []string{"none", "files", "unit"}, "trust", "host")
+	if c.Trust.Persistent && c.Trust.Host != "unit" {
+		p.add(p.line("trust", "persistent"), "trust.persistent is about the drop-ins of trust.host: unit, and host is %s: remove it", c.Trust.Host)
 	}
 	abs(c.Trust.Ledger, "trust", "ledger")
 	abs(f.Record.Dir, "record", "dir")

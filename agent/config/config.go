@@ -83,7 +83,8 @@ type CA struct {
 
 // Trust says how workloads come to trust the authority.
 type Trust struct {
-	Host          string `yaml:"host"`
+	Host          string `yaml:"host"` // none | files | unit
+	Persistent    bool   `yaml:"persistent"`
 	Ledger        string `yaml:"ledger"`
 	NodeInspector bool   `yaml:"node_inspector"` // add our roots to running Node.js programs through their inspector
 }

@@ -50,7 +50,11 @@ ca:
   dir: /var/lib/sallyport/ca
 
 trust:
-  host: none                         # none: programs get our root from "sallyport run"
+  host: none                         # what programs in the host's own mount namespace get: none | files | unit
+                                     #   none: nothing is changed; start them with "sallyport run"
+                                     #   files: the distribution's trust tool, and a marked block in each copy of certifi
+                                     #   unit: a drop-in for each unit of a scope, with mounts of its own, from its next start
+  persistent: false                  # true: drop-ins lie in /etc/systemd/system and hold at boot too, else in /run
   ledger: /var/lib/sallyport/trust.ledger
   node_inspector: false              # true: a running Node.js program that does not trust our root gets it through its inspector,
                                      # which is open for a second at 127.0.0.1:9229 of its network namespace (docs/trust.md)

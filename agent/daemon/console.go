@@ -238,6 +238,8 @@ func (c console) Trust(context.Context) (adminapi.Trust, error) {
 		return adminapi.Trust{}, err
 	}
 	out := adminapi.Trust{Roots: []adminapi.Root{}, Entries: TrustEntries(changes)}
+	mode, tool, problem := c.d.trust.Host()
+	out.Host = adminapi.TrustHost{Mode: string(mode), Tool: tool, Problem: problem}
 	for _, r := range c.d.ca.Roots() {
 		sum := sha256.Sum256(r.Raw)
 		out.Roots = append(out.Roots, adminapi.Root{Subject: r.Subject.String(), SHA256: hex.EncodeToString(sum[:]), NotAfter: r.NotAfter})
@@ -250,7 +252,7 @@ func (c console) Trust(context.Context) (adminapi.Trust, error) {
 func TrustEntries(changes []trust.Change) []adminapi.TrustEntry {
 	out := []adminapi.TrustEntry{}
 	for _, t := range changes {
-		out = append(out, adminapi.TrustEntry{Kind: "mount", Store: t.Store, Path: t.Path, PID: uint32(t.PID), Comm: t.Comm, State: t.State, Time: t.Time})
+		out = append(out, adminapi.TrustEntry{Kind: t.Kind, Store: t.Store, Path: t.Path, PID: uint32(t.PID), Comm: t.Comm, State: t.State, Current: t.Current, Time: t.Time})
 	}
 	return out
 }
@@ -280,7 +282,7 @@ func (c console) TrustApply(ctx context.Context, p admin.Peer, program string) (
 	}
 	out := adminapi.TrustApplied{Entries: []adminapi.TrustEntry{}, RootsFile: c.d.trust.RootsFile()}
 	for _, s := range r.Stores {
-		out.Entries = append(out.Entries, adminapi.TrustEntry{Kind: "mount", Store: s.Kind, Path: s.Path, PID: p.PID, Comm: p.Comm, State: "applied"})
+		out.Entries = append(out.Entries, adminapi.TrustEntry{Kind: "mount", Store: s.Kind, Path: s.Path, PID: p.PID, Comm: p.Comm, State: "applied", Current: true})
 	}
 	return out, nil
 }

@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -179,12 +178,6 @@ func (d *daemon) openJournal(ctx context.Context) (err error) {
 		d.Log.Warn("exchanges were cut by the end of the last run", telemetry.KeyCount, n)
 	}
 	return d.recordPolicy(ctx, "start")
-}
-
-func (d *daemon) openTrust(context.Context) (err error) {
-	d.openInspector()
-	d.trust, err = trust.New(trust.Options{Ledger: d.cfg.Trust.Ledger, Roots: d.ca.RootsPEM(), RootsFile: filepath.Join(filepath.Dir(d.cfg.Admin.Socket), "roots.pem"), Opens: opens{d}})
-	return err
 }
 
 func (d *daemon) openKernel(context.Context) (err error) {

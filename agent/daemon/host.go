@@ -133,13 +133,21 @@ func Uninstall(ctx context.Context, pinDir, ledger string, dry bool) (done []str
 	changes, err := act(ctx)
 	for _, c := range changes {
 		if strings.HasPrefix(c.State, "failed") {
-			err = errors.Join(err, fmt.Errorf("%s of process %d: %s", c.Path, c.PID, c.State))
+			err = errors.Join(err, fmt.Errorf("%s%s: %s", c.Path, whose(c), c.State))
 			continue
 		}
-		done = append(done, fmt.Sprintf("%s our roots from %s of process %d (%s)", verb, c.Path, c.PID, c.State))
+		done = append(done, fmt.Sprintf("%s our roots from %s%s (%s)", verb, c.Path, whose(c), c.State))
 	}
 	if len(done) == 0 && err == nil {
 		done = append(done, "nothing is installed")
 	}
 	return done, err
+}
+
+// whose says for which process a mount was made; files of the host are everybody's.
+func whose(c trust.Change) string {
+	if c.Kind != "mount" {
+		return ""
+	}
+	return fmt.Sprintf(" of process %d", c.PID)
 }

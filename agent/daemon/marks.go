@@ -86,4 +86,9 @@ func (m *marker) apply(ctx context.Context, k agent.Mark) {
 	case err == nil:
 		log.Info("a LangChain program started", telemetry.KeyState, string(r.Outcome), telemetry.KeyError, r.Reason)
 	}
+	if r.Outcome == trust.Host && named(m.d.cfg, w.Unit) {
+		if err := m.d.trust.ApplyUnit(ctx, w.Unit, int(k.Proc.TGID), k.Proc.Start, []string{k.Path}); err != nil && ctx.Err() == nil {
+			log.Warn("a unit gets no trust at its next start", telemetry.KeyUnit, w.Unit, telemetry.KeyError, err)
+		}
+	}
 }

@@ -37,6 +37,7 @@ func (d *daemon) serve(ctx context.Context) error {
 	l.start(func(context.Context) error { return d.admin.Serve() })
 	l.start(d.marks.run)
 	l.start(d.watchInspector)
+	l.start(d.watchTrust)
 	l.start(func(ctx context.Context) error { return d.kernel.Listen(ctx, d.marks.mark, d.enrol.Cgroup) })
 	l.start(func(ctx context.Context) error { return d.kernel.Learner().Listen(ctx, d.audit.See) })
 	l.start(d.sweep)

@@ -3,6 +3,7 @@
 package trust
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -35,14 +36,14 @@ type work struct {
 	result  Result
 }
 
-func (t *Trust) apply(pid int, start uint64, hints []string) (Result, error) {
+func (t *Trust) apply(ctx context.Context, pid int, start uint64, hints []string) (Result, error) {
 	p, err := openProcess(pid, start)
 	if err != nil {
 		return Result{}, err
 	}
 	defer p.close()
 	if t.hostNS[p.ns] {
-		return Result{Outcome: Host, Reason: hostReason, MountNS: p.ns, Comm: p.comm}, nil
+		return t.applyHost(ctx, p, start, hints)
 	}
 	defer t.hold(p.ns)()
 	if err := p.openRoot(); err != nil {
@@ -62,7 +63,7 @@ func (t *Trust) apply(pid int, start uint64, hints []string) (Result, error) {
 	if host, err := w.tables(nsFD); err != nil {
 		return Result{}, err
 	} else if host {
-		w.result.Outcome, w.result.Reason = Host, hostReason
+		w.result.Outcome, w.result.Reason = Host, t.hostReason(p.ns)
 		return w.result, nil
 	}
 	if err := w.plan(w.candidates(hints)); err != nil {

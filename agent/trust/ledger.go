@@ -10,16 +10,20 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sallyport-dev/sallyport/agent/trust/hoststore"
 )
 
 // maxLedger is the size from which the ledger is rewritten without what is over.
 const maxLedger = 1 << 20
 
-// entry is one line of the ledger: a mount that we are about to make, or (Over) the end of one.
+// entry is one line of the ledger: a mount, or a change of the host's files, that we are about to make, or (Over) the end of
+// one.
 type entry struct {
 	ID    string    `json:"id"` // TAG/PLACE: one mount
 	Tag   string    `json:"tag,omitempty"`
@@ -32,6 +36,8 @@ type entry struct {
 	Comm  string    `json:"comm,omitempty"`
 	Store string    `json:"store,omitempty"`
 	Path  string    `json:"path,omitempty"` // from the root of the namespace
+
+	Host *hoststore.Record `json:"host,omitempty"` // a change of the host's own files, which outlives a boot
 }
 
 // ledger is a file of JSON lines, synced before what it announces is done. Every operation opens it anew under a file
@@ -99,9 +105,15 @@ func (l ledger) locked(do func(*os.File) error) error {
 	}
 }
 
-// read returns the announced mounts that are not over yet, in order. Lines that are no entry are skipped: only the end
-// of a write that was never synced, and so never acted on, can be torn.
+// read returns the announced mounts that are not over yet, in order.
 func (l ledger) read() ([]entry, error) {
+	all, err := l.all()
+	return slices.DeleteFunc(all, func(e entry) bool { return e.Host != nil }), err
+}
+
+// all returns what is announced and not over yet, in order. Lines that are no entry are skipped: only the end of a write that
+// was never synced, and so never acted on, can be torn.
+func (l ledger) all() ([]entry, error) {
 	b, err := os.ReadFile(l.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -122,7 +134,7 @@ func parseLedger(b []byte) []entry {
 		}
 		if e.Over != "" {
 			over[e.ID] = true
-		} else if strings.HasPrefix(e.Tag, tagPrefix) {
+		} else if e.Host != nil || strings.HasPrefix(e.Tag, tagPrefix) {
 			open = append(open, e)
 		}
 	}
@@ -142,7 +154,7 @@ func (l ledger) compact() error {
 		return nil
 	}
 	err = l.locked(func(*os.File) error {
-		entries, err := l.read()
+		entries, err := l.all()
 		if err != nil {
 			return err
 		}

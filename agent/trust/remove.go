@@ -4,12 +4,15 @@ package trust
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sallyport-dev/sallyport/agent/trust/hoststore"
 )
 
 // hostPIDs are processes in the host's mount namespace: the first one and ourselves.
@@ -83,7 +86,7 @@ func (t *Trust) open() ([]entry, map[string]bool, error) {
 }
 
 func (e *entry) change(ns uint64, path, state string) Change {
-	return Change{ID: e.ID, Store: e.Store, Path: path, PID: e.PID, Start: e.Start, Comm: e.Comm, MountNS: ns, Time: e.Time, State: state}
+	return Change{ID: e.ID, Kind: "mount", Store: e.Store, Path: path, PID: e.PID, Start: e.Start, Comm: e.Comm, MountNS: ns, Time: e.Time, State: state}
 }
 
 // Status lists the changes of the ledger that are not undone, and the copies that other namespaces made of them, with
@@ -97,7 +100,29 @@ func (t *Trust) Status() ([]Change, error) {
 	if err != nil {
 		return nil, fmt.Errorf("looking for changed trust stores: %w", err)
 	}
-	return report(entries, spaces, func(uint64, place) string { return "applied" }), nil
+	out := report(entries, spaces, func(uint64, place) string { return "applied" })
+	tag := map[string]string{}
+	for _, e := range entries {
+		tag[e.ID] = e.Tag
+	}
+	for i := range out {
+		out[i].Current = out[i].State == "applied" && t.current(tag[out[i].ID])
+	}
+	host, err := t.host.Status()
+	if err != nil {
+		return nil, fmt.Errorf("looking for changed files: %w", err)
+	}
+	return append(out, t.changes(host)...), nil
+}
+
+// changes puts changes of the host's files beside those of mounts.
+func (t *Trust) changes(list []hoststore.Change) []Change {
+	var out []Change
+	for _, c := range list {
+		out = append(out, Change{ID: c.ID, Kind: c.Kind, Store: c.Store, Path: c.Path, PID: c.PID, Comm: c.Comm, MountNS: t.self, Time: c.Time,
+			State: c.State, Current: c.Current})
+	}
+	return out
 }
 
 // report lists each entry where it was made, then each copy of it elsewhere. An entry that stands nowhere is "gone".
@@ -139,28 +164,35 @@ func belongs(p place, e *entry, entries []entry) bool {
 	return first == e.ID
 }
 
-// Remove undoes every change of the ledger, whoever made it, in every namespace that still lives, and says what became
-// of each. What cannot be undone now ("failed: WHY") stays in the ledger.
+// Remove undoes every change of the ledger, whoever made it, in every namespace that still lives and in the host's files, and
+// says what became of each. What cannot be undone now ("failed: WHY") stays in the ledger.
 func (t *Trust) Remove(ctx context.Context) ([]Change, error) {
-	var out []Change
-	err := t.run(ctx, func() (err error) {
-		out, err = t.remove()
-		return err
+	done := make(chan []Change, 1)
+	err := t.run(ctx, func() error {
+		mounts, merr := t.remove()
+		host, herr := t.host.Remove(ctx)
+		done <- append(mounts, t.changes(host)...)
+		return errors.Join(merr, herr)
 	})
+	var out []Change
+	select {
+	case out = <-done:
+	default: // ctx ended first
+	}
 	if err != nil {
-		return nil, fmt.Errorf("restoring trust stores: %w", err)
+		return out, fmt.Errorf("restoring trust stores: %w", err)
 	}
 	return out, nil
 }
 
 func (t *Trust) remove() ([]Change, error) {
+	t.mu.Lock()
+	clear(t.known)
+	t.mu.Unlock()
 	entries, tags, err := t.open()
 	if err != nil || len(entries) == 0 {
 		return nil, err
 	}
-	t.mu.Lock()
-	clear(t.known)
-	t.mu.Unlock()
 	spaces, err := survey(tags)
 	if err != nil {
 		return nil, err

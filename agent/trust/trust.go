@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/sallyport-dev/sallyport/agent"
+	"github.com/sallyport-dev/sallyport/agent/trust/hoststore"
 )
 
 // Options configure a Trust.
@@ -31,6 +32,12 @@ type Options struct {
 	RootsFile string
 	Parallel  int // how many processes are looked at at once, those that hang included; default 16
 	Opens     Opens
+
+	Host    HostMode // what is done for processes in the host's own mount namespace; "" = HostNone
+	UnitDir string   // where drop-ins go with HostUnit; default /run/systemd/system, which a boot empties
+	Copies  string   // folder of the copies that drop-ins mount; default CopiesOf(Ledger)
+	// Step is told where a change of the host's files has come to, so that a test can end the process there.
+	Step func(string)
 }
 
 // Opens is told which files hold our roots, so that a process that opens one is known to trust them (agent/kernel). What
@@ -48,8 +55,11 @@ type Trust struct {
 	roots  [][]byte // PEM
 	links  []hashLink
 	ids    []agent.RootID
-	digest string // of the set of roots, as tags carry it
+	digest string          // of the set of roots, as tags carry it
+	older  map[string]bool // digests of the sets that were before the newest roots came, or the oldest ended
 	hostNS map[uint64]bool
+	self   uint64 // our own mount namespace
+	host   *hoststore.Store
 	slots  chan struct{}
 	wg     sync.WaitGroup
 
@@ -82,6 +92,15 @@ func New(o Options) (*Trust, error) {
 	if o.Ledger == "" {
 		o.Ledger = DefaultLedger
 	}
+	if o.Host == "" {
+		o.Host = HostNone
+	}
+	if o.UnitDir == "" {
+		o.UnitDir = "/run/systemd/system"
+	}
+	if o.Copies == "" {
+		o.Copies = CopiesOf(o.Ledger)
+	}
 	if o.Parallel <= 0 {
 		o.Parallel = 16
 	}
@@ -103,12 +122,18 @@ func New(o Options) (*Trust, error) {
 			return nil, fmt.Errorf("finding our own mount namespace: %w", err)
 		}
 		t.hostNS[p.ns] = true
+		if pid == os.Getpid() {
+			t.self = p.ns
+		}
 		p.close()
 	}
 	if err := os.MkdirAll(filepath.Dir(o.Ledger), 0o700); err != nil {
 		return nil, fmt.Errorf("making the folder of the trust ledger: %w", err)
 	}
 	if err := t.ledger.compact(); err != nil {
+		return nil, err
+	}
+	if err := t.openHost(); err != nil {
 		return nil, err
 	}
 	if o.RootsFile != "" && len(t.roots) > 0 {
@@ -147,10 +172,19 @@ func (t *Trust) setRoots(roots [][]byte) error {
 		sums = append(sums, sum[:])
 		t.ids = append(t.ids, agent.RootID(binary.BigEndian.Uint64(sum[:])))
 	}
-	slices.SortFunc(sums, bytes.Compare)
-	all := sha256.Sum256(bytes.Join(sums, nil))
-	t.digest = hex.EncodeToString(all[:8])
+	// Roots come in the order in which they were made: sets of earlier times are runs of them.
+	t.digest, t.older = digest(sums), map[string]bool{}
+	for i := range sums {
+		for j := i + 1; j <= len(sums); j++ {
+			t.older[digest(sums[i:j])] = true
+		}
+	}
 	return nil
+}
+
+func digest(sums [][]byte) string {
+	all := sha256.Sum256(bytes.Join(slices.SortedFunc(slices.Values(sums), bytes.Compare), nil))
+	return hex.EncodeToString(all[:8])
 }
 
 // Env returns the variables that a program which we start ourselves needs besides the mounts: Node reads no store.
@@ -198,7 +232,7 @@ type Store struct {
 // Skip is one store that was left as it is.
 type Skip struct{ Kind, Path, Reason string }
 
-const hostReason = "it runs in the host's mount namespace, where nothing is mounted: start it with `sallyport run -- CMD`, or in a container or a unit with PrivateMounts=yes"
+const hostReason = "it runs in the host's mount namespace, where nothing is mounted: start it with `sallyport run -- CMD`, or in a container or a unit with PrivateMounts=yes, or set trust.host"
 
 // Trusted says whether the stores in the process's mount namespace hold all our current roots; if not, why, with the
 // mend. That it really read them after that is for the handshake to show. start is in nanoseconds since boot.
@@ -209,7 +243,7 @@ func (t *Trust) Trusted(pid int, start uint64) (bool, string) {
 	}
 	defer p.close()
 	if t.hostNS[p.ns] {
-		return false, hostReason
+		return t.hostTrusted(p, start)
 	}
 	k := known{pid, start, p.ns}
 	t.mu.Lock()
@@ -222,16 +256,17 @@ func (t *Trust) Trusted(pid int, start uint64) (bool, string) {
 	if err != nil {
 		return false, err.Error()
 	}
+	older := false
 	for _, m := range table {
-		if tag, ok := m.ours(); ok && t.current(tag) {
-			t.mu.Lock()
-			if len(t.known) >= maxKnown {
-				clear(t.known)
-			}
-			t.known[k] = true
-			t.mu.Unlock()
+		tag, ok := m.ours()
+		if ok && t.current(tag) {
+			t.remember(k)
 			return true, ""
 		}
+		older = older || ok && t.wasCurrent(tag)
+	}
+	if older || t.unitTrusted(p, start) { // names that it knew get leaves of the root that it knows
+		return true, ""
 	}
 	return false, "its trust stores do not hold our roots (yet)"
 }
@@ -241,8 +276,16 @@ func (t *Trust) current(tag string) bool {
 	return len(t.roots) > 0 && strings.HasPrefix(tag, tagPrefix+t.digest+"-")
 }
 
+// wasCurrent says whether a tag stands for roots that we still have, if not for all. The stores get the rest when the process
+// is looked at again; what it has read stays as it is until it ends, and the authority goes on using the oldest root that
+// covers a name.
+func (t *Trust) wasCurrent(tag string) bool {
+	digest, _, ok := strings.Cut(strings.TrimPrefix(tag, tagPrefix), "-")
+	return ok && t.older[digest]
+}
+
 // Apply puts our roots into every store that the process may read, if its mount namespace is its own. It is idempotent:
-// a store that holds them is left alone. hints are files that the process opened, as it named them, or
+// a store that holds them is left alone. In the host's namespace it does what Options.Host says. hints are files that the process opened, as it named them, or
 // programs that it is going to run; start is its start
 // time in nanoseconds since boot. An error means that nothing was changed, unless it is ctx's: then the work goes on,
 // and the ledger knows.
@@ -252,7 +295,7 @@ func (t *Trust) Apply(ctx context.Context, pid int, start uint64, hints []string
 	}
 	var r Result
 	err := t.run(ctx, func() (err error) {
-		r, err = t.apply(pid, start, hints)
+		r, err = t.apply(ctx, pid, start, hints)
 		return err
 	})
 	if err != nil {
@@ -316,9 +359,10 @@ func (t *Trust) hold(ns uint64) (release func()) {
 	}
 }
 
-// Change is one mount of ours in one namespace.
+// Change is one change of ours in one namespace.
 type Change struct {
 	ID      string // as in the ledger
+	Kind    string // "mount"; on the host "anchor", "block" or "unit"
 	Store   string // "system", "certifi" or "variable"
 	Path    string
 	PID     int // for which it was made
@@ -326,5 +370,6 @@ type Change struct {
 	Comm    string
 	MountNS uint64
 	Time    time.Time
-	State   string // "applied", "removed", "gone", or "failed: WHY"
+	State   string // "applied", "removed", "gone", "lost" (somebody else took it out), or "failed: WHY"
+	Current bool   // all roots that we have now are there
 }

@@ -140,8 +140,9 @@ func (f *fakeDaemon) entries(state string) []adminapi.TrustEntry {
 	if f.kind == "empty" {
 		return nil
 	}
-	return []adminapi.TrustEntry{{Kind: "mount", Store: "system", Path: "/etc/ssl/certs/ca-certificates.crt", PID: 7, Comm: "python3", State: state, Time: second(0)},
-		{Kind: "mount", Store: "certifi", Path: "/app/venv/certifi/cacert.pem", PID: 7, Comm: "python3", State: state, Time: second(0)}}
+	return []adminapi.TrustEntry{{Kind: "mount", Store: "system", Path: "/etc/ssl/certs/ca-certificates.crt", PID: 7, Comm: "python3", State: state, Current: true, Time: second(0)},
+		{Kind: "mount", Store: "certifi", Path: "/app/venv/certifi/cacert.pem", PID: 7, Comm: "python3", State: state, Current: true, Time: second(0)},
+		{Kind: "block", Store: "certifi", Path: "/srv/venv/certifi/cacert.pem", PID: 7, Comm: "python3", State: state, Time: second(0)}}
 }
 
 func (f *fakeDaemon) processes() []adminapi.TrustProcess {
@@ -155,7 +156,8 @@ func (f *fakeDaemon) Trust(context.Context) (adminapi.Trust, error) {
 	if f.kind == "distrusted" {
 		return adminapi.Trust{Entries: f.entries("applied"), Processes: f.processes()}, nil
 	}
-	return adminapi.Trust{Roots: []adminapi.Root{{Subject: "CN=Sallyport Root 1", SHA256: "00112233445566778899aabbccddeeff", NotAfter: second(0)}}, Entries: f.entries("applied")}, nil
+	return adminapi.Trust{Roots: []adminapi.Root{{Subject: "CN=Sallyport Root 1", SHA256: "00112233445566778899aabbccddeeff", NotAfter: second(0)}},
+		Host: adminapi.TrustHost{Mode: "files", Tool: "update-ca-certificates (Debian, Ubuntu, Alpine)"}, Entries: f.entries("applied")}, nil
 }
 
 func (f *fakeDaemon) TrustRemove(_ context.Context, r adminapi.TrustRemoveRequest) (adminapi.TrustRemoved, error) {

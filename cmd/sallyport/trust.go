@@ -39,6 +39,16 @@ func trustStatusCommand() command {
 					return err
 				}
 				fmt.Fprintln(a.out)
+				if t.Host.Mode != "" {
+					line := "programs of the host: " + t.Host.Mode
+					if t.Host.Tool != "" {
+						line += ", " + t.Host.Tool
+					}
+					if t.Host.Problem != "" {
+						line += ": " + t.Host.Problem
+					}
+					fmt.Fprintln(a.out, line)
+				}
 				if len(t.Entries) == 0 {
 					fmt.Fprintln(a.out, "no trust store is changed")
 				} else if err := a.showEntries(t.Entries); err != nil {
@@ -142,10 +152,14 @@ func (a *app) showEntries(entries []adminapi.TrustEntry) error {
 	rows := [][]string{{"KIND", "STORE", "PATH", "PROCESS", "STATE"}}
 	for _, e := range entries {
 		who := "all"
-		if e.PID != 0 {
+		if e.PID != 0 && e.Kind == "mount" { // files of the host are read by everybody
 			who = strings.TrimSpace(fmt.Sprintf("%d %s", e.PID, e.Comm))
 		}
-		rows = append(rows, []string{e.Kind, e.Store, e.Path, who, e.State})
+		state := e.State
+		if state == "applied" && !e.Current {
+			state = "applied, not current"
+		}
+		rows = append(rows, []string{e.Kind, e.Store, e.Path, who, state})
 	}
 	return a.table(rows)
 }

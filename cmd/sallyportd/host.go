@@ -73,6 +73,21 @@ func bypass(f *flag.FlagSet, file *string, args []string, out io.Writer) error {
 	return nil
 }
 
+func units(f *flag.FlagSet, file *string, args []string, out io.Writer) error {
+	dry := f.Bool("dry-run", false, "")
+	if err := parse(f, args); err != nil {
+		return err
+	}
+	if !*dry {
+		return &daemon.UsageError{Err: errors.New("units only prints: say --dry-run; the daemon writes them, with trust.host: unit")}
+	}
+	cfg, err := config.Load(*file, os.Getenv)
+	if err != nil {
+		return &daemon.UsageError{Err: err}
+	}
+	return daemon.Units(cfg, out)
+}
+
 func uninstall(f *flag.FlagSet, args []string, out io.Writer) error {
 	pinDir := f.String("pin-dir", "", "")
 	ledger := f.String("ledger", "", "")

@@ -32,6 +32,7 @@ const usage = `usage: sallyportd [--config FILE]         run (default /etc/sally
                                            cut a workload off the network at once; works with a dead daemon
        sallyportd guard [--once]           refuse what enforcing scopes connect, until the daemon is there: for early boot
        sallyportd guard --drop-ins DIR     write a systemd drop-in for each unit that a scope names
+       sallyportd units --dry-run          print the drop-ins that trust.host: unit writes
        sallyportd uninstall [--dry-run]    take programs, maps and trust out again; needs no configuration and no daemon
        sallyportd version
 signals while it runs: TERM ends it when running exchanges are done; HUP reads the policy again, or upgrades in place if
@@ -82,6 +83,8 @@ func command(args []string, out, errOut io.Writer) error {
 		return quarantine(f, file, args, out)
 	case "guard":
 		return guard(f, file, args, out, errOut)
+	case "units":
+		return units(f, file, args, out)
 	case "uninstall":
 		return uninstall(f, args, out)
 	case "version":

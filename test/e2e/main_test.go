@@ -37,6 +37,12 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	if os.Getenv(lab.InsideEnv) != "" {
+		if err := lab.StandForHost(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
 	if os.Geteuid() != 0 {
 		fmt.Fprintln(os.Stderr, "e2e tests attach kernel programs and make namespaces: run them as root (sudo make test-e2e)")
 		os.Exit(1)

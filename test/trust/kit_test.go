@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/sallyport-dev/sallyport/agent/trust"
+	"github.com/sallyport-dev/sallyport/test/lab"
 	"github.com/sallyport-dev/sallyport/tlsca/authority"
 	"github.com/sallyport-dev/sallyport/tlsca/leaf"
 )
@@ -38,6 +39,18 @@ func TestMain(m *testing.M) {
 	case "agent":
 		agent(os.Stdin, os.Stdout)
 		return
+	case "stepper":
+		if err := stepper(os.Args[1:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	if os.Getenv(lab.InsideEnv) != "" {
+		if err := lab.StandForHost(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 	}
 	if os.Geteuid() != 0 {
 		fmt.Fprintln(os.Stderr, "these tests change mount namespaces: run them as root (sudo make test-root)")
@@ -336,4 +349,13 @@ func wantNo(t *testing.T, what, answer, why string) {
 	if !strings.HasPrefix(answer, "no:") || !strings.Contains(answer, why) {
 		t.Errorf("%s: %q, want a refusal because of %q", what, answer, why)
 	}
+}
+
+func status(t *testing.T, tr *trust.Trust) []trust.Change {
+	t.Helper()
+	list, err := tr.Status()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
 }

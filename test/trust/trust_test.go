@@ -339,10 +339,32 @@ func TestNewRoots(t *testing.T) {
 	}
 	second := newCA(t, c.dir, host, more)
 	tr := newTrust(t, second, ledger)
-	if ok, _ := tr.Trusted(p.pid(), p.startTime()); ok {
-		t.Error("trusted with the old roots only")
+	// A program that holds only the old root goes on: its names get leaves of that root.
+	if ok, why := tr.Trusted(p.pid(), p.startTime()); !ok {
+		t.Errorf("not trusted with the old roots: %s", why)
+	}
+	wantOK(t, "with the old roots", p.ask("system", second.addr, host))
+	wantNo(t, "with the old roots", p.ask("system", second.addr, more), untrusted)
+	for _, ch := range status(t, tr) {
+		if ch.State != "applied" || ch.Current {
+			t.Errorf("before the new roots: %+v", ch)
+		}
+	}
+	if strange := newTrust(t, newCA(t, filepath.Join(dir, "strange"), host), ledger); strange != nil {
+		if ok, _ := strange.Trusted(p.pid(), p.startTime()); ok {
+			t.Error("trusted with the roots of another authority")
+		}
 	}
 	apply(t, tr, p, s.hint)
+	current := 0
+	for _, ch := range status(t, tr) {
+		if ch.Current {
+			current++
+		}
+	}
+	if current == 0 {
+		t.Error("no change is current")
+	}
 	for _, name := range []string{host, more} {
 		wantOK(t, name, p.ask("system", second.addr, name))
 		wantOK(t, name, p.ask("file", s.certifi, second.addr, name))

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lab
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+
+	"golang.org/x/sys/unix"
+)
+
+// InsideEnv tells a test binary that it was started in a mount namespace that stands for the host.
+const InsideEnv = "SALLYPORT_TEST_HOST"
+
+// Again runs one test of this test binary again, in a mount namespace of its own, with InsideEnv set. What it printed is
+// returned; it is an error if the test did not pass there.
+func Again(ctx context.Context, test string) (string, error) {
+	cmd := exec.CommandContext(ctx, "unshare", "-m", "--propagation", "private", os.Args[0], "-test.run", "^"+regexp.QuoteMeta(test)+"$", "-test.v", "-test.timeout=9m")
+	cmd.Env = []string{InsideEnv + "=1", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
+	out, err := cmd.CombinedOutput()
+	if err == nil && !bytes.Contains(out, []byte("--- PASS: "+test)) {
+		err = fmt.Errorf("%s did not run there", test)
+	}
+	return string(out), err
+}
+
+// layered are the folders of a host that tools write to.
+var layered = []string{"/etc", "/usr", "/var"}
+
+// StandForHost lays a layer over every folder that tools write to, so that nothing outside of this namespace changes.
+func StandForHost() error {
+	if os.Getenv(InsideEnv) == "" {
+		return fmt.Errorf("this is the host itself: use Again")
+	}
+	for _, dir := range layered {
+		if err := Layer(dir, dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Layer shows the folder dir at over, with what is written there kept in memory. It lasts as long as the namespace, unless
+// over is unmounted.
+func Layer(dir, over string) error {
+	top, err := os.MkdirTemp("", "layer")
+	if err != nil {
+		return err
+	}
+	if err := unix.Mount("tmpfs", top, "tmpfs", 0, ""); err != nil {
+		return fmt.Errorf("making a layer: %w", err)
+	}
+	for _, d := range []string{"upper", "work"} {
+		if err := os.Mkdir(filepath.Join(top, d), 0o755); err != nil {
+			return err
+		}
+	}
+	if err := os.MkdirAll(over, 0o755); err != nil {
+		return err
+	}
+	if dir, err = filepath.EvalSymlinks(dir); err != nil {
+		return err
+	}
+	options := fmt.Sprintf("lowerdir=%s,upperdir=%s/upper,workdir=%s/work,redirect_dir=on", dir, top, top)
+	if err := unix.Mount("overlay", over, "overlay", 0, options); err != nil {
+		return fmt.Errorf("laying a layer over %s: %w", over, err)
+	}
+	// Nobody needs the folder any more, but the mount: whoever comes here outside would only see it empty.
+	if err := unix.Unmount(top, unix.MNT_DETACH); err != nil {
+		return err
+	}
+	return os.Remove(top)
+}
