@@ -337,7 +337,10 @@ func (r *router) Route(c agent.Conn, w *pipeline.Workload, sni string, tls bool)
 }
 
 func (d *daemon) enrolOptions(root, attach string) enrol.Options {
-	o := enrol.Options{CgroupRoot: root, Attach: attach, Kernel: d.selftest, Trust: d.trust, Learned: d.kernel.Learner(), Proofs: d.kernel, Root: d.rootOf, Unit: workload.Unit, Log: d.Log}
+	o := enrol.Options{CgroupRoot: root, Attach: attach, Kernel: d.selftest, Trust: d.trust, Root: d.rootOf, Unit: workload.Unit, Log: d.Log}
+	if d.kernel != nil { // a check of the configuration has none
+		o.Learned, o.Proofs = d.kernel.Learner(), d.kernel
+	}
 	o.DefaultMode, _ = agent.ParseMode(d.cfg.Capture.DefaultMode) // config has checked both modes
 	for _, s := range d.cfg.Protect {
 		mode, _ := agent.ParseMode(s.Mode)
