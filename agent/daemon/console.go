@@ -142,7 +142,7 @@ func Doctor(pinDir string) adminapi.Doctor {
 		}
 		out.Checks = append(out.Checks, adminapi.Check{Name: k.Name, State: state, Detail: k.Detail, Mend: k.Mend})
 	}
-	findings := survey.Features(kernel.Lacking())
+	findings := survey.Features(survey.Lacking())
 	if root, err := kernel.CgroupRoot(); err == nil {
 		attach := root
 		if dirs := kernel.AttachedTo(pinDir); len(dirs) > 0 {

@@ -177,7 +177,7 @@ func (d *daemon) guard(context.Context) error {
 	if d.quarantine, err = offline(d.cfg); err != nil {
 		return err
 	}
-	if err := errors.Join(d.kernel.Exempt(), d.kernel.SetPorts(d.cfg.Capture.Ports), d.enrol.Apply(),
+	if err := errors.Join(d.kernel.Exempt(), d.kernel.SetPorts(d.ports()), d.nameEndpoints(), d.enrol.Apply(),
 		d.kernel.SetProxy(netip.AddrPort{}, netip.AddrPort{})); err != nil {
 		return err
 	}

@@ -4,9 +4,7 @@ package kernel
 
 import (
 	"errors"
-	"fmt"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -14,6 +12,7 @@ import (
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
+	"github.com/sallyport-dev/sallyport/agent/kernel/survey"
 	"github.com/sallyport-dev/sallyport/bpf"
 )
 
@@ -23,70 +22,6 @@ type Check struct {
 	OK     bool
 	Detail string
 	Mend   string
-}
-
-// wanted are the capabilities that the daemon uses, and for what.
-var wanted = []struct {
-	bit       uint
-	name, why string
-}{
-	{unix.CAP_BPF, "CAP_BPF", "to load programs"},
-	{unix.CAP_PERFMON, "CAP_PERFMON", "to load programs that read kernel memory"},
-	{unix.CAP_NET_ADMIN, "CAP_NET_ADMIN", "to attach them"},
-	{unix.CAP_SYS_PTRACE, "CAP_SYS_PTRACE", "to see what other users run, and to cut their connections"},
-	{unix.CAP_SYS_ADMIN, "CAP_SYS_ADMIN", "for mounts and other namespaces"},
-	{unix.CAP_DAC_OVERRIDE, "CAP_DAC_OVERRIDE", "for cgroups of our own"},
-	{unix.CAP_DAC_READ_SEARCH, "CAP_DAC_READ_SEARCH", "for other users' files"},
-}
-
-// holds says whether a capability is effective.
-func holds(bit uint) bool {
-	h := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var d [2]unix.CapUserData
-	return unix.Capget(&h, &d[0]) == nil && (uint64(d[0].Effective)|uint64(d[1].Effective)<<32)>>bit&1 != 0
-}
-
-// mountable says what keeps us from mounting a file system.
-func mountable(kind string) error {
-	known, err := os.ReadFile("/proc/filesystems")
-	if err != nil {
-		return fmt.Errorf("reading which file systems the kernel knows: %w", err)
-	}
-	if !slices.Contains(strings.Fields(string(known)), kind) {
-		return errors.New("the kernel has no " + kind + " file system")
-	}
-	if !holds(unix.CAP_SYS_ADMIN) {
-		return errors.New("not mounted, and it cannot be: missing CAP_SYS_ADMIN")
-	}
-	return nil
-}
-
-// Lacking names the capabilities without which no program can be loaded, and which this process does not hold. CAP_SYS_ADMIN
-// stands for all of them (capabilities(7)).
-func Lacking() (out []string) {
-	if holds(unix.CAP_SYS_ADMIN) {
-		return nil
-	}
-	for _, w := range wanted[:3] {
-		if !holds(w.bit) {
-			out = append(out, w.name)
-		}
-	}
-	return out
-}
-
-// privileges names the capabilities that this process lacks, and what it needs them for.
-func privileges() error {
-	var missing []string
-	for i, w := range wanted {
-		if !holds(w.bit) && !(i < 2 && holds(unix.CAP_SYS_ADMIN)) {
-			missing = append(missing, w.name+" ("+w.why+")")
-		}
-	}
-	if missing != nil {
-		return errors.New("missing " + strings.Join(missing, ", "))
-	}
-	return nil
 }
 
 // syscallTracepoints says whether the kernel traces system calls, once tracefs is mounted.
@@ -112,7 +47,7 @@ func Doctor(pinDir string) []Check {
 	var uts unix.Utsname
 	err := unix.Uname(&uts)
 	add("kernel", err, unix.ByteSliceToString(uts.Release[:])+" "+unix.ByteSliceToString(uts.Machine[:]), "")
-	add("privileges", privileges(), "all that are needed", "run as root, or grant these (systemd: AmbientCapabilities=)")
+	add("privileges", survey.Privileges(), "all that are needed", "run as root, or grant these (systemd: AmbientCapabilities=)")
 	add("clocks", hostClocks("/proc/self/timens_offsets"), "the host's", "start it outside of the time namespace")
 	dir, err := CgroupRoot()
 	add("cgroup v2", err, dir, "this host has cgroup v1 only: boot with systemd.unified_cgroup_hierarchy=1, or mkdir /sys/fs/cgroup/unified && mount -t cgroup2 none /sys/fs/cgroup/unified")
@@ -122,7 +57,7 @@ func Doctor(pinDir string) []Check {
 		detail := f.at
 		var merr error
 		if !isMounted(f.at, f.magic) {
-			detail, merr = "not mounted at "+f.at+": the daemon mounts it when it starts", mountable(f.kind)
+			detail, merr = "not mounted at "+f.at+": the daemon mounts it when it starts", survey.Mountable(f.kind)
 		}
 		add(f.kind+" file system", merr, detail, "mount -t "+f.kind+" "+f.kind+" "+f.at)
 	}

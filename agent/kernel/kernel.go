@@ -26,6 +26,7 @@ import (
 	"github.com/sallyport-dev/sallyport/agent"
 	"github.com/sallyport-dev/sallyport/agent/kernel/cover"
 	"github.com/sallyport-dev/sallyport/agent/kernel/learn"
+	"github.com/sallyport-dev/sallyport/agent/kernel/survey"
 	"github.com/sallyport-dev/sallyport/bpf"
 )
 
@@ -175,7 +176,7 @@ var errLayout = errors.New("the pinned maps are those of another version: run 's
 
 // explain turns what the kernel said into what a person can do about it.
 func explain(feature, minKernel string, err error) error {
-	return explainLacking(Lacking(), feature, minKernel, err)
+	return explainLacking(survey.Lacking(), feature, minKernel, err)
 }
 
 // explainLacking is explain for a process that lacks these capabilities. A kernel often says "invalid argument" to who may
@@ -208,8 +209,8 @@ var hooks = []struct {
 	{bpf.RedirectProgSendmsg6, ebpf.AttachCGroupUDP6Sendmsg},
 }
 
-// Attach attaches and pins all programs; called again, it puts back what somebody detached. The order: sockops before connect, so that no connection is redirected without a record.
-// Programs that an earlier daemon attached are replaced in place. On error, what this call newly attached is detached.
+// Attach attaches and pins all programs: sockops before connect, so that no connection is redirected without a record. Called
+// again, it puts back what somebody detached. Programs that an earlier daemon attached are replaced in place. On error, what this call newly attached is detached.
 func (k *Kernel) Attach() (err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

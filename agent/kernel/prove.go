@@ -33,6 +33,10 @@ func (k *Kernel) attachCover() {
 		return
 	}
 	const name = bpf.CoverProgSetState
+	if k.holds(name, k.cover.Programs[name]) {
+		k.attached = append(k.attached, name)
+		return
+	}
 	l, err := link.AttachTracing(link.TracingOptions{Program: k.cover.Programs[name]})
 	if err != nil {
 		k.refused["cover/"+name] = explain("attaching "+name, minTracing, err)

@@ -131,7 +131,7 @@ func obey(o []string) []byte {
 	case "doctor":
 		r.Checks = kernel.Doctor(o[1])
 	case "features":
-		for _, f := range survey.Features(kernel.Lacking()) {
+		for _, f := range survey.Features(survey.Lacking()) {
 			r.Said = fmt.Sprint(f.State, " ", f.Detail)
 		}
 	case "load": // an agent, or one that tries

@@ -90,6 +90,8 @@ var hooks = []struct {
 }{
 	{"connect4", ebpf.AttachCGroupInet4Connect, beforeConnect, afterConnect},
 	{"connect6", ebpf.AttachCGroupInet6Connect, beforeConnect, afterConnect},
+	{"sendmsg4", ebpf.AttachCGroupUDP4Sendmsg, beforeConnect, afterConnect},
+	{"sendmsg6", ebpf.AttachCGroupUDP6Sendmsg, beforeConnect, afterConnect},
 	{"sock_ops", ebpf.AttachCGroupSockOps, sockOps, sockOps},
 	{"getpeername4", ebpf.AttachCgroupInet4GetPeername, peername, peername},
 	{"getpeername6", ebpf.AttachCgroupInet6GetPeername, peername, peername},
