@@ -5,9 +5,9 @@
 //
 // # What is refused
 //
-// Every TCP connect, to every port and address, loopback among them, and connect on a UDP socket: whoever is cut off may
-// not choose a port that nobody captures, nor a relay on the same host. What it sends without connecting (sendto on UDP) and
-// what others open to it is not refused here.
+// Every connect of TCP and UDP, to every port and address, loopback among them, and what is sent on UDP without connecting:
+// whoever is cut off may not choose a port that nobody captures, nor a relay on the same host. What others open to it is not
+// refused here.
 //
 // # Who
 //

@@ -207,7 +207,7 @@ func connect(kind string, a netip.AddrPort) (r reply) {
 		family, sa = unix.AF_INET6, &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}
 	}
 	typ, proto := unix.SOCK_STREAM, 0
-	if kind == "udp" {
+	if kind == "udp" || kind == "unconnected" {
 		typ = unix.SOCK_DGRAM
 	}
 	if kind == "mptcp" {
@@ -246,6 +246,14 @@ func connect(kind string, a netip.AddrPort) (r reply) {
 		}
 	case "again": // a second try on the same socket, after one that is refused
 		unix.Connect(fd, &unix.SockaddrInet4{Port: 1, Addr: [4]byte{127, 0, 0, 1}})
+	}
+	if kind == "unconnected" {
+		err = unix.Sendto(fd, []byte("hello"), 0, sa)
+		unix.Close(fd)
+		if err != nil {
+			return reply{Error: errno(err)}
+		}
+		return r
 	}
 	if kind == "fastopen" {
 		err = unix.Sendto(fd, []byte("hello"), unix.MSG_FASTOPEN, sa)

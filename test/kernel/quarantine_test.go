@@ -97,7 +97,7 @@ func TestQuarantine(t *testing.T) {
 	}
 	refused := func(when string, p *process) {
 		t.Helper()
-		for kind, a := range map[string]netip.AddrPort{"v4": origin4, "v6": origin6, "mapped": origin4, "nonblocking": other4, "fastopen": other4, "udp": other4} {
+		for kind, a := range map[string]netip.AddrPort{"v4": origin4, "v6": origin6, "mapped": origin4, "nonblocking": other4, "fastopen": other4, "udp": other4, "unconnected": other4} {
 			if got := p.connect(kind, a); got != "ECONNREFUSED" {
 				t.Errorf("%s: %s to %s: %q", when, kind, a, got)
 			}
@@ -105,6 +105,9 @@ func TestQuarantine(t *testing.T) {
 	}
 	refused("cut off", p)
 	refused("below what is cut off", below)
+	if got := free.connect("unconnected", other4); got != "" {
+		t.Errorf("a datagram of somebody else: %s", got)
+	}
 	if got := free.connect("v4", origin4); got != "ORIGIN" {
 		t.Errorf("somebody else: %s", got)
 	}
