@@ -101,6 +101,7 @@ func (c *conn) dialAny(ctx context.Context) (net.Conn, netip.AddrPort, error) {
 	var failed error // that of the original destination, which says most
 	var others []netip.AddrPort
 	looked := false
+	pending := true  // it has not failed yet
 	for running := 1; ; {
 		select {
 		case r := <-results:
@@ -108,6 +109,9 @@ func (c *conn) dialAny(ctx context.Context) (net.Conn, netip.AddrPort, error) {
 				return r.raw, r.dest, nil
 			}
 			running--
+			if r.dest == c.rec.Orig {
+				pending = false
+			}
 			if failed == nil || r.dest == c.rec.Orig {
 				failed = r.err
 			}
@@ -125,7 +129,7 @@ func (c *conn) dialAny(ctx context.Context) (net.Conn, netip.AddrPort, error) {
 				return nil, netip.AddrPort{}, failed
 			}
 		case <-ctx.Done():
-			if failed == nil {
+			if pending {
 				failed = ctx.Err()
 			}
 			return nil, netip.AddrPort{}, failed

@@ -156,6 +156,7 @@ func TestUpstreamFailures(t *testing.T) {
 		{name: "malformed reply", kind: proxy.FailReply, script: once("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx", true)},
 		{name: "both framings", kind: proxy.FailReply, script: once("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", true)},
 		{name: "endless head", kind: proxy.FailReply, script: once("HTTP/1.1 200 OK\r\nA: "+strings.Repeat("a", 70<<10), true)},
+		{name: "interim replies without end", kind: proxy.FailReply, script: once(strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 4000), true)},
 		{name: "another protocol", kind: proxy.FailReply, script: once("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", true)},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
