@@ -11,7 +11,7 @@ CLANG      ?= clang-16
 STRIP      ?= llvm-strip-16
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build generate check-generated lint test test-unit test-race test-root test-e2e test-streams coverage demo bench soak fuzz clean
+.PHONY: help deps build generate check-generated lint test test-unit test-race test-root test-e2e test-streams coverage demo bench soak fault fuzz clean
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +71,15 @@ bench: build ## measure the data path beside other proxies; writes build/bench
 
 soak: build ## SOAK_STREAMS (100000) streams through enforce, every byte compared; then 10, 100 and 1,000 streams at a time
 	@test/bench/run.sh -only enforce -rounds 1 -work soak,streams-10,streams-100,streams-1000 -streams $${SOAK_STREAMS:-100000}
+
+# The parts of the fault suite: docs/faults.md. FAULT_ROUNDS, RESTARTS and UPGRADES say how long it takes.
+FAULTS_E2E := Kill|Provider|NoDescriptors|DiskFull|LoseNothing|UpgradeThatFails|SyncFails|NoMemory|Clock|RefusesToStart
+FAULTS_UNIT := Rejected|Malformed|Pipelined|Surplus|Incomplete|Failures|Reuse|Stale|SentOnce|Closing|Nobody|Hung|Slow|Stall|Stalls|Lie|Codings|FailClosed|Torn|Zero|Flipped|Hole|Damaged|Latches|Died|Kill|Full|Flood|Missed|Notices|Dead|ByHand
+fault: build ## the fault suite in its long form: FAULT_ROUNDS (200) kills of each kind, RESTARTS (50), UPGRADES (50)
+	@[ "$$(id -u)" = 0 ] || { echo "fault needs root: run it with sudo"; exit 1; }
+	@test/e2e/python/make-venv.sh
+	@$(GO) test -count=1 -p 1 -tags root -run '$(FAULTS_UNIT)' ./agent/proxy/... ./agent/daemon ./pipeline/flow ./pipeline/journal ./test/kernel
+	@FAULT_ROUNDS=$${FAULT_ROUNDS:-200} RESTARTS=$${RESTARTS:-50} UPGRADES=$${UPGRADES:-50} $(GO) test -v -count=1 -timeout 90m -tags root,e2e -run '$(FAULTS_E2E)' ./test/e2e
 
 fuzz: ## run every fuzz target for FUZZTIME (20s)
 	@FUZZTIME=$(FUZZTIME) test/fuzz.sh

@@ -101,7 +101,7 @@ func (c *conn) dialAny(ctx context.Context) (net.Conn, netip.AddrPort, error) {
 	var failed error // that of the original destination, which says most
 	var others []netip.AddrPort
 	looked := false
-	pending := true  // it has not failed yet
+	pending := true // it has not failed yet
 	for running := 1; ; {
 		select {
 		case r := <-results:

@@ -128,6 +128,7 @@ func (e *exchange2) Body(ctx context.Context, limit int64) ([]byte, error) {
 	for !e.whole && !e.over {
 		if int64(e.size) > limit || e.r.ContentLength > limit && int64(e.size) >= limit {
 			e.over = true
+			e.hurry(false) // the rest is relayed, for as long as it takes
 			break
 		}
 		if e.size == len(e.buf) {
