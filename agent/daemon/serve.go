@@ -135,6 +135,8 @@ func (d *daemon) depart(ctx context.Context, l *leadership) *draining {
 			d.Log.Warn("connections are refused during the restart", telemetry.KeyError, derr)
 		}
 	}
-	end.ended <- d.proxy.Shutdown(end.ctx)
+	err := d.proxy.Shutdown(end.ctx)
+	d.flow.Flush()
+	end.ended <- err
 	return end
 }

@@ -229,7 +229,11 @@ func (d *daemon) release(l *leadership, out *draining) {
 		d.Log.Warn("letting go of the admin socket", telemetry.KeyError, err)
 	}
 	l.end()
-	go func() { out.ended <- d.proxy.Shutdown(out.ctx) }() // serve waits for it
+	go func() { // serve waits for it
+		err := d.proxy.Shutdown(out.ctx)
+		d.flow.Flush()
+		out.ended <- err
+	}()
 	for _, ln := range d.listeners {
 		for !errors.Is(ln.SetDeadline(time.Time{}), net.ErrClosed) {
 			time.Sleep(time.Millisecond) // Shutdown closes them first of all, and does not tell

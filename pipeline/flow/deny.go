@@ -24,7 +24,11 @@ func (x *exchange) message(d *denial) string {
 	if v.Reason != "" {
 		s += ": " + v.Reason
 	}
-	s += " (" + d.id + "). Run `sallyport why " + d.id + "` for details."
+	if d.id == "" { // not on record by itself
+		s += "."
+	} else {
+		s += " (" + d.id + "). Run `sallyport why " + d.id + "` for details."
+	}
 	if x.f.o.HelpURL != "" {
 		s += " To ask for access, see " + x.f.o.HelpURL + "."
 	}
@@ -65,6 +69,9 @@ func (x *exchange) refuse(ctx context.Context, d *denial) error {
 	body := x.failer().AppendFailure(nil, llm.Failure{Code: d.code, Message: x.message(d)})
 	x.out.BytesReleased, x.out.Pace, x.out.FirstReleaseMS = int64(len(body)), nil, 0
 	x.finish(403)
+	if d.code != codeUnavailable { // that is not their doing, and they are to hear of it
+		x.f.flood.refused(x.m)
+	}
 	if err := x.settle(ctx, 0); err != nil {
 		x.f.o.Notice("record denial", err)
 	}

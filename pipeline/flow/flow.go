@@ -34,7 +34,10 @@ type Options struct {
 }
 
 // Flow serves exchanges. It is safe for concurrent use.
-type Flow struct{ o Options }
+type Flow struct {
+	o     Options
+	flood flood
+}
 
 // New checks the options.
 func New(o Options) (*Flow, error) {
@@ -66,6 +69,14 @@ func (f *Flow) Serve(ctx context.Context, m *pipeline.Meta, client pipeline.Clie
 			err = x.panicked(p)
 		}
 	}()
+
+	if x.enforce {
+		ok, tell := f.flood.enter(m, f.o.Now())
+		f.tell(tell)
+		if !ok {
+			return x.drowned()
+		}
+	}
 
 	// What is asked?
 	body, err := client.Body(ctx, f.o.BodyLimit)
