@@ -40,9 +40,10 @@ const MaxFields = 256
 type class uint8
 
 const (
-	isToken  class = 1 << iota // RFC 9110 section 5.6.2
-	isValue                    // in a field value: HTAB, SP, VCHAR, obs-text
-	isTarget                   // in a request target: VCHAR but # (a fragment is never sent) and \ " < >
+	isToken     class = 1 << iota // RFC 9110 section 5.6.2
+	isValue                       // in a field value: HTAB, SP, VCHAR, obs-text
+	isAuthority                   // in the host and port of a target, as they are in use
+	isTarget                      // in a request target: VCHAR but # (a fragment is never sent) and \ " < >
 )
 
 var classes = makeClasses()
@@ -51,7 +52,7 @@ func makeClasses() (t [256]class) {
 	for c := range 256 {
 		switch {
 		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
-			t[c] |= isToken
+			t[c] |= isToken | isAuthority
 		}
 		if c == '\t' || c >= ' ' && c != 0x7f {
 			t[c] |= isValue
@@ -59,6 +60,9 @@ func makeClasses() (t [256]class) {
 		if c > ' ' && c < 0x7f && c != '#' && c != '\\' && c != '"' && c != '<' && c != '>' {
 			t[c] |= isTarget
 		}
+	}
+	for _, c := range "-._:[]" {
+		t[c] |= isAuthority
 	}
 	for _, c := range "!#$%&'*+-.^_`|~" {
 		t[c] |= isToken

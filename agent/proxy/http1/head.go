@@ -119,7 +119,8 @@ func (h *Head) Request(raw []byte) error {
 	return h.framing()
 }
 
-// absolute tells whether a target is an http or https URI with an authority that is nothing but host and port.
+// absolute tells whether a target is an http or https URI with an authority that is nothing but host and port, and in which
+// nothing is encoded: two readers might decode it to two names.
 func absolute(target []byte) bool {
 	_, ok := Authority(target)
 	return ok
@@ -135,7 +136,7 @@ func Authority(target []byte) (string, bool) {
 	if j := bytes.IndexAny(rest, "/?"); j >= 0 {
 		rest = rest[:j]
 	}
-	if len(rest) == 0 || bytes.IndexByte(rest, '@') >= 0 {
+	if len(rest) == 0 || !all(rest, isAuthority) {
 		return "", false
 	}
 	return string(rest), true

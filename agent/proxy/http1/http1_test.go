@@ -68,6 +68,8 @@ func TestRequestRefused(t *testing.T) {
 		{"high byte in target", "GET /\xff HTTP/1.1\r\nHost: a\r\n\r\n", http1.ErrStart},
 		{"relative target", "GET a HTTP/1.1\r\nHost: a\r\n\r\n", http1.ErrStart},
 		{"userinfo", "GET http://u:p@a/ HTTP/1.1\r\nHost: a\r\n\r\n", http1.ErrStart},
+		{"encoded authority", "GET http://a%2eb/ HTTP/1.1\r\nHost: a.b\r\n\r\n", http1.ErrStart},
+		{"odd authority", "GET http://a;b/ HTTP/1.1\r\nHost: a\r\n\r\n", http1.ErrStart},
 		{"CONNECT", "CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n", http1.ErrMethod},
 		{"odd method", "GE(T / HTTP/1.1\r\nHost: a\r\n\r\n", http1.ErrStart},
 		{"length announced as a trailer", get + "Transfer-Encoding: chunked\r\nTrailer: X, content-Length\r\n\r\n", http1.ErrTrailer},
