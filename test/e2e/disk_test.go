@@ -53,7 +53,7 @@ func TestDiskFull(t *testing.T) {
 	}
 
 	must(t, os.Remove(ballast))
-	for end := time.Now().Add(30 * time.Second); ; {
+	for end := time.Now().Add(90 * time.Second); ; {
 		out := w.run(w.app(enforced, "current", "fill.py", "1", "1"))
 		if out == "0\n" {
 			break

@@ -150,7 +150,7 @@ func TestNoMemoryForMaps(t *testing.T) {
 	}
 	_, err = conns.BatchDelete(keys, nil)
 	must(t, err)
-	for end := time.Now().Add(30 * time.Second); ; {
+	for end := time.Now().Add(90 * time.Second); ; {
 		if out, _, err := w.lab.Run(t.Context(), w.app(enforced, "current", "impatient.py", "say: after")); err == nil && out == "after\n" {
 			break
 		}
