@@ -46,7 +46,6 @@ type conn struct {
 	mu       sync.Mutex
 	idle     bool   // waiting for a request; may be closed at any time
 	asked    bool   // a request has begun to come
-	ended    bool   // drain closed it while it was idle
 	draining func() // for connections that know themselves how to end
 }
 
@@ -252,19 +251,28 @@ func (c *conn) end() {
 	c.helper.Wait()
 }
 
-// firstRequest is how long a connection that was made just before a drain has for its request.
-const firstRequest = time.Second
+// How long a drain waits for a request: on a connection that was made just before, and on one that is kept. What is under way when
+// we close is lost, and its application gets an error that is none of its own; so it is answered, and told with the reply that
+// the connection ends.
+const (
+	firstRequest = time.Second
+	lastRequest  = 250 * time.Millisecond
+)
 
-// drain closes the connection if it waits for a request; otherwise it ends after its exchange.
+// lastChance is how long a request may take to come now. c.mu is held.
+func (c *conn) lastChance() time.Duration {
+	if c.asked {
+		return lastRequest
+	}
+	return firstRequest
+}
+
+// drain closes the connection soon if it waits for a request; otherwise it ends with its exchange, or soon after.
 func (c *conn) drain() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
-	case c.idle && c.asked:
-		c.ended = true
-		_ = c.tcp.SetReadDeadline(time.Unix(1, 0))
-	case c.idle: // whoever has just connected is about to ask
-		_ = c.tcp.SetReadDeadline(time.Now().Add(firstRequest))
+	if c.idle {
+		_ = c.tcp.SetReadDeadline(time.Now().Add(c.lastChance()))
 	}
 	if c.draining != nil {
 		c.draining()
@@ -289,12 +297,12 @@ func (c *conn) wait(idle time.Duration) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	draining := c.s.draining.Load()
-	if idle > 0 && draining && c.asked || c.ended || c.ctx.Err() != nil {
+	if c.ctx.Err() != nil {
 		return false
 	}
 	if idle > 0 {
 		if draining {
-			idle = min(idle, firstRequest)
+			idle = min(idle, c.lastChance())
 		}
 		_ = c.tcp.SetReadDeadline(time.Now().Add(idle))
 	}

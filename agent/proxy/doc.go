@@ -29,7 +29,7 @@
 // unread instead.
 //
 // A body that can be read in two ways is answered with 400 in every mode: what was read of it is no longer what was sent. An
-// application that closes its half of the connection before it has its reply has gone.
+// application that closes its half of the TCP connection before it has its reply has gone.
 //
 // A request is never sent twice. An idle upstream connection is checked before it is used again; should its first write
 // fail all the same, the request goes out on a new one only if the kernel took not one byte of it.

@@ -277,6 +277,10 @@ func (e *exchange) Respond(h pipeline.Head) error {
 	if h.Status < 200 || h.Status > 999 {
 		return fmt.Errorf("proxy: %d is no status of a reply", h.Status)
 	}
+	if e.x.c.s.draining.Load() { // the application is told, or it might send the next request while we close
+		h = h.Clone()
+		h.Set("Connection", "close")
+	}
 	var raw []byte
 	head := &e.heads[0]
 	if r := e.reply; r != nil && r.same(&h) {

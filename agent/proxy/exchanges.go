@@ -126,6 +126,9 @@ func (x *session) first() error {
 	if err := x.in.fill(0); !errors.Is(err, os.ErrDeadlineExceeded) {
 		return err
 	}
+	if x.c.s.draining.Load() {
+		return io.EOF
+	}
 	x.in.err = nil
 	x.in.free()
 	x.link.idle()
@@ -269,7 +272,7 @@ func (x *session) serve(raw []byte) bool {
 		return false
 	}
 	switch {
-	case e.framing == http1.UntilClose, e.closing, x.head.Close, !e.whole, c.s.draining.Load():
+	case e.framing == http1.UntilClose, e.closing, x.head.Close, !e.whole:
 		x.close(!e.whole)
 		return false
 	}

@@ -157,6 +157,32 @@ func TestHungAddress(t *testing.T) {
 	}
 }
 
+// One that says in TLS alone that nothing more comes gets its reply.
+func TestGoodbyeBeforeReply(t *testing.T) {
+	asked, release := make(chan struct{}), make(chan struct{})
+	r := newRig(t, func(c net.Conn, br *bufio.Reader) {
+		readRequest(br)
+		close(asked)
+		<-release
+		_, _ = io.WriteString(c, fine)
+	}, nil)
+	c := r.client()
+	_, _ = io.WriteString(c, chat)
+	<-asked
+	if err := c.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	close(release)
+	if got := ask(t, readOnly{c}, "", 0); got != fine {
+		t.Errorf("%q", got)
+	}
+}
+
+// readOnly is a connection on which nothing can be written any more.
+type readOnly struct{ io.Reader }
+
+func (readOnly) Write(b []byte) (int, error) { return len(b), nil }
+
 // An application that closes its half has gone: it could not be told from one that closed both, and a provider would go on
 // working for nobody.
 func TestHalfClosedRequest(t *testing.T) {
@@ -171,7 +197,7 @@ func TestHalfClosedRequest(t *testing.T) {
 	})
 	c := r.client()
 	_, _ = io.WriteString(c, chat)
-	if err := c.CloseWrite(); err != nil {
+	if err := c.NetConn().(*net.TCPConn).CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-cause; !errors.Is(err, pipeline.ErrClientGone) {

@@ -5,6 +5,7 @@ package proxy_test
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -51,7 +52,7 @@ func TestShutdown(t *testing.T) {
 		t.Error("it still accepts")
 	}
 	close(release)
-	if b, err := io.ReadAll(busy); err != nil || string(b) != reply {
+	if b, err := io.ReadAll(busy); err != nil || string(b) != strings.Replace(reply, "\r\n\r\n", "\r\nConnection: close\r\n\r\n", 1) {
 		t.Errorf("busy connection: %q %v", b, err)
 	}
 	if err := <-down; err != nil {
@@ -62,6 +63,52 @@ func TestShutdown(t *testing.T) {
 	}
 	if err := r.Serve(context.Background(), must(proxy.Listen(context.Background(), "127.0.0.1:0"))(t)); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("serve after shutdown: %v", err)
+	}
+}
+
+// A request that is under way when a drain begins is answered, and told that it is the last one.
+func TestShutdownRace(t *testing.T) {
+	for name, prepare := range map[string]func(*rig, *tls.Conn){
+		"a kept connection": func(r *rig, c *tls.Conn) { ask(r.t, c, get, len(empty)) },
+		"a new connection":  func(*rig, *tls.Conn) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, always(empty), nil)
+			var conns []*tls.Conn
+			for range 20 {
+				c := r.client()
+				prepare(r, c)
+				conns = append(conns, c)
+			}
+			down := make(chan error)
+			go func() { down <- r.Shutdown(context.Background()) }()
+			eventually(t, "the drain", func() bool {
+				c, err := net.Dial("tcp", r.addr)
+				if err == nil {
+					_ = c.Close()
+				}
+				return err != nil
+			})
+			want := strings.Replace(empty, "\r\n\r\n", "\r\nConnection: close\r\n\r\n", 1)
+			served := 0
+			for _, c := range conns {
+				if _, err := io.WriteString(c, get); err != nil {
+					continue // too late: it has been told before
+				}
+				switch b, err := io.ReadAll(c); {
+				case err == nil && string(b) == want:
+					served++
+				case len(b) > 0:
+					t.Errorf("%q, %v", b, err)
+				}
+			}
+			if served == 0 {
+				t.Error("no request that came with the drain was answered")
+			}
+			if err := <-down; err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 
