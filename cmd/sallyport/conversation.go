@@ -151,11 +151,7 @@ func outcome(x *adminapi.Exchange) string {
 		parts = append(parts, "finished by "+strings.Join(x.Response.Finish, ", "))
 	}
 	if x.Response.Cut != "" {
-		cut := "cut: " + x.Response.Cut
-		if x.Response.CutReason != "" {
-			cut += " (" + x.Response.CutReason + ")"
-		}
-		parts = append(parts, cut)
+		parts = append(parts, strings.TrimSuffix("cut: "+x.Response.Cut+": "+x.Response.CutReason, ": "))
 	}
 	return strings.Join(parts, ", ")
 }

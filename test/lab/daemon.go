@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -197,7 +198,7 @@ func (d *Daemon) lead(pid int) error {
 // Former lists the processes that handed over and still run.
 func (d *Daemon) Former() (out []int) {
 	for _, pid := range d.former {
-		if !strings.Contains("ZX", stateOf(pid)) {
+		if d.ours(pid) && !strings.Contains("ZX", stateOf(pid)) {
 			out = append(out, pid)
 		}
 	}
@@ -222,8 +223,10 @@ func (d *Daemon) Logged(ctx context.Context, text string) bool {
 
 // Stop ends the daemon as systemd would and waits for it.
 func (d *Daemon) Stop(ctx context.Context) error {
-	if err := syscall.Kill(d.pid, syscall.SIGTERM); err != nil && !errors.Is(err, syscall.ESRCH) {
-		return err
+	if d.ours(d.pid) {
+		if err := syscall.Kill(d.pid, syscall.SIGTERM); err != nil && !errors.Is(err, syscall.ESRCH) {
+			return err
+		}
 	}
 	select {
 	case <-d.done:
@@ -255,6 +258,8 @@ func (d *Daemon) Kill() error {
 			left = append(left, main)
 		}
 	}
+	// Numbers come again: one that is no daemon of ours now belongs to somebody else.
+	left = slices.DeleteFunc(left, func(pid int) bool { return !d.ours(pid) })
 	for i := 0; i < len(left); i++ {
 		if err := stop(left[i]); err != nil { // so that it starts no more, and is still the parent of what it did start
 			return err
@@ -323,6 +328,12 @@ func stateOf(pid int) string {
 	return "X"
 }
 
+// ours tells whether a process has the configuration of this daemon; one that has ended has not.
+func (d *Daemon) ours(pid int) bool {
+	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	return err == nil && bytes.Contains(line, []byte(d.Config))
+}
+
 // children lists the child processes of one that have the configuration of this daemon.
 func (d *Daemon) children(of int) (out []int, err error) {
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
@@ -337,11 +348,8 @@ func (d *Daemon) children(of int) (out []int, err error) {
 		if _, err := fmt.Sscan(rest, &state, &parent); err != nil || parent != of {
 			continue
 		}
-		line, err := os.ReadFile(filepath.Join(filepath.Dir(path), "cmdline"))
-		if err == nil && bytes.Contains(line, []byte(d.Config)) {
-			if _, err := fmt.Sscan(filepath.Base(filepath.Dir(path)), &pid); err == nil {
-				out = append(out, pid)
-			}
+		if _, err := fmt.Sscan(filepath.Base(filepath.Dir(path)), &pid); err == nil && d.ours(pid) {
+			out = append(out, pid)
 		}
 	}
 	return out, err
