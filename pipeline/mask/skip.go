@@ -72,7 +72,7 @@ func dull(b []byte) int {
 		x := binary.LittleEndian.Uint64(b[i:])
 		// The top bit of each byte that stops. Above a byte that is not ASCII, which stops itself, there may be false ones.
 		stop := x | (x<<1)&^(x<<2) | (x+ones*(0x80-'-'))&^(x+ones*(0x80-'9'-1))
-		d, a := ^((x^ones*'d')+ones*0x7f), ^((x^ones*'a')+ones*0x7f)
+		d, a := ^((x ^ ones*'d') + ones*0x7f), ^((x ^ ones*'a') + ones*0x7f)
 		stop |= d & (a>>8 | 0x80<<56) // a d at the end may be followed by an a
 		if stop &= tops; stop != 0 {
 			return i + bits.TrailingZeros64(stop)/8
