@@ -59,6 +59,12 @@ var pool = sync.Pool{New: func() any { return new(buffers) }}
 // keepBytes is the largest buffer that is kept for reuse.
 const keepBytes = 1 << 20
 
+// What is kept of the request's buffers while a reply comes, which may take minutes.
+const (
+	keepTexts = 32
+	keepMask  = 1 << 10
+)
+
 func newExchange(f *Flow, m *pipeline.Meta, client pipeline.Client, up pipeline.Upstream) *exchange {
 	if m.Exchange == "" {
 		m.Exchange = newID("exc_")
@@ -86,6 +92,12 @@ func (x *exchange) free() {
 func (x *exchange) release() {
 	clear(x.req.Texts)
 	x.steps, x.req.Call.Steps = nil, nil
+	if cap(x.req.Texts) > keepTexts {
+		x.req.Texts = nil
+	}
+	if cap(x.buf.mask) > keepMask {
+		x.buf.mask = nil
+	}
 	if c, ok := x.client.(pipeline.Releaser); ok {
 		c.Release()
 	}
