@@ -49,7 +49,7 @@ func newBench(ctx context.Context, o options) (*bench, error) {
 		return nil, err
 	}
 	if err := nofile.Raise(openFiles); err != nil && strings.Contains(o.work, "idle-") {
-		log.Printf("%v: idle-N goes as far as that", err)
+		log.Printf("%v: idle-N goes as far as that; the daemon needs two files a connection", err)
 	}
 	f, err := os.Create(o.out)
 	if err != nil {
