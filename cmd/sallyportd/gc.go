@@ -10,13 +10,18 @@ import (
 	"sync/atomic"
 )
 
-// slackBytes is how much the heap grows at least from one garbage collection to the next. By itself Go lets it grow by what
-// is alive: with the few megabytes of a daemon that has little to do that is a collection each 4 MB, which took a twelfth of
-// its time under load; with a thousand streams it is as much memory again as they need.
+// slackBytes is how much the heap grows from one garbage collection to the next while next to nothing is alive. By itself Go
+// lets it grow by what is alive, 4 MB at first: with the few megabytes of a daemon that has little to do that is a collection
+// each 4 MB, which took a twelfth of its time under load; with a thousand streams it is as much memory again as they need.
 const slackBytes = 16 << 20
 
-// pacer sets GOGC after each collection, so that the heap grows by slackBytes or by half of what is alive, whichever is
-// more. GOMEMLIMIT works as ever.
+// slack is how much the heap may grow if so much is alive. Up to 32 MB, a thousand streams, the more is alive the less is added,
+// so that all together stays small. Beyond, collections get dear, and it is a quarter, then nearly a half.
+func slack(live uint64) uint64 {
+	return max(slackBytes-min(live/4, slackBytes), live/4, live/2-min(live/2, slackBytes))
+}
+
+// pacer sets GOGC after each collection, so that the heap grows by the slack. GOMEMLIMIT works as ever.
 type pacer struct {
 	done    atomic.Bool
 	samples [3]metrics.Sample
@@ -57,7 +62,7 @@ func (p *pacer) stop() { p.done.Store(true) }
 // percent is the GOGC with which a heap of which live bytes are alive grows by as much as it should. Go takes it of the heap
 // and of the roots, that is of stacks and global variables, and collects no heap of less than leastBytes of a percent each.
 func percent(live, roots uint64) int {
-	grow := max(slackBytes, live/2)
+	grow := slack(live)
 	return int(max(1, min(grow*100/max(live+roots, 1), (live+grow)*100/leastBytes)))
 }
 

@@ -10,17 +10,25 @@ import (
 	"time"
 )
 
+func TestSlack(t *testing.T) {
+	for live, want := range map[uint64]uint64{0: 16, 8: 14, 32: 8, 48: 12, 64: 16, 160: 64, 1024: 496} {
+		if got := slack(live << 20); got != want<<20 {
+			t.Errorf("%d MB alive: %d bytes, want %d MB", live, got, want)
+		}
+	}
+}
+
 func TestPercent(t *testing.T) {
 	for _, c := range []struct {
 		name        string
 		live, roots uint64
 		want        int
 	}{
-		{"little alive", 8 << 20, 0, 200},
-		{"roots count", 4 << 20, 4 << 20, 200},
-		{"a good deal alive", 96 << 20, 0, 50},
-		{"half of what is alive, never of the roots", 96 << 20, 96 << 20, 25},
-		{"less alive than is ever collected", 1 << 20, 0, 425},
+		{"little alive", 8 << 20, 0, 175},
+		{"roots count", 8 << 20, 6 << 20, 100},
+		{"a good deal alive", 32 << 20, 0, 25},
+		{"a part of what is alive, never of the roots", 96 << 20, 96 << 20, 16},
+		{"less alive than is ever collected", 1 << 20, 0, 418},
 		{"nothing alive", 0, 0, 400},
 		{"roots without end", 1, 1 << 62, 1},
 	} {
@@ -48,7 +56,7 @@ func TestPacer(t *testing.T) {
 		for end := time.Now().Add(30 * time.Second); ; {
 			runtime.GC() // what it sets is seen once the finalizer has run
 			goal, live := goal()
-			want := max(slackBytes, live/2)
+			want := slack(live)
 			if grow := goal - live; live >= size && grow > want*9/10 && grow < want*11/10 {
 				break
 			}

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unsafe"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/llm"
@@ -58,6 +59,12 @@ var pool = sync.Pool{New: func() any { return new(buffers) }}
 // keepBytes is the largest buffer that is kept for reuse.
 const keepBytes = 1 << 20
 
+// What is kept of the request's buffers while a reply comes, which may take minutes.
+const (
+	keepTexts = 32
+	keepMask  = 1 << 10
+)
+
 func newExchange(f *Flow, m *pipeline.Meta, client pipeline.Client, up pipeline.Upstream) *exchange {
 	if m.Exchange == "" {
 		m.Exchange = newID("exc_")
@@ -85,6 +92,12 @@ func (x *exchange) free() {
 func (x *exchange) release() {
 	clear(x.req.Texts)
 	x.steps, x.req.Call.Steps = nil, nil
+	if cap(x.req.Texts) > keepTexts {
+		x.req.Texts = nil
+	}
+	if cap(x.buf.mask) > keepMask {
+		x.buf.mask = nil
+	}
 	if c, ok := x.client.(pipeline.Releaser); ok {
 		c.Release()
 	}
@@ -118,6 +131,9 @@ func (x *exchange) append(kind string, body any) {
 		x.pending = append(x.pending, durable)
 	}
 }
+
+// shared is b as a string without a copy, for a record: it is encoded before Log.Append returns.
+func shared(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // settle waits until the records written so far are on disk, but for the last keep ones.
 func (x *exchange) settle(ctx context.Context, keep int) error {

@@ -28,15 +28,17 @@ func (x *exchange) processChunk(ctx context.Context, body []byte, c *llm.Chunk) 
 			return nil, false, err
 		}
 		at := slices.IndexFunc(c.Choices, func(ch llm.Choice) bool { return ch.Index == p.Choice })
-		shown := p.Text
 		if len(masks) > 0 {
-			shown = masked
 			x.out.Masks = append(x.out.Masks, masks...)
 			dirty = append(dirty, p.Choice)
 			edits = append(edits, llm.Edit{Span: p.At, With: llm.AppendString(nil, masked)})
 		}
 		if at >= 0 && (p.Lane == "content" || p.Lane == "refusal") {
-			text[at] = join(text[at], string(shown))
+			if len(masks) > 0 {
+				text[at] = join(text[at], string(masked))
+			} else {
+				text[at] = join(text[at], shared(p.Text)) // it lives as long as the exchange
+			}
 		}
 	}
 

@@ -141,8 +141,13 @@ func (j *Journal) prepare() {
 		return
 	}
 	j.making = true
+	// Where records are large their bytes cost more than their syncs: writing the segment twice does not pay.
+	kind, fill := "filled", j.off/int64(j.seq-j.info.first+2) < tailBytes
+	if !fill {
+		kind = "unfilled"
+	}
 	j.tasks.Go(func() {
-		f, err := j.newFile("filled", j.o.SegmentBytes, true)
+		f, err := j.newFile(kind, j.o.SegmentBytes, fill)
 		if err != nil {
 			f = nil // the rotation tries for itself, and says why it cannot
 		}

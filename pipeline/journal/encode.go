@@ -101,8 +101,8 @@ func (f *fields) anyIf(name string, here bool, v any) {
 	}
 }
 
-// appendIntent leaves out the body.
-func appendIntent(dst []byte, in *pipeline.Intent) ([]byte, error) {
+// appendIntent leaves out the body, and the texts of steps whose place in it is known, if it is kept apart.
+func appendIntent(dst []byte, in *pipeline.Intent, apart bool) ([]byte, error) {
 	f := fields{b: dst}
 	f.open("", '{')
 	f.textIf("flow", in.Flow)
@@ -146,7 +146,7 @@ func appendIntent(dst []byte, in *pipeline.Intent) ([]byte, error) {
 	f.text("operation", in.Call.Operation)
 	f.text("model", in.Call.Model)
 	f.bool("stream", in.Call.Stream)
-	f.steps("steps", in.Call.Steps)
+	f.steps("steps", in.Call.Steps, apart, len(in.Body))
 	f.shut('}')
 	f.int("body_bytes", in.BodyBytes)
 	f.textIf("body_sha256", in.BodySHA256)
@@ -157,7 +157,11 @@ func appendIntent(dst []byte, in *pipeline.Intent) ([]byte, error) {
 	return f.b, f.err
 }
 
-func (f *fields) steps(name string, steps []pipeline.Step) {
+// shortText is the length below which a text is repeated: its place would take as much.
+const shortText = 32
+
+// steps leaves the texts out that stand in a body of so many bytes, if they are kept apart from it.
+func (f *fields) steps(name string, steps []pipeline.Step, apart bool, size int) {
 	if len(steps) == 0 {
 		return
 	}
@@ -170,11 +174,15 @@ func (f *fields) steps(name string, steps []pipeline.Step) {
 		f.textIf("id", s.ID)
 		f.int("index", int64(s.Index))
 		f.anyIf("args", len(s.Args) > 0, s.Args)
-		f.textIf("text", s.Text)
-		if s.From != [2]int{} {
+		from, end := s.From[0], s.From[1]
+		elsewhere := from >= 0 && from < end && end <= size && len(s.Text) >= shortText
+		if !apart || !elsewhere {
+			f.textIf("text", s.Text)
+		}
+		if !apart && s.From != [2]int{} || apart && elsewhere {
 			f.open("from", '[')
-			f.int("", int64(s.From[0]))
-			f.int("", int64(s.From[1]))
+			f.int("", int64(from))
+			f.int("", int64(end))
 			f.shut(']')
 		}
 		f.shut('}')
@@ -209,7 +217,7 @@ func appendOutcome(dst []byte, o *pipeline.Outcome) ([]byte, error) {
 		f.shut(']')
 	}
 	f.textIf("text", o.Text)
-	f.steps("tools", o.Tools)
+	f.steps("tools", o.Tools, false, 0)
 	f.anyIf("masks", len(o.Masks) > 0, o.Masks)
 	f.open("usage", '{')
 	f.intPointer("input_tokens", o.Usage.InputTokens)

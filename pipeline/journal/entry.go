@@ -112,65 +112,53 @@ func (e *Entry) MarshalJSON() ([]byte, error) {
 // appendContent encodes a body. Request bodies and released pieces are kept beside the JSON as they are: encoding them
 // again would cost more than everything else about the record.
 func appendContent(dst *bytes.Buffer, body any) (flags byte, err error) {
-	var attachment []byte
-	text := ""
-	attached := false
 	switch v := body.(type) {
 	case *pipeline.Intent:
 		if v != nil {
-			c := *v
-			attachment, attached, c.Body = v.Body, v.Body != nil, nil
-			c.Call.Steps = withoutTexts(c.Call.Steps, attachment)
-			body = &c
+			return appendAttached(dst, v)
 		}
 	case pipeline.Intent:
-		attachment, attached, v.Body = v.Body, v.Body != nil, nil
-		v.Call.Steps = withoutTexts(v.Call.Steps, attachment)
-		body = &v
+		return appendAttached(dst, &v)
 	case *pipeline.Event:
 		if v != nil {
-			text = v.Data
 			appendEvent(dst, v)
-			dst.WriteString(text)
+			dst.WriteString(v.Data)
 			return flagAttachment, nil
 		}
 	case pipeline.Event:
-		text = v.Data
 		appendEvent(dst, &v)
-		dst.WriteString(text)
+		dst.WriteString(v.Data)
 		return flagAttachment, nil
 	}
+	return 0, appendBody(dst, body)
+}
+
+// appendAttached encodes an intent and puts the request's body behind it, if there is one.
+func appendAttached(dst *bytes.Buffer, in *pipeline.Intent) (flags byte, err error) {
 	start := dst.Len()
-	if attached {
-		dst.Grow(len(attachment) + 2048)
+	if in.Body != nil {
+		dst.Grow(len(in.Body) + 2048)
 		dst.Write([]byte{0, 0, 0, 0})
 	}
-	if err := appendBody(dst, body); err != nil {
+	b, err := appendIntent(dst.AvailableBuffer(), in, true)
+	if err != nil {
 		return 0, err
 	}
-	if !attached {
+	dst.Write(b)
+	if in.Body == nil {
 		return 0, nil
 	}
 	binary.LittleEndian.PutUint32(dst.Bytes()[start:], uint32(dst.Len()-start-4))
-	dst.Write(attachment)
+	dst.Write(in.Body)
 	return flagAttachment, nil
 }
 
 func appendBody(dst *bytes.Buffer, body any) error {
-	var b []byte
-	var err error
-	switch v := body.(type) {
-	case *pipeline.Intent:
-		if v != nil {
-			b, err = appendIntent(dst.AvailableBuffer(), v)
+	if v, ok := body.(*pipeline.Outcome); ok && v != nil {
+		b, err := appendOutcome(dst.AvailableBuffer(), v)
+		if err == nil {
+			dst.Write(b)
 		}
-	case *pipeline.Outcome:
-		if v != nil {
-			b, err = appendOutcome(dst.AvailableBuffer(), v)
-		}
-	}
-	if b != nil || err != nil {
-		dst.Write(b)
 		return err
 	}
 	enc := json.NewEncoder(dst)
@@ -192,23 +180,6 @@ func appendEvent(dst *bytes.Buffer, v *pipeline.Event) {
 	b = append(b, '}')
 	binary.LittleEndian.PutUint32(b, uint32(len(b)-4))
 	dst.Write(b)
-}
-
-// shortText is the length below which a text is repeated: its place would take as much.
-const shortText = 32
-
-// withoutTexts leaves out the texts whose place in the body is known.
-func withoutTexts(steps []pipeline.Step, body []byte) []pipeline.Step {
-	out := make([]pipeline.Step, len(steps))
-	for i, s := range steps {
-		if from, end := s.From[0], s.From[1]; from >= 0 && from < end && end <= len(body) && len(s.Text) >= shortText {
-			s.Text = ""
-		} else {
-			s.From = [2]int{}
-		}
-		out[i] = s
-	}
-	return out
 }
 
 // texts gives steps the texts that their record left out.

@@ -131,65 +131,6 @@ func (r *Rewriter) quiet() bool {
 	return r.nt == 0 && r.open == nil && r.card.groups == 0 && r.mail.at < 0 && r.esc == 0 && !r.slow
 }
 
-// skip takes bytes as long as all stays quiet and tells how many. It does what the loop of Write does for such bytes:
-// follow the prefixes and the start of the word. Prose is mostly this.
-func (r *Rewriter) skip(src []byte) int {
-	next, shift, table := r.e.prefixes.next, r.e.prefixes.shift, &r.e.prefixes.args
-	if r.all {
-		table = &r.e.prefixes.text
-	}
-	state, i := r.state, 0
-	for i < len(src) {
-		if state == stateInWord { // the rest of a word leads nowhere: no need to follow it
-			for i < len(src) && table[src[i]]&(skipStop|skipWord) == skipWord {
-				i++
-			}
-			if i == len(src) {
-				break
-			}
-		}
-		f := table[src[i]]
-		if f&skipStop != 0 {
-			break
-		}
-		s := next[int(state)<<shift|int(uint8(f))]
-		if s&accepts != 0 {
-			break
-		}
-		state = s
-		i++
-	}
-	switch {
-	case i >= 2:
-		r.prev2, r.prev = src[i-2], src[i-1]
-	case i == 1:
-		r.prev2, r.prev = r.prev, src[0]
-	}
-	r.state = state
-	if r.all {
-		r.skipRun(src[:i])
-	}
-	r.n += i
-	return i
-}
-
-// skipRun follows the start of the word through bytes that skip has taken.
-func (r *Rewriter) skipRun(src []byte) {
-	table := &r.e.prefixes.text
-	i := len(src)
-	for i > 0 && table[src[i-1]]&skipLocal != 0 {
-		i--
-	}
-	if i > 0 {
-		r.mail.run = none
-	}
-	for ; r.mail.run < 0 && i < len(src); i++ {
-		if table[src[i]]&skipStart != 0 {
-			r.mail.run = r.n + i
-		}
-	}
-}
-
 // Flush ends the text and appends the rest. After it, only Held and Masks may be used.
 func (r *Rewriter) Flush(dst []byte) ([]byte, error) {
 	if r.done {

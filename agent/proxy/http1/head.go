@@ -67,7 +67,7 @@ func End(b []byte, from int) (int, error) {
 
 func (h *Head) reset() {
 	if h.Fields == nil {
-		h.Fields = make([]Field, 0, 24)
+		h.Fields = make([]Field, 0, 12)
 	}
 	*h = Head{Fields: h.Fields[:0], Host: -1, Length: -1}
 }

@@ -6,6 +6,7 @@ package openai
 
 import (
 	"strings"
+	"unsafe"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/llm"
@@ -116,3 +117,6 @@ func usage(s *llm.Scanner, c *llm.Chunk) error {
 		return err
 	})
 }
+
+// shared is a text as a string without a copy: it is valid as long as the body, like all that a request holds.
+func shared(text []byte) string { return unsafe.String(unsafe.SliceData(text), len(text)) }

@@ -5,7 +5,6 @@ package openai
 import (
 	"encoding/json"
 	"errors"
-	"unsafe"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/llm"
@@ -151,9 +150,6 @@ func (rd *reader) strings() error {
 		return nil
 	})
 }
-
-// shared is a text as a string without a copy: it is valid as long as the body, like all that a request holds.
-func shared(text []byte) string { return unsafe.String(unsafe.SliceData(text), len(text)) }
 
 // step reads a string that becomes a step of its own.
 func (rd *reader) step(st pipeline.Step) error {
