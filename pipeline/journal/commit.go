@@ -126,7 +126,7 @@ func (j *Journal) rotate(n int64, essential bool) error {
 // begin makes a prepared file of that size the active segment. It owns the file.
 func (j *Journal) begin(f *os.File, number uint64, size int64) error {
 	info := segmentInfo{number: number, generation: j.gen, first: j.seq + 1, prev: j.head, created: j.o.Now()}
-	if err := activate(f, j.o.Dir, &info); err != nil {
+	if err := activate(f, j.folder, &info); err != nil {
 		_ = f.Close() // the first error says what matters
 		return fmt.Errorf("beginning journal segment %d: %w", number, err)
 	}

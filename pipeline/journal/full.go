@@ -186,7 +186,7 @@ func (j *Journal) usage() (int64, error) {
 }
 
 // nextFile is the file of the next segment, with room for n bytes: a prepared one, a new one or, if there is no room for
-// either, for an essential record the emergency segment. With ErrFull nothing has changed.
+// either, for an essential record the emergency segment. With ErrFull, or for want of descriptors, nothing has changed.
 func (j *Journal) nextFile(n int64, essential bool) (f *os.File, size int64, err error) {
 	need := segmentHeader + n + tailGuard + 2*checkpointRoom
 	if !j.full && j.o.MaxBytes > 0 && j.closed+j.off+checkpointRoom+need > j.o.MaxBytes-j.reserve {
@@ -198,6 +198,9 @@ func (j *Journal) nextFile(n int64, essential bool) (f *os.File, size int64, err
 		size = max(j.segmentSize(j.closed+j.off), need)
 		if f, err = j.ordinaryFile(size); err == nil {
 			return f, size, nil
+		}
+		if noDescriptors(err) { // it is over when something closes: nothing has changed, the next record tries again
+			return nil, 0, fmt.Errorf("making a journal segment: %w: raise the limit of open files (LimitNOFILE=)", err)
 		}
 		if !noSpace(err) {
 			return nil, 0, j.fail(fmt.Errorf("making a journal segment: %w", err))
@@ -214,6 +217,10 @@ func (j *Journal) nextFile(n int64, essential bool) (f *os.File, size int64, err
 }
 
 func noSpace(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
+
+func noDescriptors(err error) bool {
+	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE)
+}
 
 // segmentSize is how large an ordinary segment may be that follows that many bytes: all of it may come to be used.
 func (j *Journal) segmentSize(used int64) int64 {

@@ -19,8 +19,9 @@ import (
 
 // Journal is the writer of a folder. It is safe for concurrent use.
 type Journal struct {
-	o    Options
-	lock *os.File // of the generation
+	o      Options
+	lock   *os.File // of the generation
+	folder *os.File // kept open: to begin a segment must not need a descriptor that is not to be had
 
 	mu      sync.Mutex // guards everything below
 	err     error      // why nothing is taken any more; set once
@@ -78,7 +79,11 @@ func Open(o Options) (*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	j := &Journal{o: o, aio: new(syncer), kick: make(chan struct{}, 1), stop: make(chan struct{}), stopped: make(chan struct{}),
+	dir, err := os.Open(o.Dir)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("opening the journal folder: %w", err), folder.Close())
+	}
+	j := &Journal{o: o, folder: dir, aio: new(syncer), kick: make(chan struct{}, 1), stop: make(chan struct{}), stopped: make(chan struct{}),
 		lives: map[uint64]bool{}, ends: map[uint64]uint64{}}
 	j.sync = j.aio.datasync
 	j.buffers.New = func() any { return new(bytes.Buffer) }
@@ -89,7 +94,7 @@ func Open(o Options) (*Journal, error) {
 		if j.lock != nil {
 			err = errors.Join(err, unlockGeneration(j.lock))
 		}
-		return nil, errors.Join(advise(err, o.Dir), j.old.letGo(), j.dropPrepared(), j.aio.close())
+		return nil, errors.Join(advise(err, o.Dir), j.old.letGo(), j.dropPrepared(), j.aio.close(), dir.Close())
 	}
 	j.timer = time.AfterFunc(time.Hour, j.wake)
 	j.timer.Stop()
@@ -330,7 +335,7 @@ func (j *Journal) Close() error {
 		errs = append(errs, f.Close())
 	}
 	j.retired = nil
-	return errors.Join(append(errs, j.dropPrepared(), j.aio.close(), j.lock.Close())...)
+	return errors.Join(append(errs, j.dropPrepared(), j.aio.close(), j.lock.Close(), j.folder.Close())...)
 }
 
 func (j *Journal) checkpoint(reason string) *Checkpoint {

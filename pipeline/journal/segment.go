@@ -160,7 +160,8 @@ func allocate(f *os.File, size int64, fill bool) error {
 
 // activate turns a prepared file into a segment, by the number that s has or, if another generation took that, by the
 // next one that is free.
-func activate(f *os.File, dir string, s *segmentInfo) error {
+func activate(f, folder *os.File, s *segmentInfo) error {
+	dir := folder.Name()
 	for {
 		for exists(segmentPath(dir, s.number)) {
 			s.number++
@@ -174,7 +175,7 @@ func activate(f *os.File, dir string, s *segmentInfo) error {
 		err := unix.Renameat2(unix.AT_FDCWD, f.Name(), unix.AT_FDCWD, segmentPath(dir, s.number), unix.RENAME_NOREPLACE)
 		switch {
 		case err == nil:
-			return syncDir(dir)
+			return folder.Sync()
 		case !errors.Is(err, unix.EEXIST):
 			return os.NewSyscallError("renameat2", err)
 		}
@@ -199,14 +200,6 @@ func datasync(f *os.File) error {
 // and a journal takes no more memory of the host, or of the daemon's cgroup, than a few segments. It is only advice.
 func dropCache(f *os.File) {
 	_ = withFD(f, func(fd int) error { return unix.Fadvise(fd, 0, 0, unix.FADV_DONTNEED) })
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // withFD lends the descriptor without making the file blocking; the file cannot be closed meanwhile.
