@@ -42,20 +42,20 @@ require('readline').createInterface({input: process.stdin}).on('line', line => {
 });
 `
 
-// asker is a program that connects when it is told to.
-type asker struct {
+// trier is a program that connects when it is told to.
+type trier struct {
 	t   *testing.T
 	in  io.WriteCloser
 	out *bufio.Scanner
 	pid string
 }
 
-func (w *world) asker(cgroup string, args ...string) *asker {
+func (w *world) trier(cgroup string, args ...string) *trier {
 	w.t.Helper()
 	hosts := map[string]string{"api.openai.com": w.lab.Fake.String(), "api.mistral.ai": w.lab.Fake.String()}
 	cmd, cleanup, err := w.lab.Command(w.t.Context(), lab.App{Cgroup: cgroup, Hosts: hosts, Env: []string{"PATH=/usr/bin:/bin"}, Args: args})
 	must(w.t, err)
-	a := &asker{t: w.t}
+	a := &trier{t: w.t}
 	a.in, err = cmd.StdinPipe()
 	must(w.t, err)
 	out, err := cmd.StdoutPipe()
@@ -67,7 +67,7 @@ func (w *world) asker(cgroup string, args ...string) *asker {
 	return a
 }
 
-func (a *asker) line() string {
+func (a *trier) line() string {
 	a.t.Helper()
 	if !a.out.Scan() {
 		a.t.Fatalf("the program ended: %v", a.out.Err())
@@ -75,7 +75,7 @@ func (a *asker) line() string {
 	return a.out.Text()
 }
 
-func (a *asker) ask(bundle, host string) string {
+func (a *trier) ask(bundle, host string) string {
 	a.t.Helper()
 	_, err := io.WriteString(a.in, bundle+" "+host+"\n")
 	must(a.t, err)
@@ -114,7 +114,7 @@ func TestDistrust(t *testing.T) {
 	own := filepath.Join(filepath.Dir(w.d.Config), "fake-ca.pem") // trusts the provider, and nobody else
 	const host = "api.openai.com"
 
-	strict := w.asker(enforced, python, "-u", "-c", tryScript)
+	strict := w.trier(enforced, python, "-u", "-c", tryScript)
 	if got := strict.ask(own, host); !strings.HasPrefix(got, "no:") {
 		t.Errorf("a program that trusts the provider alone: %q", got)
 	}
@@ -134,7 +134,7 @@ func TestDistrust(t *testing.T) {
 		t.Errorf("shown as %+v", got)
 	}
 
-	easy := w.asker(observed, python, "-u", "-c", tryScript)
+	easy := w.trier(observed, python, "-u", "-c", tryScript)
 	if got := easy.ask(own, host); !strings.HasPrefix(got, "issuer fake") && strings.HasPrefix(got, "no:") || strings.HasPrefix(got, ourIssuer) {
 		t.Errorf("not proven, and yet not left alone: %q", got)
 	}
@@ -156,7 +156,7 @@ func TestDistrust(t *testing.T) {
 // for the new one, and gets it by reading its store again.
 func TestNewEndpoint(t *testing.T) {
 	w := newWorld(t, "")
-	p := w.asker(observed, python, "-u", "-c", tryScript)
+	p := w.trier(observed, python, "-u", "-c", tryScript)
 	const old, added = "api.openai.com", "api.mistral.ai"
 	if got := p.ask("-", old); !strings.HasPrefix(got, ourIssuer) {
 		t.Fatalf("before: %q", got)
@@ -189,7 +189,7 @@ func TestNodeInspector(t *testing.T) {
 	must(t, err)
 	w := newWorld(t, "")
 	const host = "api.openai.com"
-	p := w.asker(enforced, node, "-e", nodeTryScript)
+	p := w.trier(enforced, node, "-e", nodeTryScript)
 	if got := p.ask("-", host); !strings.HasPrefix(got, "no:") {
 		t.Errorf("without the inspector: %q", got)
 	}
