@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sallyport-dev/sallyport/test/lab"
 )
@@ -64,7 +65,16 @@ func (w *world) trier(cgroup string, args ...string) *trier {
 	must(w.t, w.lab.Start(cgroup, cmd))
 	w.t.Cleanup(func() { a.in.Close(); _ = cmd.Wait(); cleanup() })
 	a.pid = a.line()
-	return a
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) { // what it reads before that proves nothing
+		table, err := os.ReadFile("/proc/" + a.pid + "/mountinfo")
+		must(w.t, err)
+		if changed(string(table)) {
+			return a
+		}
+		if time.Now().After(deadline) {
+			w.t.Fatalf("its stores are not changed:\n%s", table)
+		}
+	}
 }
 
 func (a *trier) line() string {
