@@ -189,20 +189,15 @@ func (p *Proofs) Opened(root RootID) (StoreOpen, bool) {
 type TrustState string
 
 const (
-	TrustHandshake   TrustState = "handshake"   // proven: it completed a handshake
-	TrustOpened      TrustState = "opened"      // proven: it opened a store while the root was in it
-	TrustEnvironment TrustState = "environment" // proven: it was started with a variable that names a file of our roots
-	TrustInspector   TrustState = "inspector"   // proven: the root was added to the running program
-	TrustPending     TrustState = "pending"     // it reads its stores while it verifies: the next handshake tells
-	TrustUnread      TrustState = "unread"      // its stores hold the root, but it has not read one since
-	TrustMissing     TrustState = "missing"     // its stores do not hold the root
-	TrustRefused     TrustState = "refused"     // it refused our certificate
+	TrustHandshake TrustState = "handshake" // proven: it completed a handshake, or was given the root by its inspector
+	TrustOpened    TrustState = "opened"    // proven: it opened a store while the root was in it
+	TrustUnread    TrustState = "unread"    // its stores hold the root, but it has not read one since
+	TrustMissing   TrustState = "missing"   // its stores do not hold the root
+	TrustRefused   TrustState = "refused"   // it refused our certificate
 )
 
 // Proven says whether the state is one of those that prove trust.
-func (s TrustState) Proven() bool {
-	return s == TrustHandshake || s == TrustOpened || s == TrustEnvironment || s == TrustInspector
-}
+func (s TrustState) Proven() bool { return s == TrustHandshake || s == TrustOpened }
 
 // Trusting is what the trust stores and the kind of a program say of it.
 type Trusting struct {

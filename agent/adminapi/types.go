@@ -340,7 +340,7 @@ type Explanation struct {
 
 // Action is the body of an admin record: who did what through the admin API.
 type Action struct {
-	Action string `json:"action"` // "session.read", "sessions.read", "trust.remove", "trust.apply"
+	Action string `json:"action"` // "session.read", "sessions.read", "trust.remove", "trust.apply", "trust.inspector"
 	Target string `json:"target,omitempty"`
 	UID    uint32 `json:"uid"`
 	PID    uint32 `json:"pid"`

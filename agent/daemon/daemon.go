@@ -290,7 +290,7 @@ func (d *daemon) takeKernel(ctx context.Context) error {
 	if _, err := d.kernel.FlagInterpreters(); err != nil {
 		return err
 	}
-	return d.trust.CoverRootsFile()
+	return d.trust.CoverFiles()
 }
 
 // close lets go of everything, in the reverse order of opening; it works on what a failed start left behind.

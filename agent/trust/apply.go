@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"strings"
 	"time"
 
@@ -128,6 +129,15 @@ func (w *work) candidates(hints []string) []candidate {
 	}
 	all := append(systemStores(), variableStores(e.env, e.cwd)...)
 	all = append(all, certifiStores(e)...)
+	for _, h := range hints { // where links lead that name a Java machine
+		if path.IsAbs(h) && path.Base(h) == kindJava {
+			if o, err := resolve(w.p.root, h); err == nil {
+				e.programs = append(e.programs, o.path)
+				o.close()
+			}
+		}
+	}
+	all = append(all, javaStores(e)...)
 	var folders, files []candidate
 	for _, c := range all {
 		if c.folder {
@@ -228,9 +238,9 @@ func (w *work) look(c candidate, o *object, bundles map[key]bool) (*node, error)
 	if err != nil {
 		return nil, err
 	}
-	merged, added, err := merge(data, w.t.roots)
+	merged, added, err := mergeStore(data, w.t.roots)
 	switch {
-	case errors.Is(err, errNoCert) && c.kind == "system":
+	case errors.Is(err, errNoCert) && (c.kind == "system" || c.kind == "java"):
 		return nil, nil // an empty bundle trusts nobody: that is its owner's wish
 	case err != nil:
 		return nil, err

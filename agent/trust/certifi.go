@@ -30,13 +30,14 @@ const maxPlaces = 64 // folders of packages looked at per process
 
 // evidence is what tells where a process loads its packages from.
 type evidence struct {
-	hints []string          // files that it opened, or programs that it is going to run
-	env   map[string]string //
-	exe   string            // executable
-	argv0 string            // as it was called: a venv's python is a link to the system's
-	cwd   string
-	maps  string                                  // /proc/PID/maps
-	list  func(folder string, limit int) []string // names in a folder of the process
+	hints    []string          // files that it opened, or programs that it is going to run
+	env      map[string]string //
+	exe      string            // executable
+	argv0    string            // as it was called: a venv's python is a link to the system's
+	cwd      string
+	maps     string                                  // /proc/PID/maps
+	programs []string                                // those that it is going to run, where links lead
+	list     func(folder string, limit int) []string // names in a folder of the process
 }
 
 // places collects folders, each once and not too many.

@@ -102,7 +102,7 @@ func (t *Trust) PrepareHost(ctx context.Context, patterns []string) error {
 				}
 			}
 		}
-		return err
+		return errors.Join(err, t.coverHost())
 	})
 }
 
@@ -251,6 +251,9 @@ func (t *Trust) applyHost(ctx context.Context, p *process, start uint64, hints [
 		w.result.Stores = append(w.result.Stores, Store{Kind: c.kind, Path: o.path, New: changed})
 	})
 	w.conclude()
+	if err := t.coverHost(); err != nil {
+		w.result.Reason = strings.TrimPrefix(w.result.Reason+"; what it opens is not seen: "+err.Error(), "; ")
+	}
 	if missed == 0 && t.host.SystemCovered() {
 		t.remember(known{p.pid, start, p.ns})
 	}

@@ -50,6 +50,20 @@ func (t *Trust) Kind(pid int, start uint64) string {
 	return kindOf(p)
 }
 
+// readsSystem says whether a JavaScript runtime was told to read the system's store.
+func (p *process) readsSystem(kind string) bool {
+	env := p.environ()
+	if kind == kindDeno {
+		return strings.Contains(env["DENO_TLS_CA_STORE"], "system")
+	}
+	args, err := p.read("cmdline", maxEnviron)
+	told := env["NODE_OPTIONS"]
+	if err == nil {
+		told += " " + strings.ReplaceAll(string(args), "\x00", " ")
+	}
+	return env["NODE_USE_SYSTEM_CA"] == "1" || strings.Contains(told, "--use-system-ca") || strings.Contains(told, "--use-openssl-ca")
+}
+
 // isGo looks for the section that Go's linker makes in every program.
 func (p *process) isGo() bool {
 	fd, err := unix.Openat(int(p.proc.Fd()), "exe", unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
@@ -112,11 +126,12 @@ func (t *Trust) Trusting(pid int, start uint64) agent.Trusting {
 	defer p.close()
 	kind := kindOf(p)
 	out := agent.Trusting{Kind: kind, Mend: t.mend(kind)}
+	if (kind == kindNode || kind == kindBun || kind == kindDeno) && !p.readsSystem(kind) {
+		out.State, out.Why = agent.TrustMissing, "it has not read our root" // whatever lies in its stores
+		return out
+	}
 	if ok, why := t.Trusted(pid, start); !ok {
 		out.State, out.Why = agent.TrustMissing, why
-		if kind == kindNode || kind == kindBun || kind == kindDeno { // whatever lies in its stores
-			out.Why = "it has not read our root"
-		}
 		return out
 	}
 	out.State, out.Why = agent.TrustUnread, "its trust stores hold our root, but it has not read one of them since"

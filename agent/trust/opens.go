@@ -3,8 +3,15 @@
 package trust
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/pem"
 	"errors"
-	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -40,15 +47,85 @@ func supported(err error) error {
 	return err
 }
 
-// CoverRootsFile tells that whoever opens the file of our roots trusts them. Call it once Opens works.
-func (t *Trust) CoverRootsFile() error {
-	if t.opts.RootsFile == "" || len(t.roots) == 0 {
+// CoverFiles tells of the files of ours that hold our roots without being mounted: the file of our roots, and what was
+// changed on the host, or copied for units. Whoever opens one trusts them. Call it once Opens works.
+func (t *Trust) CoverFiles() error {
+	if t.opts.Opens == nil || len(t.roots) == 0 {
 		return nil
 	}
-	fd, err := unix.Open(t.opts.RootsFile, unix.O_PATH|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return fmt.Errorf("looking at %s: %w", t.opts.RootsFile, err)
+	var err error
+	if t.opts.RootsFile != "" {
+		err = t.coverFile(t.opts.RootsFile)
 	}
-	defer unix.Close(fd)
-	return t.cover(fd, false)
+	return errors.Join(err, t.coverHost())
+}
+
+// coverHost tells of the host's files. One that is replaced between our change and this is told when the next program
+// starts: until then, who opens it is not proven, which fails safe.
+func (t *Trust) coverHost() error {
+	if t.opts.Opens == nil || t.opts.Host != HostFiles && t.opts.Host != HostUnit {
+		return nil
+	}
+	paths := slices.Clone(systemFiles)
+	records, err := hostLedger{t.ledger}.Standing()
+	if err != nil {
+		return err
+	}
+	for _, r := range records {
+		paths = append(paths, r.Path)
+	}
+	for _, p := range paths {
+		err = errors.Join(err, t.coverFile(p))
+	}
+	if t.opts.Copies == "" {
+		return err
+	}
+	return errors.Join(err, filepath.WalkDir(t.opts.Copies, func(p string, d fs.DirEntry, werr error) error {
+		if werr != nil || d.IsDir() {
+			return nil // none, or gone meanwhile
+		}
+		return t.coverFile(p)
+	}))
+}
+
+// coverFile tells of one PEM file, if it holds roots of ours: of those that it holds.
+func (t *Trust) coverFile(name string) error {
+	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil // not there
+	}
+	f := os.NewFile(uintptr(fd), name)
+	defer f.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || st.Size > maxStore {
+		return nil
+	}
+	raw, err := io.ReadAll(io.LimitReader(f, maxStore))
+	if err != nil {
+		return nil
+	}
+	ours := map[agent.RootID]bool{}
+	for _, r := range t.ids {
+		ours[r] = true
+	}
+	var held []agent.RootID
+	for len(raw) > 0 {
+		var block *pem.Block
+		if block, raw = pem.Decode(raw); block == nil {
+			break
+		}
+		if id := rootID(block.Bytes); ours[id] && !slices.Contains(held, id) {
+			held = append(held, id)
+		}
+	}
+	if len(held) == 0 {
+		return nil
+	}
+	return supported(t.opts.Opens.Cover(agent.StoreFile{File: agent.File{Dev: st.Dev, Ino: st.Ino}}, held))
+}
+
+// rootID names a certificate in DER.
+func rootID(der []byte) agent.RootID {
+	sum := sha256.Sum256(der)
+	return agent.RootID(binary.BigEndian.Uint64(sum[:]))
 }

@@ -210,9 +210,14 @@ func (o *object) child(name string, bundles map[key]bool, roots [][]byte, b *bud
 			return nil, err
 		}
 		if bundles[c.key()] {
-			if n.data, n.changed, err = merge(n.data, roots); err != nil {
+			merged, added, err := mergeStore(n.data, roots)
+			if errors.Is(err, errKeyStore) {
+				return n, nil // what a Java machine does not get is no reason to leave the others out
+			}
+			if err != nil {
 				return nil, err
 			}
+			n.data, n.changed = merged, added
 		}
 		return n, nil
 	}

@@ -7,7 +7,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/x509"
-	"encoding/binary"
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
@@ -170,7 +169,7 @@ func (t *Trust) setRoots(roots [][]byte) error {
 		t.links = append(t.links, hashLink{hash, clean})
 		sum := sha256.Sum256(block.Bytes)
 		sums = append(sums, sum[:])
-		t.ids = append(t.ids, agent.RootID(binary.BigEndian.Uint64(sum[:])))
+		t.ids = append(t.ids, rootID(block.Bytes))
 	}
 	// Roots come in the order in which they were made: sets of earlier times are runs of them.
 	t.digest, t.older = digest(sums), map[string]bool{}

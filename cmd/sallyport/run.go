@@ -83,7 +83,11 @@ func (a *app) become(ctx context.Context, args []string, userName string) error 
 	_ = os.WriteFile("/proc/self/comm", []byte(filepath.Base(path)), 0)
 	c := a.client()
 	defer c.Close()
-	applied, err := c.TrustApply(ctx, program(path))
+	program, err := filepath.Abs(path) // stores that it reads may lie beside it
+	if err != nil {
+		return fmt.Errorf("%s: %w", args[0], err)
+	}
+	applied, err := c.TrustApply(ctx, program)
 	if err != nil {
 		return fmt.Errorf("trust was not applied, and %s not started: %w", args[0], err)
 	}
@@ -108,15 +112,6 @@ func (a *app) become(ctx context.Context, args []string, userName string) error 
 	} else {
 		return fmt.Errorf("starting %s: %w", path, err)
 	}
-}
-
-// program is where a program lies: stores that it reads may lie beside it.
-func program(path string) string {
-	abs, err := filepath.Abs(path)
-	if err != nil {
-		return ""
-	}
-	return abs
 }
 
 // withNode adds the one thing that Node.js reads, unless the caller has set it: then that file is covered as any other.
