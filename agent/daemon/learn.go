@@ -4,6 +4,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"slices"
 	"time"
@@ -75,6 +76,15 @@ func (d *daemon) sweep(ctx context.Context) error {
 
 // addresses gives the proxy other addresses of a provider, once there is a kernel part.
 type addresses struct{ d *daemon }
+
+// verifiedFor is how long an address at which a provider proved its name counts as its own.
+const verifiedFor = 10 * time.Minute
+
+func (a addresses) Verified(netns uint64, host string, at netip.Addr) {
+	if err := a.d.kernel.Learner().Learn(netns, at, host, verifiedFor); err != nil && !errors.Is(err, learn.ErrFull) { // which is counted
+		a.d.Log.Warn("an address of an endpoint is not noted", telemetry.KeyHost, host, telemetry.KeyError, err)
+	}
+}
 
 func (a addresses) Addresses(netns uint64, host string) []netip.Addr {
 	return a.d.kernel.Learner().Addresses(netns, host)
