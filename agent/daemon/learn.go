@@ -3,7 +3,6 @@
 package daemon
 
 import (
-	"context"
 	"errors"
 	"net/netip"
 	"slices"
@@ -56,21 +55,12 @@ func (d *daemon) foundInDNS(f dns.Finding) {
 	d.journal.Append(pipeline.Record{Kind: pipeline.KindGap, Time: time.Now(), Body: pipeline.Gap{Reason: "dns " + string(f.Kind) + " of " + f.Name + ": " + f.Detail, Count: f.Count}})
 }
 
-// sweepEvery is how often addresses that are out of date are forgotten. The programs do not use them until then either.
-const sweepEvery = 30 * time.Second
+// sweepEvery is after how many seconds addresses that are out of date are forgotten. The programs do not use them until then either.
+const sweepEvery = 30
 
-func (d *daemon) sweep(ctx context.Context) error {
-	tick := time.NewTicker(sweepEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-			if err := d.kernel.Learner().Sweep(); err != nil {
-				d.Log.Error("forgetting addresses of endpoints", telemetry.KeyError, err)
-			}
-		}
+func (d *daemon) sweep() {
+	if err := d.kernel.Learner().Sweep(); err != nil {
+		d.Log.Error("forgetting addresses of endpoints", telemetry.KeyError, err)
 	}
 }
 
