@@ -84,3 +84,15 @@ func TestGap(t *testing.T) {
 		t.Error("no gap is in the journal")
 	}
 }
+
+// covered says that nothing went past us, as far as the daemon knows by now.
+func (w *world) covered() {
+	w.t.Helper()
+	var s struct {
+		Coverage struct{ Explained, Unexplained uint64 }
+	}
+	w.json(&s, "status", "-o", "json")
+	if s.Coverage.Unexplained != 0 || strings.Contains(w.d.Log(), `level=ERROR msg="coverage:`) {
+		w.t.Errorf("coverage: %+v", s.Coverage)
+	}
+}
