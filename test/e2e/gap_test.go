@@ -11,6 +11,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
 )
 
 // TestGap: with the connect program taken away, a program reaches its provider directly. It is counted, told and on record.
@@ -49,6 +52,19 @@ func TestGap(t *testing.T) {
 		t.Errorf("before: %+v", s)
 	}
 	must(t, os.Remove(filepath.Join(w.lab.PinDir(), "link_connect4")))
+	dir, err := os.Open(w.lab.Cgroup)
+	must(t, err)
+	defer dir.Close()
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) { // a link without a pin goes a moment later
+		left, err := link.QueryPrograms(link.QueryOptions{Target: int(dir.Fd()), Attach: ebpf.AttachCGroupInet4Connect})
+		must(t, err)
+		if len(left.Programs) == 0 {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("the connect program is still attached")
+		}
+	}
 	w.lab.Run(t.Context(), w.app(enforced, generations[0], "plain.py", "say: past the proxy")) // how it ends is of no concern: it trusts us, not the provider
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
