@@ -30,6 +30,10 @@ const struct copy *unused_copy __attribute__((unused));
 #define MAX_PIECES 8
 #define MAX_RECORDS 64 /* of one answer that are looked at */
 
+/* How many copies a second user space is asked to look at: a flood of DNS must not become a flood of work. */
+#define COPIES 2000
+volatile __u64 second = 0, copies = 0;
+
 struct message {
 	__u32 at;    /* where it begins in the packet */
 	__u32 size;  /* of it */
@@ -136,6 +140,16 @@ static __noinline __s64 asks(struct __sk_buff *skb, __u32 at)
 /* Copies what is left of a message from an offset on, at most COPY_BYTES. */
 static __always_inline void copy_out(struct __sk_buff *skb, struct message *m, __u32 offset, __u32 kind, __u32 name, __u32 learned)
 {
+	__u64 now = bpf_ktime_get_boot_ns();
+	if (now >> 30 != second) { /* about a second; who races here loses some of the count */
+		second = now >> 30;
+		copies = 0;
+	}
+	if (copies >= COPIES) {
+		dns_count(DNS_UNCOPIED);
+		return;
+	}
+	__sync_fetch_and_add(&copies, 1);
 	struct copy *c = bpf_ringbuf_reserve(&answers, sizeof(*c), 0);
 	if (!c) {
 		dns_count(DNS_UNCOPIED);
@@ -143,7 +157,7 @@ static __always_inline void copy_out(struct __sk_buff *skb, struct message *m, _
 	}
 	c->netns = bpf_get_netns_cookie(skb);
 	c->cookie = bpf_get_socket_cookie(skb);
-	c->at = bpf_ktime_get_boot_ns();
+	c->at = now;
 	c->kind = kind;
 	c->name = name;
 	c->learned = learned;

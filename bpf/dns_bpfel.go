@@ -59,6 +59,8 @@ const (
 	DnsMapLearning    = "learning"
 	DnsProgDnsEgress  = "dns_egress"
 	DnsProgDnsIngress = "dns_ingress"
+	DnsVarCopies      = "copies"
+	DnsVarSecond      = "second"
 	DnsVarUnusedCopy  = "unused_copy"
 )
 
@@ -124,6 +126,8 @@ type DnsMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type DnsVariableSpecs struct {
+	Copies     *ebpf.VariableSpec `ebpf:"copies"`
+	Second     *ebpf.VariableSpec `ebpf:"second"`
 	UnusedCopy *ebpf.VariableSpec `ebpf:"unused_copy"`
 }
 
@@ -170,6 +174,8 @@ func (m *DnsMaps) Close() error {
 //
 // It can be passed to LoadDnsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type DnsVariables struct {
+	Copies     *ebpf.Variable `ebpf:"copies"`
+	Second     *ebpf.Variable `ebpf:"second"`
 	UnusedCopy *ebpf.Variable `ebpf:"unused_copy"`
 }
 

@@ -15,6 +15,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -156,5 +157,25 @@ func TestOnlyUs(t *testing.T) {
 	}
 	if _, err := onlyUs(filepath.Join(dir, "missing"), nil); err == nil {
 		t.Error("a folder that is not there: no error")
+	}
+}
+
+// TestPorts: an endpoint's port is captured whether or not it is named, and DNS over TLS where a scope enforces.
+func TestPorts(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		mode string
+		want []uint16
+	}{
+		{"observing", "observe", []uint16{80, 443, 8443}},
+		{"enforcing", "enforce", []uint16{80, 443, 853, 8443}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := daemon{cfg: &config.Config{Capture: config.Capture{Ports: []uint16{443, 80}}, Protect: []config.Scope{{Mode: c.mode}},
+				Endpoints: []config.Endpoint{{Port: 8443}, {Port: 443}}}}
+			if got := d.ports(); !slices.Equal(got, c.want) {
+				t.Errorf("got %v", got)
+			}
+		})
 	}
 }

@@ -3,7 +3,7 @@
 package daemon
 
 import (
-	"context"
+	"errors"
 	"net/netip"
 	"slices"
 	"time"
@@ -55,26 +55,26 @@ func (d *daemon) foundInDNS(f dns.Finding) {
 	d.journal.Append(pipeline.Record{Kind: pipeline.KindGap, Time: time.Now(), Body: pipeline.Gap{Reason: "dns " + string(f.Kind) + " of " + f.Name + ": " + f.Detail, Count: f.Count}})
 }
 
-// sweepEvery is how often addresses that are out of date are forgotten. The programs do not use them until then either.
-const sweepEvery = 30 * time.Second
+// sweepEvery is after how many seconds addresses that are out of date are forgotten. The programs do not use them until then either.
+const sweepEvery = 30
 
-func (d *daemon) sweep(ctx context.Context) error {
-	tick := time.NewTicker(sweepEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-			if err := d.kernel.Learner().Sweep(); err != nil {
-				d.Log.Error("forgetting addresses of endpoints", telemetry.KeyError, err)
-			}
-		}
+func (d *daemon) sweep() {
+	if err := d.kernel.Learner().Sweep(); err != nil {
+		d.Log.Error("forgetting addresses of endpoints", telemetry.KeyError, err)
 	}
 }
 
 // addresses gives the proxy other addresses of a provider, once there is a kernel part.
 type addresses struct{ d *daemon }
+
+// verifiedFor is how long an address at which a provider proved its name counts as its own.
+const verifiedFor = 10 * time.Minute
+
+func (a addresses) Verified(netns uint64, host string, at netip.Addr) {
+	if err := a.d.kernel.Learner().Learn(netns, at, host, verifiedFor); err != nil && !errors.Is(err, learn.ErrFull) { // which is counted
+		a.d.Log.Warn("an address of an endpoint is not noted", telemetry.KeyHost, host, telemetry.KeyError, err)
+	}
+}
 
 func (a addresses) Addresses(netns uint64, host string) []netip.Addr {
 	return a.d.kernel.Learner().Addresses(netns, host)

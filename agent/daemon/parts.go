@@ -102,8 +102,12 @@ func (d *daemon) watch(ctx context.Context) error {
 			d.reloading()
 			d.reload(ctx)
 			d.reloaded("")
-		case <-tick.C:
+		case now := <-tick.C:
 			d.tellRest(false)
+			d.prove(ctx, now, ticks)
+			if ticks%sweepEvery == 0 {
+				d.sweep()
+			}
 			if err := d.recordBypasses(ctx); err != nil {
 				d.Log.Error("a bypass is not on record yet", telemetry.KeyError, err)
 			}

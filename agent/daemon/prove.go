@@ -16,32 +16,26 @@ import (
 	"github.com/sallyport-dev/sallyport/pipeline"
 )
 
-// prove looks once a second whether all connections can be explained, and raises an alarm over those that cannot.
-func (d *daemon) prove(ctx context.Context) error {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for n := 1; ; n++ {
-		var now time.Time
-		select {
-		case <-ctx.Done():
-			return nil
-		case now = <-tick.C:
+// pruneEvery is after how many looks workloads that are gone are forgotten.
+const pruneEvery = 60
+
+// prove looks whether all connections can be explained, and raises an alarm over those that cannot. It wants to be called once a second.
+func (d *daemon) prove(ctx context.Context, now time.Time, looks uint64) {
+	report, err := d.kernel.Proof().Check(now)
+	if err != nil {
+		d.Log.Error("looking for connections that went past us", telemetry.KeyError, err)
+		return
+	}
+	for _, news := range report.News {
+		if err := d.recordGap(ctx, &news); err != nil {
+			d.Log.Error("a gap is not on record yet", telemetry.KeyError, err)
 		}
-		report, err := d.kernel.Proof().Check(now)
-		if err != nil {
-			d.Log.Error("looking for connections that went past us", telemetry.KeyError, err)
-			continue
-		}
-		for _, news := range report.News {
-			if err := d.recordGap(ctx, &news); err != nil {
-				d.Log.Error("a gap is not on record yet", telemetry.KeyError, err)
-			}
-		}
-		if n%60 == 0 {
-			if err := d.kernel.Proof().Prune(func(id uint64) bool { return d.enrol.CgroupPath(id) == "" }); err != nil {
-				d.Log.Error("forgetting workloads that are gone", telemetry.KeyError, err)
-			}
-		}
+	}
+	if looks%pruneEvery != 0 {
+		return
+	}
+	if err := d.kernel.Proof().Prune(func(id uint64) bool { return d.enrol.CgroupPath(id) == "" }); err != nil {
+		d.Log.Error("forgetting workloads that are gone", telemetry.KeyError, err)
 	}
 }
 

@@ -40,8 +40,6 @@ func (d *daemon) serve(ctx context.Context) error {
 	l.start(d.watchTrust)
 	l.start(func(ctx context.Context) error { return d.kernel.Listen(ctx, d.marks.mark, d.enrol.Cgroup) })
 	l.start(func(ctx context.Context) error { return d.kernel.Learner().Listen(ctx, d.audit.See) })
-	l.start(d.sweep)
-	l.start(d.prove)
 	l.start(d.watch)
 	l.start(d.keepTesting)
 	if d.elastic != nil {

@@ -87,4 +87,6 @@ type Ledger interface {
 type Addresses interface {
 	// Addresses lists them, the latest first. It is asked only when a provider does not answer.
 	Addresses(netns uint64, host string) []netip.Addr
+	// Verified says that the provider proved its name at an address just now, however the program came to know that.
+	Verified(netns uint64, host string, a netip.Addr)
 }

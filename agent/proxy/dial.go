@@ -42,6 +42,9 @@ func (c *conn) open(ctx context.Context, offer string) (*upstream, error) {
 		}
 		u.nc = tc
 		c.s.learned.add(c.netns, c.host(), dest)
+		if c.s.o.Addresses != nil {
+			c.s.o.Addresses.Verified(c.netns, c.host(), dest.Addr())
+		}
 	}
 	u.idle = time.Now()
 	u.bind(c)

@@ -91,23 +91,22 @@ func (a *app) showStatus(st *adminapi.Status) error {
 
 // showCoverage lists what became of the connections of each workload; what cannot be explained stands out.
 func (a *app) showCoverage(workloads []adminapi.Covered) error {
+	rows := [][]string{{"WORKLOAD", "SCOPE", "EXPLAINED", "UNEXPLAINED", "BYPASSED", "NO AGENT"}}
+	var gaps string
+	for _, w := range workloads {
+		name := or(w.Unit, or(w.Cgroup, "gone or others"))
+		rows = append(rows, []string{name, w.Scope, fmt.Sprint(w.Explained), fmt.Sprint(w.Unexplained), fmt.Sprint(w.Bypassed), fmt.Sprint(w.Opened)})
+		if w.Unexplained > 0 {
+			gaps += a.paint(red, clean(oneLine(fmt.Sprintf("unexplained: %d of %s in scope %s; %s", w.Unexplained, name, w.Scope, or(w.Last, "they set out for the proxy and never came"))))) + "\n"
+		}
+	}
 	if len(workloads) == 0 {
 		return nil
 	}
 	fmt.Fprintln(a.out)
-	rows := [][]string{{"WORKLOAD", "SCOPE", "EXPLAINED", "UNEXPLAINED", "BYPASSED", "NO AGENT"}}
-	for _, w := range workloads {
-		rows = append(rows, []string{or(w.Unit, or(w.Cgroup, "gone or others")), w.Scope, fmt.Sprint(w.Explained), fmt.Sprint(w.Unexplained), fmt.Sprint(w.Bypassed), fmt.Sprint(w.Opened)})
-	}
-	if err := a.table(rows); err != nil {
-		return err
-	}
-	for _, w := range workloads {
-		if w.Unexplained > 0 {
-			fmt.Fprintln(a.out, a.paint(red, clean(oneLine(fmt.Sprintf("unexplained: %d of %s in scope %s; %s", w.Unexplained, or(w.Unit, w.Cgroup), w.Scope, or(w.Last, "they set out for the proxy and never came"))))))
-		}
-	}
-	return nil
+	err := a.table(rows)
+	fmt.Fprint(a.out, gaps)
+	return err
 }
 
 func list(s []string) string { return or(strings.Join(s, ", "), "nothing") }

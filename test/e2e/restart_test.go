@@ -107,6 +107,7 @@ func TestRestartsLoseNothing(t *testing.T) {
 		t.Errorf("proxied, direct, failed: %v (%s)", counts, errOut.String())
 	}
 	t.Logf("%d restarts; proxied, direct, failed: %v", restarts, counts)
+	w.covered()
 	if s := m.States(); !slices.Contains(s, "READY=1") || !slices.Contains(s, "STOPPING=1") {
 		t.Errorf("the manager heard %q", s)
 	}

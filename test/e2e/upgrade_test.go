@@ -239,6 +239,7 @@ func TestUpgradesLoseNothing(t *testing.T) {
 			t.Errorf("the manager did not hear %q: %q", want, m.States())
 		}
 	}
+	w.covered()
 	w.settled()
 }
 

@@ -122,6 +122,9 @@ func obey(o []string) []byte {
 		r = datagram(o[1], netip.MustParseAddrPort(o[2]))
 	case "connectfd": // by a socket that somebody else made
 		r = connectFD(3, netip.MustParseAddrPort(o[1]))
+	case "burn":
+		n, _ := strconv.Atoi(o[2])
+		r = burn(netip.MustParseAddrPort(o[1]), n)
 	case "resolve":
 		r = resolve(o[1], o[2], o[3], o[4])
 	case "resolvemany": // and connects to each address at once

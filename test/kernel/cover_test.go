@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
 	"github.com/sallyport-dev/sallyport/agent"
@@ -75,6 +76,22 @@ func TestCoverage(t *testing.T) {
 	detach := func(w *world) {
 		for _, name := range []string{bpf.RedirectProgConnect4, bpf.RedirectProgConnect6} {
 			must(w.t, os.Remove(filepath.Join(w.pins, "link_"+name)))
+		}
+		// A link without a pin goes a moment later.
+		dir, err := os.Open(w.cgroup)
+		must(w.t, err)
+		defer dir.Close()
+		for _, at := range []ebpf.AttachType{ebpf.AttachCGroupInet4Connect, ebpf.AttachCGroupInet6Connect} {
+			for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+				left, err := link.QueryPrograms(link.QueryOptions{Target: int(dir.Fd()), Attach: at})
+				must(w.t, err)
+				if len(left.Programs) == 0 {
+					break
+				}
+				if time.Now().After(end) {
+					w.t.Fatalf("%d programs are still attached", len(left.Programs))
+				}
+			}
 		}
 	}
 	for _, c := range []struct {

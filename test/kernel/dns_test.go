@@ -30,7 +30,7 @@ const resolver = "127.0.0.53:53"
 type answerer func(q layers.DNSQuestion, r *layers.DNS)
 
 // serveDNS answers questions over UDP until the test ends.
-func serveDNS(t *testing.T, at string, answer answerer) {
+func serveDNS(t testing.TB, at string, answer answerer) {
 	t.Helper()
 	pc, err := net.ListenPacket("udp", at)
 	must(t, err)
@@ -107,7 +107,7 @@ func chain(names ...string) (out []layers.DNSResourceRecord) {
 }
 
 // byDestination makes a world whose processes no scope selects, and that knows one endpoint.
-func byDestination(t *testing.T, endpoints ...learn.Endpoint) *world {
+func byDestination(t testing.TB, endpoints ...learn.Endpoint) *world {
 	t.Helper()
 	w := newWorld(t, enforced)
 	must(t, w.k.SetCgroup(w.sub("app"), 0))

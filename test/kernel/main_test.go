@@ -118,7 +118,7 @@ func network() error {
 
 // world is a cgroup with our programs on it, an origin that says ORIGIN, and a proxy that says PROXY.
 type world struct {
-	t      *testing.T
+	t      testing.TB
 	k      *kernel.Kernel
 	cgroup string
 	pins   string
@@ -139,7 +139,7 @@ type world struct {
 func worldName() string { return cmp.Or(os.Getenv("SALLYPORT_KTEST_NAME"), "sallyport-ktest") }
 
 // newWorld loads and attaches with the given scopes; masks are set by the caller through w.k.
-func newWorld(t *testing.T, rows ...agent.ScopeRow) *world {
+func newWorld(t testing.TB, rows ...agent.ScopeRow) *world {
 	t.Helper()
 	root, err := kernel.CgroupRoot()
 	must(t, err)
@@ -275,7 +275,7 @@ func (w *world) taken() []agent.Conn {
 	return out
 }
 
-func listen(t *testing.T, a netip.AddrPort) *net.TCPListener {
+func listen(t testing.TB, a netip.AddrPort) *net.TCPListener {
 	t.Helper()
 	lc := net.ListenConfig{}
 	lc.SetMultipathTCP(false)
@@ -298,7 +298,7 @@ func (w *world) sub(name string) uint64 {
 
 // process is a child in a cgroup of the world that does what it is told, line by line.
 type process struct {
-	t   *testing.T
+	t   testing.TB
 	cmd *exec.Cmd
 	in  io.WriteCloser
 	out *bufio.Scanner
@@ -369,7 +369,7 @@ func netnsCookie() (uint64, error) {
 	return unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

@@ -24,7 +24,7 @@ import (
 
 // opener is Python that opens files, forks and executes as it is told; its children answer too.
 type opener struct {
-	t   *testing.T
+	t   testing.TB
 	cmd *exec.Cmd
 	in  io.WriteCloser
 	out *bufio.Scanner
@@ -94,7 +94,7 @@ func (w *markedWorld) note(m agent.Mark) {
 	}
 }
 
-func startOf(t *testing.T, pid int) uint64 {
+func startOf(t testing.TB, pid int) uint64 {
 	t.Helper()
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	must(t, err)
@@ -119,7 +119,7 @@ func (w *world) covered(path string, roots ...agent.RootID) agent.StoreFile {
 	return f
 }
 
-func fileID(t *testing.T, path string) agent.File {
+func fileID(t testing.TB, path string) agent.File {
 	t.Helper()
 	var st unix.Stat_t
 	must(t, unix.Stat(path, &st))

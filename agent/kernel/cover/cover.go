@@ -91,6 +91,8 @@ type Proof struct {
 	low    map[Workload]uint64 // least that was missing in this while
 	looked int
 	start  time.Time
+	keys   []bpf.CoverCoverKey // room to read into
+	values []bpf.CoverCoverRow
 }
 
 // New takes the maps; it closes none of them.
@@ -172,15 +174,21 @@ func (p *Proof) Check(now time.Time) (out Report, err error) {
 	}
 	// In this order, what moves on meanwhile is rather missing than there twice: that passes.
 	taken := p.took()
-	waiting, err := p.waiting()
-	if err != nil {
-		return out, err
-	}
 	rows, err := p.rows()
 	if err != nil {
 		return out, err
 	}
-	taken, waiting = fold(rows, taken), fold(rows, waiting)
+	taken = fold(rows, taken)
+	var waiting map[Workload]uint64
+	for w, r := range rows {
+		base := p.base[w]
+		if waiting == nil && r.Redirected-base.Redirected > taken[w]+r.Withdrawn-base.Withdrawn+r.Unpublished-base.Unpublished {
+			if waiting, err = p.waiting(); err != nil { // a large map, which is not looked at for nothing
+				return out, err
+			}
+			waiting = fold(rows, waiting)
+		}
+	}
 	p.looked++
 	if p.start.IsZero() {
 		p.start = now
@@ -306,19 +314,25 @@ func drop(m *ebpf.Map, w Workload) error {
 	return nil
 }
 
-// rows reads what the kernel counted.
+// rows reads what the kernel counted, many at a time: it is done once a second.
 func (p *Proof) rows() (map[Workload]bpf.CoverCoverRow, error) {
+	if p.keys == nil {
+		p.keys, p.values = make([]bpf.CoverCoverKey, 256), make([]bpf.CoverCoverRow, 256)
+	}
 	out := map[Workload]bpf.CoverCoverRow{}
-	var k bpf.CoverCoverKey
-	var r bpf.CoverCoverRow
-	it := p.m.Cover.Iterate()
-	for it.Next(&k, &r) {
-		out[workloadOf(&k)] = r
+	var cursor ebpf.MapBatchCursor
+	for {
+		n, err := p.m.Cover.BatchLookup(&cursor, p.keys, p.values, nil)
+		for i := range n {
+			out[workloadOf(&p.keys[i])] = p.values[i]
+		}
+		if errors.Is(err, ebpf.ErrKeyNotExist) {
+			return out, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading the counted connections: %w", err)
+		}
 	}
-	if err := it.Err(); err != nil && !errors.Is(err, ebpf.ErrIterationAborted) {
-		return nil, fmt.Errorf("reading the counted connections: %w", err)
-	}
-	return out, nil
 }
 
 // waiting counts the records that nobody has taken yet.
