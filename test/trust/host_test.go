@@ -36,7 +36,12 @@ func TestHostFiles(t *testing.T) {
 	certifi := filepath.Join(packages, "certifi/cacert.pem")
 	tool(t, filepath.Join(v, "bin/python"), "-m", "pip", "install", "--quiet", "--no-deps", "certifi==2024.8.30")
 	reinstall(t) // it may also be an upgrade
-	all := append([]string{filepath.Join(packages, "certifi"), filepath.Join(packages, "pip/_vendor/certifi")}, changed...)
+	frozen := filepath.Join(dir, "frozen/_internal")
+	others := []string{filepath.Join(packages, "botocore/cacert.pem"), filepath.Join(packages, "grpc/_cython/_credentials/roots.pem"), filepath.Join(frozen, "certifi/cacert.pem")}
+	for _, o := range others {
+		copyBundle(t, o)
+	}
+	all := append([]string{filepath.Join(packages, "certifi"), filepath.Join(packages, "pip/_vendor/certifi"), frozen, filepath.Dir(others[0]), filepath.Dir(others[1])}, changed...)
 	before, mounts := state(t, all...), hostMounts(t)
 	keystore := read(t, "/etc/ssl/certs/ca-certificates.crt")
 
@@ -54,9 +59,12 @@ func TestHostFiles(t *testing.T) {
 	if err := tr.PrepareHost(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
-	r := apply(t, tr, p, filepath.Join(packages, "langchain_core/__init__.py"))
+	r := apply(t, tr, p, filepath.Join(packages, "langchain_core/__init__.py"), filepath.Join(frozen, "libcrypto.so.3"))
 	if r.Outcome != trust.Covered {
 		t.Errorf("%+v", r)
+	}
+	for _, o := range others {
+		wantOK(t, o, p.ask("file", o, c.addr, host))
 	}
 	covered := func(when string) {
 		t.Helper()

@@ -77,7 +77,7 @@ func (h host) units(other []byte) {
 
 func (h host) store(ledger *memory, dir string, roots ...[]byte) *Store {
 	h.t.Helper()
-	s, err := New(Options{Ledger: ledger, Roots: roots, Top: h.top, Units: Units{Dir: dir, Copies: h.at("/var/lib/sallyport/units"), RootsFile: "/run/sallyport/roots.pem"}})
+	s, err := New(Options{Ledger: ledger, Roots: roots, Top: h.top, Kinds: []string{KindAnchor, KindBlock, KindUnit}, Units: Units{Dir: dir, Copies: h.at("/var/lib/sallyport/units"), RootsFile: "/run/sallyport/roots.pem"}})
 	if err != nil {
 		h.t.Fatal(err)
 	}
