@@ -120,7 +120,7 @@ func TestUnits(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			path := h.at(c.dir + "/" + c.unit + ".d/50-sallyport.conf")
+			path := h.at(c.dir + "/" + c.unit + ".d/50-sallyport-trust.conf")
 			if read(t, path) != string(d.Text) || len(m.list) != 1 || read(t, h.at("/systemctl.log")) != "daemon-reload\n" {
 				t.Errorf("%d records, %s", len(m.list), read(t, h.at("/systemctl.log")))
 			}
@@ -158,7 +158,7 @@ func TestUnitFollows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.write("/run/systemd/system/langchain-plain.service.d/50-sallyport.conf", "[Service]\nNice=5\n")
+	h.write("/run/systemd/system/langchain-plain.service.d/50-sallyport-trust.conf", "[Service]\nNice=5\n")
 	if _, err := s.WriteUnit(t.Context(), d); err != nil {
 		t.Fatal(err)
 	}
