@@ -29,8 +29,8 @@ func Again(ctx context.Context, test string) (string, error) {
 	return string(out), err
 }
 
-// layered are the folders of a host that tools write to.
-var layered = []string{"/etc", "/usr", "/var"}
+// layered are the folders of a host that tools write to, and those in which interpreters with packages of their own may lie.
+var layered = []string{"/etc", "/usr", "/var", "/root", "/home", "/opt"}
 
 // StandForHost lays a layer over every folder that tools write to, so that nothing outside of this namespace changes.
 func StandForHost() error {
@@ -38,6 +38,9 @@ func StandForHost() error {
 		return fmt.Errorf("this is the host itself: use Again")
 	}
 	for _, dir := range layered {
+		if _, err := os.Stat(dir); os.IsNotExist(err) {
+			continue
+		}
 		if err := Layer(dir, dir); err != nil {
 			return err
 		}
