@@ -71,7 +71,8 @@ func CopiesOf(ledger string) string { return path.Join(path.Dir(ledger), "units"
 func (t *Trust) MatchUnits(pattern string) []string { return t.host.Match(pattern) }
 
 func (t *Trust) openHost() (err error) {
-	t.host, err = hoststore.New(hoststore.Options{Ledger: hostLedger{t.ledger}, Roots: t.roots, Step: t.opts.Step,
+	kinds := map[HostMode][]string{HostFiles: {hoststore.KindAnchor, hoststore.KindBlock}, HostUnit: {hoststore.KindUnit}}[t.opts.Host]
+	t.host, err = hoststore.New(hoststore.Options{Ledger: hostLedger{t.ledger}, Roots: t.roots, Kinds: kinds, Step: t.opts.Step,
 		Units: hoststore.Units{Dir: t.opts.UnitDir, Copies: t.opts.Copies, RootsFile: t.opts.RootsFile}})
 	return err
 }
@@ -80,11 +81,19 @@ func (t *Trust) openHost() (err error) {
 // changed before, or the drop-ins of the units whose names match one of patterns. Its errors name what is not covered;
 // the rest is.
 func (t *Trust) PrepareHost(ctx context.Context, patterns []string) error {
-	if len(t.roots) == 0 || t.opts.Host != HostFiles && t.opts.Host != HostUnit {
+	if len(t.roots) == 0 {
 		return nil
+	}
+	n, lerr := t.host.Left()
+	if n > 0 {
+		lerr = errors.Join(lerr, fmt.Errorf("%d changes of the host's files are left from another trust.host than %s: `sallyport trust remove` undoes all", n, t.opts.Host))
+	}
+	if t.opts.Host != HostFiles && t.opts.Host != HostUnit {
+		return lerr
 	}
 	return t.run(ctx, func() error {
 		problems, err := t.host.Look(ctx)
+		err = errors.Join(lerr, err)
 		for p, e := range problems {
 			err = errors.Join(err, fmt.Errorf("%s: %w", p, e))
 		}

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -40,14 +41,7 @@ func trustStatusCommand() command {
 				}
 				fmt.Fprintln(a.out)
 				if t.Host.Mode != "" {
-					line := "programs of the host: " + t.Host.Mode
-					if t.Host.Tool != "" {
-						line += ", " + t.Host.Tool
-					}
-					if t.Host.Problem != "" {
-						line += ": " + t.Host.Problem
-					}
-					fmt.Fprintln(a.out, line)
+					fmt.Fprintln(a.out, strings.TrimSuffix("programs of the host: "+t.Host.Mode+", "+cmp.Or(t.Host.Tool, t.Host.Problem), ", "))
 				}
 				if len(t.Entries) == 0 {
 					fmt.Fprintln(a.out, "no trust store is changed")

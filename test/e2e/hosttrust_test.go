@@ -198,7 +198,6 @@ func (w *world) unchanged(before, when string) {
 
 // asker is a running ask.py.
 type asker struct {
-	t   *testing.T
 	in  io.WriteCloser
 	out *bufio.Scanner
 }
@@ -222,7 +221,7 @@ func (w *world) asker(a lab.App) *asker {
 		}
 		cleanup()
 	})
-	r := &asker{w.t, in, bufio.NewScanner(out)}
+	r := &asker{in, bufio.NewScanner(out)}
 	if got := r.line(); got != "ready" {
 		w.t.Fatalf("ask.py says %q", got)
 	}
@@ -231,14 +230,14 @@ func (w *world) asker(a lab.App) *asker {
 
 func (a *asker) line() string {
 	if !a.out.Scan() {
-		a.t.Fatalf("ask.py ended: %v", a.out.Err())
+		return fmt.Sprintf("ask.py ended: %v", a.out.Err())
 	}
 	return a.out.Text()
 }
 
 func (a *asker) ask(host, text string) string {
 	if _, err := fmt.Fprintf(a.in, "%s say: %s\n", host, text); err != nil {
-		a.t.Fatal(err)
+		return err.Error()
 	}
 	return a.line()
 }

@@ -161,6 +161,7 @@ func (d *Daemon) Upgrade(ctx context.Context, by syscall.Signal) error {
 	if err := syscall.Kill(d.pid, by); err != nil {
 		return fmt.Errorf("asking for an upgrade: %w", err)
 	}
+	done := d.done
 	for {
 		main, ready, heard := m.state()
 		if ready > before {
@@ -171,7 +172,11 @@ func (d *Daemon) Upgrade(ctx context.Context, by syscall.Signal) error {
 		}
 		select {
 		case <-heard:
-		case <-d.done:
+		case <-done:
+			if d.err == nil { // it had nothing to end, and its successor is about to say that it leads
+				done = nil
+				continue
+			}
 			return fmt.Errorf("sallyportd ended while it was upgraded: %v: %s", d.err, strings.TrimSpace(d.stderr.String()))
 		case <-ctx.Done():
 			return fmt.Errorf("waiting for the upgrade: %w: %s", ctx.Err(), strings.TrimSpace(d.stderr.String()))

@@ -29,8 +29,8 @@ func Again(ctx context.Context, test string) (string, error) {
 	return string(out), err
 }
 
-// layered are the folders of a host that tools write to.
-var layered = []string{"/etc", "/usr", "/var"}
+// layered are the folders of a host that tools write to, and those in which interpreters with packages of their own may lie.
+var layered = []string{"/etc", "/usr", "/var", "/root", "/home", "/opt"}
 
 // StandForHost lays a layer over every folder that tools write to, so that nothing outside of this namespace changes.
 func StandForHost() error {
@@ -38,9 +38,45 @@ func StandForHost() error {
 		return fmt.Errorf("this is the host itself: use Again")
 	}
 	for _, dir := range layered {
+		if _, err := os.Stat(dir); os.IsNotExist(err) {
+			continue
+		}
 		if err := Layer(dir, dir); err != nil {
 			return err
 		}
+	}
+	// A keystore for Java is made anew after each change, by a Java program that takes long.
+	if err := os.Remove("/etc/ca-certificates/update.d/jks-keystore"); err != nil && !os.IsNotExist(err) {
+		return err
+	}
+	return nil
+}
+
+// FewCertificates leaves a handful in the system's store, so that the distribution's tool is quick.
+func FewCertificates() error {
+	if os.Getenv(InsideEnv) == "" {
+		return fmt.Errorf("this is the host itself: use Again")
+	}
+	const conf = "/etc/ca-certificates.conf"
+	b, err := os.ReadFile(conf)
+	if err != nil {
+		return err
+	}
+	var few []byte
+	n := 0
+	for line := range bytes.Lines(b) {
+		if !bytes.HasPrefix(line, []byte("#")) {
+			if n++; n > 5 {
+				break
+			}
+		}
+		few = append(few, line...)
+	}
+	if err := os.WriteFile(conf, few, 0o644); err != nil {
+		return err
+	}
+	if out, err := exec.Command("/usr/sbin/update-ca-certificates", "--fresh").CombinedOutput(); err != nil {
+		return fmt.Errorf("update-ca-certificates: %w: %s", err, out)
 	}
 	return nil
 }

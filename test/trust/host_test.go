@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sallyport-dev/sallyport/agent/trust"
+	"github.com/sallyport-dev/sallyport/test/lab"
 )
 
 // changed are the folders in which files are changed, beside virtual environments.
@@ -36,7 +37,12 @@ func TestHostFiles(t *testing.T) {
 	certifi := filepath.Join(packages, "certifi/cacert.pem")
 	tool(t, filepath.Join(v, "bin/python"), "-m", "pip", "install", "--quiet", "--no-deps", "certifi==2024.8.30")
 	reinstall(t) // it may also be an upgrade
-	all := append([]string{filepath.Join(packages, "certifi"), filepath.Join(packages, "pip/_vendor/certifi")}, changed...)
+	frozen := filepath.Join(dir, "frozen/_internal")
+	others := []string{filepath.Join(packages, "botocore/cacert.pem"), filepath.Join(packages, "grpc/_cython/_credentials/roots.pem"), filepath.Join(frozen, "certifi/cacert.pem")}
+	for _, o := range others {
+		copyBundle(t, o)
+	}
+	all := append([]string{filepath.Join(packages, "certifi"), filepath.Join(packages, "pip/_vendor/certifi"), frozen, filepath.Dir(others[0]), filepath.Dir(others[1])}, changed...)
 	before, mounts := state(t, all...), hostMounts(t)
 	keystore := read(t, "/etc/ssl/certs/ca-certificates.crt")
 
@@ -54,9 +60,12 @@ func TestHostFiles(t *testing.T) {
 	if err := tr.PrepareHost(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
-	r := apply(t, tr, p, filepath.Join(packages, "langchain_core/__init__.py"))
+	r := apply(t, tr, p, filepath.Join(packages, "langchain_core/__init__.py"), filepath.Join(frozen, "libcrypto.so.3"))
 	if r.Outcome != trust.Covered {
 		t.Errorf("%+v", r)
+	}
+	for _, o := range others {
+		wantOK(t, o, p.ask("file", o, c.addr, host))
 	}
 	covered := func(when string) {
 		t.Helper()
@@ -194,7 +203,7 @@ func TestHostCapabilities(t *testing.T) {
 	dir := t.TempDir()
 	c := newCA(t, filepath.Join(dir, "ca"), host)
 	s := newSite(t, dir)
-	if err := os.RemoveAll("/etc/ca-certificates/update.d"); err != nil {
+	if err := lab.FewCertificates(); err != nil {
 		t.Fatal(err)
 	}
 	for path := s.certifi; path != dir; path = filepath.Dir(path) {
@@ -210,7 +219,6 @@ func TestHostCapabilities(t *testing.T) {
 	if err := syscall.Setxattr(s.certifi, "user.note", []byte("kept"), 0); err != nil {
 		t.Fatal(err)
 	}
-	tool(t, "/usr/sbin/update-ca-certificates")
 	all := append([]string{filepath.Join(dir, "venv")}, changed...)
 	before := state(t, all...)
 	unit, err := os.ReadFile("../../deploy/systemd/sallyport.service")
@@ -272,7 +280,7 @@ func TestHostRefused(t *testing.T) {
 	over := newSite(t, filepath.Join(dir, "over"))
 	other := filepath.Join(dir, "other.pem")
 	copyBundle(t, other)
-	for _, err := range []error{syscall.Mount(other, over.certifi, "", syscall.MS_BIND, ""), os.RemoveAll("/etc/ca-certificates/update.d")} {
+	for _, err := range []error{syscall.Mount(other, over.certifi, "", syscall.MS_BIND, ""), lab.FewCertificates()} {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -310,12 +318,11 @@ func TestHostKill(t *testing.T) {
 	c := newCA(t, filepath.Join(dir, "ca"), host)
 	root := filepath.Join(c.dir, "gen-0001/root.crt")
 	s := newSite(t, dir)
-	for _, err := range []error{os.Chown(s.certifi, 1234, 5678), os.Chmod(s.certifi, 0o640), os.RemoveAll("/etc/ca-certificates/update.d")} {
+	for _, err := range []error{os.Chown(s.certifi, 1234, 5678), os.Chmod(s.certifi, 0o640), lab.FewCertificates()} {
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	tool(t, "/usr/sbin/update-ca-certificates")
 	all := append([]string{filepath.Join(dir, "venv")}, changed...)
 	ledger := filepath.Join(dir, "state/ledger")
 	before := state(t, all...)

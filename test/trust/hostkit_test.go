@@ -177,3 +177,29 @@ func step(t *testing.T, kill int, args ...string) string {
 	t.Fatalf("%v: %v: %s", args, err, errOut.String())
 	return ""
 }
+
+// units writes the drop-ins of the units that match a pattern, or takes them away: "add|remove LEDGER ROOT PATTERN".
+func units(args []string) error {
+	o := trust.Options{Ledger: args[1], Host: trust.HostUnit, RootsFile: filepath.Join(filepath.Dir(args[1]), "roots.pem")}
+	if args[0] == "remove" {
+		t, err := trust.New(o)
+		if err != nil {
+			return err
+		}
+		list, err := t.Remove(context.Background())
+		for _, c := range list {
+			fmt.Println(c.Path, c.State)
+		}
+		return err
+	}
+	root, err := os.ReadFile(args[2])
+	if err != nil {
+		return err
+	}
+	o.Roots = [][]byte{root}
+	t, err := trust.New(o)
+	if err != nil {
+		return err
+	}
+	return t.PrepareHost(context.Background(), args[3:])
+}

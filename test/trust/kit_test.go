@@ -39,8 +39,12 @@ func TestMain(m *testing.M) {
 	case "agent":
 		agent(os.Stdin, os.Stdout)
 		return
-	case "stepper":
-		if err := stepper(os.Args[1:]); err != nil {
+	case "stepper", "units":
+		do := stepper
+		if os.Getenv(role) == "units" {
+			do = units
+		}
+		if err := do(os.Args[1:]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

@@ -26,7 +26,11 @@ func (s *Store) removeAnchors(ctx context.Context, list []Record) error {
 			mine, ours[r.Root] = append(mine, r), true
 		}
 	}
+	there := false // else nothing of ours is here, and the tool has nothing to do
 	for _, r := range mine {
+		if _, err := os.Lstat(r.Path); err == nil {
+			there = true
+		}
 		if err := removeAnchor(r); err != nil {
 			return fmt.Errorf("%s: %w", r.Path, err)
 		}
@@ -47,8 +51,11 @@ func (s *Store) removeAnchors(ctx context.Context, list []Record) error {
 		}
 	}
 	s.o.Step("links removed")
-	out, err := s.run(ctx, program, t.args...)
-	s.o.Step("tool ran")
+	var out string
+	if s.stillIn(ours, nil) != nil || there {
+		out, err = s.run(ctx, program, t.args...)
+		s.o.Step("tool ran")
+	}
 	if lerr := s.stillIn(ours, errors.Join(err, lastLine(out))); lerr != nil {
 		return lerr
 	}

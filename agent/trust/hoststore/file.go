@@ -29,8 +29,8 @@ type File struct {
 // Cover puts our roots into a file, and says whether it had to change it. It waits a little for somebody who writes to it: the
 // program that reads it has started already.
 func (s *Store) Cover(c File) (changed bool, err error) {
-	for range 10 {
-		if changed, err = s.cover(c); !errors.Is(err, errBusy) {
+	for again := range 10 {
+		if changed, err = s.cover(c, again > 0); !errors.Is(err, errBusy) {
 			break
 		}
 		time.Sleep(20 * time.Millisecond)
@@ -38,7 +38,9 @@ func (s *Store) Cover(c File) (changed bool, err error) {
 	return changed, err
 }
 
-func (s *Store) cover(c File) (changed bool, err error) {
+// cover tries once. When it is tried again the file may have another number, as somebody wrote to it; whether it may be
+// changed is asked each time.
+func (s *Store) cover(c File, again bool) (changed bool, err error) {
 	if len(s.roots) == 0 {
 		return false, errors.New("no roots are set: nothing to add to trust stores")
 	}
@@ -52,7 +54,7 @@ func (s *Store) cover(c File) (changed bool, err error) {
 		return false, err
 	}
 	defer f.close()
-	if f.key() != (key{c.Dev, c.Ino}) {
+	if !again && f.key() != (key{c.Dev, c.Ino}) {
 		return false, errors.New("it became another file meanwhile")
 	}
 	if err := permitted(f, c); err != nil {

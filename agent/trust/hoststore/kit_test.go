@@ -58,6 +58,7 @@ func newStore(t *testing.T, o Options) (*Store, *memory) {
 	if o.Ledger == nil {
 		o.Ledger = m
 	}
+	o.Kinds = []string{KindAnchor, KindBlock, KindUnit}
 	s, err := New(o)
 	if err != nil {
 		t.Fatal(err)

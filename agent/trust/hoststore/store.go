@@ -9,6 +9,7 @@ import (
 	"errors"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -63,6 +64,7 @@ type Options struct {
 	Roots  [][]byte // PEM, each one certificate; none: only Remove and Status work
 	Top    string   // folder that stands for / when the system's store and units are looked for
 	Units  Units
+	Kinds  []string     // of changes that Look puts in again
 	Step   func(string) // told where a change has come to, so that a test can end the process there
 }
 
@@ -134,6 +136,9 @@ func (s *Store) Look(ctx context.Context) (problems map[string]error, err error)
 		if ctx.Err() != nil {
 			return problems, nil
 		}
+		if !slices.Contains(s.o.Kinds, r.Kind) {
+			continue
+		}
 		var err error
 		switch r.Kind {
 		case KindBlock:
@@ -160,6 +165,18 @@ func (s *Store) tell(problems map[string]error, path string, err error) {
 		s.told[path] = err.Error()
 		problems[path] = err
 	}
+}
+
+// Left counts the changes that Look does not look after: they were made when something else was configured.
+func (s *Store) Left() (int, error) {
+	list, err := s.o.Ledger.Standing()
+	n := 0
+	for _, r := range list {
+		if !slices.Contains(s.o.Kinds, r.Kind) {
+			n++
+		}
+	}
+	return n, err
 }
 
 // Status says what stands.

@@ -23,7 +23,8 @@ type Units struct {
 	RootsFile string // file with all our roots, for Node.js
 }
 
-const dropInName = "50-sallyport.conf"
+// dropInName is not that of the drop-in by which a unit waits for the guard: a name counts once, in the first folder that has it.
+const dropInName = "50-sallyport-trust.conf"
 
 // DropIn is what a unit gets.
 type DropIn struct {

@@ -77,7 +77,7 @@ func (h host) units(other []byte) {
 
 func (h host) store(ledger *memory, dir string, roots ...[]byte) *Store {
 	h.t.Helper()
-	s, err := New(Options{Ledger: ledger, Roots: roots, Top: h.top, Units: Units{Dir: dir, Copies: h.at("/var/lib/sallyport/units"), RootsFile: "/run/sallyport/roots.pem"}})
+	s, err := New(Options{Ledger: ledger, Roots: roots, Top: h.top, Kinds: []string{KindAnchor, KindBlock, KindUnit}, Units: Units{Dir: dir, Copies: h.at("/var/lib/sallyport/units"), RootsFile: "/run/sallyport/roots.pem"}})
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -120,7 +120,7 @@ func TestUnits(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			path := h.at(c.dir + "/" + c.unit + ".d/50-sallyport.conf")
+			path := h.at(c.dir + "/" + c.unit + ".d/50-sallyport-trust.conf")
 			if read(t, path) != string(d.Text) || len(m.list) != 1 || read(t, h.at("/systemctl.log")) != "daemon-reload\n" {
 				t.Errorf("%d records, %s", len(m.list), read(t, h.at("/systemctl.log")))
 			}
@@ -158,7 +158,7 @@ func TestUnitFollows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.write("/run/systemd/system/langchain-plain.service.d/50-sallyport.conf", "[Service]\nNice=5\n")
+	h.write("/run/systemd/system/langchain-plain.service.d/50-sallyport-trust.conf", "[Service]\nNice=5\n")
 	if _, err := s.WriteUnit(t.Context(), d); err != nil {
 		t.Fatal(err)
 	}

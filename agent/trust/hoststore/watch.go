@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -97,7 +98,7 @@ func (s *Store) lookAt(ctx context.Context, ids map[string]bool) (map[string]err
 		list, err := s.o.Ledger.Standing()
 		if err == nil {
 			for _, r := range list {
-				if ids[r.ID] && r.Kind == KindBlock {
+				if ids[r.ID] && r.Kind == KindBlock && slices.Contains(s.o.Kinds, KindBlock) {
 					err := s.lookBlock(r)
 					again[r.ID] = errors.Is(err, errBusy)
 					s.tell(problems, r.Path, err)
