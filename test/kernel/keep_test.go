@@ -72,14 +72,14 @@ func keep(o []string) (r reply) {
 		if len(o) > 3 {
 			return r
 		}
-		n, err := unix.Read(fd, b)
+		n, err := read(fd, b)
 		if err != nil {
 			return fail(err)
 		}
 		return reply{Said: strings.TrimSpace(string(b[:max(n, 0)]))}
 	case "drain": // reads to the end, however that comes
 		for {
-			n, err := unix.Read(fd, b)
+			n, err := read(fd, b)
 			if err != nil {
 				return fail(err)
 			}
@@ -105,6 +105,15 @@ func keep(o []string) (r reply) {
 		}
 	}
 	return r
+}
+
+// read is read(2) without the interruptions that Go's runtime causes.
+func read(fd int, b []byte) (n int, err error) {
+	for {
+		if n, err = unix.Read(fd, b); err != unix.EINTR {
+			return n, err
+		}
+	}
 }
 
 // answer serves connections that are kept: each line is sent back, but to "stream" the answer never ends, and to "think" it
