@@ -11,7 +11,7 @@ CLANG      ?= clang-16
 STRIP      ?= llvm-strip-16
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build generate check-generated lint test test-unit test-race test-root test-e2e test-streams coverage demo bench soak fault fuzz clean
+.PHONY: help deps build generate check-generated lint test test-unit test-race test-root test-e2e test-packed test-streams coverage demo bench soak fault fuzz clean
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,11 @@ test-e2e: build ## real LangChain programs and a real Elasticsearch through the 
 	@test/e2e/python/make-venv.sh
 	@$(GO) test -count=1 -p 1 -timeout 20m -tags root,e2e ./test/e2e/... ./test/es/...
 	@$(MAKE) -s test-streams
+
+test-packed: build ## LangChain in zip, PEX, PyInstaller, esbuild bundle and Go: each is recognised (fetches and builds them in build/packed)
+	@[ "$$(id -u)" = 0 ] || { echo "test-packed needs root: run it with sudo"; exit 1; }
+	@test/e2e/python/make-venv.sh current
+	@PACKED=all $(GO) test -count=1 -timeout 20m -tags root,e2e -run 'TestPackedPrograms' ./test/e2e
 
 test-streams: build ## 2,000 streams through enforce: none cut, reordered or different, all on record; part of test-e2e
 	@[ "$$(id -u)" = 0 ] || { echo "test-streams needs root: run it with sudo"; exit 1; }

@@ -93,6 +93,7 @@ type Workload struct {
 	UID            uint32            `json:"uid"`
 	LoginUID       uint32            `json:"login_uid"`
 	Labels         map[string]string `json:"labels,omitempty"`
+	Found          string            `json:"found,omitempty"` // how it was recognised as a LangChain program, if not by opening a package's file
 }
 
 // Principal is who acts. Unknown stays empty, and an empty value matches no binding.

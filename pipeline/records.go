@@ -126,7 +126,7 @@ type Outcome struct {
 // Flow is a connection that carried no recorded exchange: missed, passed or refused.
 type Flow struct {
 	ID          string    `json:"id"`
-	Disposition string    `json:"disposition"` // "missed", "passed", "refused", "untrusted"
+	Disposition string    `json:"disposition"` // "missed", "passed", "refused", "untrusted", FlowOlder, FlowCut
 	Reason      string    `json:"reason,omitempty"`
 	Scope       string    `json:"scope,omitempty"`
 	Mode        Mode      `json:"mode"`
@@ -137,6 +137,7 @@ type Flow struct {
 	BytesUp     int64     `json:"bytes_up,omitempty"`
 	BytesDown   int64     `json:"bytes_down,omitempty"`
 	Count       int64     `json:"count,omitempty"` // for misses, which are aggregated
+	Older       *Older    `json:"older,omitempty"` // of FlowOlder and FlowCut
 }
 
 // Gap says that something may be missing.

@@ -151,7 +151,7 @@ func NewPrincipal(p pipeline.Principal) Principal {
 // NewWorkload puts a workload into the shape of the API.
 func NewWorkload(w pipeline.Workload) Workload {
 	return Workload{PID: w.PID, Cgroup: w.Cgroup, Unit: w.Unit, Container: w.Container, Pod: w.Pod, UID: w.UID, LoginUID: w.LoginUID,
-		Start: w.Start, Namespace: w.Namespace, ServiceAccount: w.ServiceAccount, Comm: w.Comm, Exe: w.Exe}
+		Start: w.Start, Namespace: w.Namespace, ServiceAccount: w.ServiceAccount, Comm: w.Comm, Exe: w.Exe, Found: w.Found}
 }
 
 // valid keeps valid JSON as it is and makes a string of anything else: a model may write arguments that are none.

@@ -163,6 +163,7 @@ type Workload struct {
 	ServiceAccount string `json:"service_account,omitempty"`
 	Comm           string `json:"comm,omitempty"`
 	Exe            string `json:"exe,omitempty"`
+	Found          string `json:"found,omitempty"` // how it was recognised, if not by opening a package's file
 }
 
 // Exchange is one request and its response as recorded: contents are masked.

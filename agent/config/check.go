@@ -194,7 +194,12 @@ func scopes(p *problems, in []scope) []Scope {
 		case s.DNS == "deny" && !enforce:
 			p.add(line("encrypted_dns"), "only a scope that enforces can deny: remove encrypted_dns, or use mode enforce")
 		}
-		out = append(out, Scope{s.Name, m, s.Mode, s.Fail, s.Untrusted, s.DNS})
+		if only := m; s.SearchMemory {
+			if only.LangChain = false; !m.LangChain || only == (Match{}) {
+				p.add(line("search_memory"), "search_memory needs a match by langchain: true and by unit, cgroup, uid or exe: memory is searched only in a scope that names where")
+			}
+		}
+		out = append(out, Scope{s.Name, m, s.Mode, s.Fail, s.Untrusted, s.DNS, olderOf(p, s.Older, s.Mode, line), s.SearchMemory})
 	}
 	return out
 }

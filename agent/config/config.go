@@ -32,6 +32,28 @@ type Scope struct {
 	Untrusted string // deny | passthrough
 	// EncryptedDNS says what becomes of connections to well-known encrypted name servers: observe | deny.
 	EncryptedDNS string
+	Older        Older
+
+	SearchMemory bool // for LangChain, in the memory of processes that match but for that
+}
+
+// Older says what happens to connections that processes of a scope held open before it covered them.
+type Older struct {
+	Action   string        // cut | list | leave; cut only with enforce
+	Idle     time.Duration // without a byte, before it counts as idle and is cut
+	Deadline time.Duration // after which it is cut, idle or not
+}
+
+// DefaultOlder is what a scope of this mode does if it says nothing.
+func DefaultOlder(mode string) Older {
+	o := Older{Action: "leave", Idle: 5 * time.Second, Deadline: 5 * time.Minute}
+	switch mode {
+	case "enforce":
+		o.Action = "cut"
+	case "observe":
+		o.Action = "list"
+	}
+	return o
 }
 
 // Match holds criteria; all that are set must hold, and at least one is set. Unit, Cgroup and Exe may hold the globs of

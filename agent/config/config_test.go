@@ -69,9 +69,9 @@ func TestParse(t *testing.T) {
 	uid := uint32(1001)
 	want := &Config{
 		Protect: []Scope{
-			{"agents", Match{Unit: "langchain-*.service", UID: &uid}, "enforce", "closed", "deny", "deny"},
-			{"trial", Match{Cgroup: "/lab/*", Exe: "/usr/bin/python3*"}, "observe", "closed", "passthrough", "observe"},
-			{"rest", Match{LangChain: true}, "off", "open", "passthrough", "observe"},
+			{"agents", Match{Unit: "langchain-*.service", UID: &uid}, "enforce", "closed", "deny", "deny", Older{"cut", 10 * time.Second, 5 * time.Minute}, false},
+			{"trial", Match{Cgroup: "/lab/*", Exe: "/usr/bin/python3*"}, "observe", "closed", "passthrough", "observe", Older{"list", 5 * time.Second, 5 * time.Minute}, false},
+			{"rest", Match{LangChain: true}, "off", "open", "passthrough", "observe", Older{"leave", 5 * time.Second, 5 * time.Minute}, false},
 		},
 		Capture: Capture{"observe", []uint16{443}, "/sys/fs/cgroup/lab", "/sys/fs/bpf/lab", 30 * time.Second},
 		Endpoints: []Endpoint{
@@ -138,6 +138,13 @@ func TestErrors(t *testing.T) {
 		{"encrypted_dns unknown", scope("match: {uid: 1}, mode: enforce, encrypted_dns: x"), `encrypted_dns "x" is not known`},
 		{"encrypted_dns denied without enforcing", scope("match: {uid: 1}, mode: observe, encrypted_dns: deny"), "only a scope that enforces can deny"},
 		{"untrusted unknown", scope("match: {uid: 1}, mode: off, untrusted: x"), `untrusted "x" is not known`},
+		{"search_memory without langchain", scope("match: {uid: 1}, mode: observe, search_memory: true"), "f:2: search_memory needs a match by langchain"},
+		{"search_memory everywhere", scope("match: {langchain: true}, mode: observe, search_memory: true"), "f:2: search_memory needs a match by langchain"},
+		{"older cut, observing", scope("match: {uid: 1}, mode: observe, older: {action: cut}"), "f:2: older.action cut needs mode enforce"},
+		{"older list, off", scope("match: {uid: 1}, mode: off, older: {action: list}"), "f:2: older.action list in a scope that is off"},
+		{"older unknown", scope("match: {uid: 1}, mode: enforce, older: {action: kill}"), "older.action \"kill\" is not known: use cut, list, leave"},
+		{"older idle", scope("match: {uid: 1}, mode: enforce, older: {idle: 5}"), "older.idle \"5\" is no duration"},
+		{"older deadline", scope("match: {uid: 1}, mode: enforce, older: {deadline: -5s}"), "older.deadline \"-5s\" is no duration"},
 		{"scope name", "protect: [{name: 'a b', match: {uid: 1}, mode: off}]", `scope name "a b" cannot be used`},
 		{"scope twice", scope("match: {uid: 1}, mode: off") + "- {name: a, match: {uid: 2}, mode: off}", "f:3: scope a is already on line 2"},
 		{"too many scopes", many, "f:65: 64 scopes, at most 63 are possible"},

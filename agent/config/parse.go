@@ -48,6 +48,15 @@ type scope struct {
 	Fail      string `yaml:"fail"`
 	Untrusted string `yaml:"untrusted"`
 	DNS       string `yaml:"encrypted_dns"`
+	Older     older  `yaml:"older"`
+
+	SearchMemory bool `yaml:"search_memory"`
+}
+
+type older struct {
+	Action   string `yaml:"action"`
+	Idle     string `yaml:"idle"`
+	Deadline string `yaml:"deadline"`
 }
 
 type endpoint struct {

@@ -20,6 +20,11 @@ const reference = `# Configuration of the agent. Every key may be left out; what
 #     fail: closed                   # open | closed while the agent is down; enforce is always closed, else open
 #     untrusted: deny                # deny | passthrough where our root is not trusted; deny with enforce
 #     encrypted_dns: observe         # observe | deny of DNS over HTTPS and TLS at well-known public resolvers; deny needs enforce
+#     search_memory: false           # true: look for LangChain in the memory of what matches but for langchain: true
+#     older:                         # connections that its processes held open before the scope covered them
+#       action: cut                  # cut: default of enforce, and only there | list: recorded; default of observe | leave
+#       idle: 5s                     # without a byte, and no answer outstanding: then it is cut
+#       deadline: 5m                 # cut by then, idle or not; 0s = at once
 protect: []
 
 capture:

@@ -17,9 +17,11 @@ import (
 	"github.com/sallyport-dev/sallyport/agent/admin"
 	"github.com/sallyport-dev/sallyport/agent/config"
 	"github.com/sallyport-dev/sallyport/agent/daemon/succession"
+	"github.com/sallyport-dev/sallyport/agent/discover"
 	"github.com/sallyport-dev/sallyport/agent/dns"
 	"github.com/sallyport-dev/sallyport/agent/enrol"
 	"github.com/sallyport-dev/sallyport/agent/kernel"
+	"github.com/sallyport-dev/sallyport/agent/older"
 	"github.com/sallyport-dev/sallyport/agent/proxy"
 	"github.com/sallyport-dev/sallyport/agent/quarantine"
 	"github.com/sallyport-dev/sallyport/agent/telemetry"
@@ -75,6 +77,9 @@ type daemon struct {
 	selftest  *selfTest
 	audit     *dns.Audit
 	marks     *marker
+	older     *older.Older
+	discover  *discover.Discover
+	how       manner
 	router    *router
 
 	quarantine *quarantine.Quarantine
@@ -93,6 +98,7 @@ type daemon struct {
 	handover         bool              // the service manager keeps the listeners
 	upstreamCAs      map[string][]byte // by file
 	shown            sync.Map          // of shown, by host
+	root             string            // where cgroup v2 is mounted
 	own              uint64            // our cgroup
 	generation       uint32            // of our programs in the kernel
 	redirectedBefore uint64            // by the programs under earlier daemons
@@ -185,6 +191,7 @@ func (d *daemon) openKernel(context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	d.root = root
 	if d.quarantine, err = newQuarantine(d.cfg, d.ident.Resolve); err != nil {
 		return err
 	}

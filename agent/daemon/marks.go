@@ -64,6 +64,9 @@ func (m *marker) apply(ctx context.Context, k agent.Mark) {
 	if m.d.enrol.Mode(&w, marked) < agent.ModeObserve {
 		return
 	}
+	if marked {
+		m.d.older.Look() // it may have connected before it was recognised
+	}
 	hints := []string{w.Exe}
 	if marked {
 		hints = append(hints, k.Path)

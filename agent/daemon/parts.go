@@ -85,7 +85,8 @@ func (d *daemon) watch(ctx context.Context) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	defer d.tellRest(true)
-	var lost, ticks uint64
+	var lost, unseen, ticks uint64
+	var err error
 	for {
 		select {
 		case <-ctx.Done():
@@ -121,6 +122,9 @@ func (d *daemon) watch(ctx context.Context) error {
 					d.Log.Error("looking for the executables of scopes", telemetry.KeyError, err)
 				}
 			}
+			if unseen, err = d.lookAgain(unseen); err != nil {
+				return err
+			}
 			n, err := d.kernel.Lost()
 			if err != nil {
 				return err
@@ -131,6 +135,7 @@ func (d *daemon) watch(ctx context.Context) error {
 				if err := d.enrol.Rescan(); err != nil {
 					d.Log.Error("reading the cgroup tree", telemetry.KeyError, err)
 				}
+				d.older.Look()
 				again, err := d.kernel.Marks()
 				if err != nil {
 					d.Log.Error("reading the marks", telemetry.KeyError, err)
@@ -254,7 +259,7 @@ func (d *daemon) openProxy(ctx context.Context) error {
 	}
 	d.router = &router{d: d}
 	d.proxy, err = proxy.New(proxy.Options{
-		Origins: origins{d}, Identifier: d.ident, Router: d.router, Certs: d.leaves, Handler: d.flow, Ledger: ledger{d}, Addresses: addresses{d},
+		Origins: origins{d}, Identifier: identifier{d}, Router: d.router, Certs: d.leaves, Handler: d.flow, Ledger: ledger{d}, Addresses: addresses{d},
 		Roots: sync.OnceValues(func() (*x509.CertPool, error) { return systemRoots(systemBundles, d.ca.Roots()) }),
 		Accepting: func() {
 			if err := d.kernel.Beat(); err != nil {

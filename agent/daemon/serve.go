@@ -19,6 +19,7 @@ func (d *daemon) serve(ctx context.Context) error {
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	d.marks = newMarker(d)
+	d.older, d.discover = d.newOlder(), d.newDiscover()
 	already, err := d.kernel.Marks()
 	if err != nil {
 		return err
@@ -42,6 +43,9 @@ func (d *daemon) serve(ctx context.Context) error {
 	l.start(func(ctx context.Context) error { return d.kernel.Learner().Listen(ctx, d.audit.See) })
 	l.start(d.watch)
 	l.start(d.keepTesting)
+	l.start(d.older.Run)
+	l.start(d.discover.Run)
+	l.start(func(ctx context.Context) error { return d.kernel.Execs(ctx, d.discover.Exec) })
 	if d.elastic != nil {
 		l.start(d.elastic.Run)
 	}

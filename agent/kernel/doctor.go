@@ -75,6 +75,8 @@ func Doctor(pinDir string) []Check {
 		{"mark LangChain programs", minTracing, "without it, name workloads in protect[] by unit, cgroup, uid or exe", bpf.LoadTrack},
 		{"learn addresses from DNS", minLearner, "without it, programs that no scope names are not recognised by where they connect, and QUIC is not refused", bpf.LoadDns},
 		{"count connections", minTracing, "without it, coverage is not proven", bpf.LoadCover},
+		{featureSockets, minIterator, "without it, connections that are older than the agent are looked for in /proc", bpf.LoadOlder},
+		{featureExecs, minTracing, "without it, LangChain programs in archives, bundles and Go are not recognised when they start", bpf.LoadExec},
 		{"notice new cgroups", minTracing, "without it, a new unit is seen at the next scan only", bpf.LoadCgroup},
 	} {
 		spec, err := o.load()

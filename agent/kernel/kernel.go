@@ -18,7 +18,9 @@ import (
 
 	"github.com/sallyport-dev/sallyport/agent"
 	"github.com/sallyport-dev/sallyport/agent/kernel/cover"
+	"github.com/sallyport-dev/sallyport/agent/kernel/execs"
 	"github.com/sallyport-dev/sallyport/agent/kernel/learn"
+	"github.com/sallyport-dev/sallyport/agent/kernel/sockets"
 	"github.com/sallyport-dev/sallyport/agent/kernel/survey"
 	"github.com/sallyport-dev/sallyport/bpf"
 )
@@ -45,6 +47,8 @@ type Kernel struct {
 	cgroup   *ebpf.Collection // the same
 	dns      *ebpf.Collection // the same
 	cover    *ebpf.Collection // the same
+	exec     *ebpf.Collection // the same
+	sockets  *sockets.Sockets // the same
 	learner  *learn.Learner
 	proof    *cover.Proof
 	mounted  []string
@@ -114,6 +118,10 @@ func Load(o Options) (_ *Kernel, err error) {
 	}
 	k.loadLearner()
 	k.loadCover()
+	k.openSockets()
+	if k.exec, err = k.collection(bpf.LoadExec, shared); err != nil {
+		k.refused["exec"] = explain(featureExecs, minTracing, err)
+	}
 	if err := k.active(&k.cfg); err != nil {
 		return nil, err
 	}
@@ -147,7 +155,7 @@ func (k *Kernel) collection(load func() (*ebpf.CollectionSpec, error), shared ma
 		return nil, err
 	}
 	id, level := subtree(k.o.Cgroup)
-	for name, value := range map[string]any{"generation": k.o.Generation, "within": id, "within_level": level} {
+	for name, value := range map[string]any{"generation": k.o.Generation, "within": id, "within_level": level, "rules": execs.Rules} {
 		if v := spec.Variables[name]; v != nil {
 			if err := v.Set(value); err != nil {
 				return nil, fmt.Errorf("setting %s: %w", name, err)
@@ -226,6 +234,7 @@ func (k *Kernel) Attach() (err error) {
 	k.attachCover()
 	k.attachTracing("track", k.track)
 	k.attachTracing("cgroup", k.cgroup)
+	k.attachTracing("exec", k.exec) // behind track: what that drops at exec, this one sets
 	return nil
 }
 
@@ -364,7 +373,10 @@ func (k *Kernel) Mounted() []string { return k.mounted }
 
 // Close lets go of programs and maps; what is pinned stays in force. Other methods, Listen among them, have returned before.
 func (k *Kernel) Close() {
-	for _, c := range []*ebpf.Collection{k.redirect, k.track, k.cgroup, k.dns, k.cover} {
+	if k.sockets != nil {
+		k.sockets.Close()
+	}
+	for _, c := range []*ebpf.Collection{k.redirect, k.track, k.cgroup, k.dns, k.cover, k.exec} {
 		if c != nil {
 			c.Close()
 		}

@@ -123,6 +123,7 @@ func appendIntent(dst []byte, in *pipeline.Intent, apart bool) ([]byte, error) {
 	f.uint("uid", uint64(w.UID))
 	f.uint("login_uid", uint64(w.LoginUID))
 	f.anyIf("labels", len(w.Labels) > 0, w.Labels)
+	f.textIf("found", w.Found)
 	f.shut('}')
 	p := &in.Principal
 	f.open("principal", '{')

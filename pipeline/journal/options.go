@@ -84,7 +84,7 @@ func (o *Options) complete() error {
 	return nil
 }
 
-// essential records may use the emergency segment: those that end what was begun, and refusals.
+// essential records may use the emergency segment: those that end what was begun, refusals, and what we cut.
 func essential(r *pipeline.Record) bool {
 	switch r.Kind {
 	case KindOpen, pipeline.KindCheckpoint, pipeline.KindGap, pipeline.KindOutcome, pipeline.KindDecision, pipeline.KindAdmin:
@@ -92,9 +92,9 @@ func essential(r *pipeline.Record) bool {
 	case pipeline.KindFlow:
 		switch f := r.Body.(type) {
 		case pipeline.Flow:
-			return f.Disposition == flowRefused
+			return f.Disposition == flowRefused || f.Disposition == pipeline.FlowCut
 		case *pipeline.Flow:
-			return f.Disposition == flowRefused
+			return f.Disposition == flowRefused || f.Disposition == pipeline.FlowCut
 		}
 	}
 	return false

@@ -172,6 +172,8 @@ func obey(o []string) []byte {
 		dieLeader()
 	case "threadexec": // another thread than the leader executes this program, which then obeys
 		threadExec(o[1:])
+	case "serve", "keep", "say", "drain", "share", "drop":
+		r = keep(o)
 	case "fork": // a grandchild connects
 		cmd := exec.Command("/proc/self/exe")
 		cmd.Env = []string{childEnv + "=serve"}
