@@ -4,7 +4,8 @@
 // the Go code that loads them, so that building needs no clang. Only agent/kernel imports it.
 //
 // Several objects, so that a kernel that refuses one loses one capability and not the agent: redirect (connections),
-// track (LangChain marks, opened trust stores), cgroup (cgroups that come and go), dns (addresses of endpoints), cover (every connection, counted). Structs that both sides share stand in include/types.h and are
+// track (LangChain marks, opened trust stores), cgroup (cgroups that come and go), dns (addresses of endpoints), cover (every connection, counted),
+// netns (network namespaces that come to need a listener). Structs that both sides share stand in include/types.h and are
 // generated for Go from the redirect object alone.
 package bpf
 
@@ -13,3 +14,4 @@ package bpf
 //go:generate go tool bpf2go -go-package bpf -tags linux -target bpfel -no-global-types Cgroup cgroup.bpf.c -- -isystem /usr/include/x86_64-linux-gnu -O2 -g -Wall -Werror -Wpadded -mcpu=v3
 //go:generate go tool bpf2go -go-package bpf -tags linux -target bpfel -no-global-types -type name_key -type learned_key -type place -type copy Dns dns.bpf.c -- -isystem /usr/include/x86_64-linux-gnu -O2 -g -Wall -Werror -Wpadded -mcpu=v3
 //go:generate go tool bpf2go -go-package bpf -tags linux -target bpfel -no-global-types -type cover_key -type cover_row -type cover_told Cover cover.bpf.c -- -isystem /usr/include/x86_64-linux-gnu -O2 -g -Wall -Werror -Wpadded -mcpu=v3
+//go:generate go tool bpf2go -go-package bpf -tags linux -target bpfel -no-global-types -type ask Netns netns.bpf.c -- -isystem /usr/include/x86_64-linux-gnu -O2 -g -Wall -Werror -Wpadded -mcpu=v3

@@ -47,6 +47,7 @@ type Kernel struct {
 	cover    *ebpf.Collection // the same
 	learner  *learn.Learner
 	proof    *cover.Proof
+	netns    *ebpf.Collection // the same
 	mounted  []string
 
 	heart    sync.Mutex
@@ -114,6 +115,7 @@ func Load(o Options) (_ *Kernel, err error) {
 	}
 	k.loadLearner()
 	k.loadCover()
+	k.loadNetns()
 	if err := k.active(&k.cfg); err != nil {
 		return nil, err
 	}
@@ -226,6 +228,7 @@ func (k *Kernel) Attach() (err error) {
 	k.attachCover()
 	k.attachTracing("track", k.track)
 	k.attachTracing("cgroup", k.cgroup)
+	k.attachTracing("netns", k.netns)
 	return nil
 }
 
@@ -284,6 +287,7 @@ var tracepoints = map[string]string{
 	bpf.TrackProgEnterOpenat: "sys_enter_openat", bpf.TrackProgExitOpenat: "sys_exit_openat",
 	bpf.TrackProgEnterOpenat2: "sys_enter_openat2", bpf.TrackProgExitOpenat2: "sys_exit_openat2",
 	bpf.TrackProgEnterOpen: "sys_enter_open", bpf.TrackProgExitOpen: "sys_exit_open",
+	bpf.NetnsProgExitSetns: "sys_exit_setns", bpf.NetnsProgExitUnshare: "sys_exit_unshare",
 }
 
 // attachTracing attaches an optional object. These links cannot be updated, so the new one is attached beside the old one
@@ -364,7 +368,7 @@ func (k *Kernel) Mounted() []string { return k.mounted }
 
 // Close lets go of programs and maps; what is pinned stays in force. Other methods, Listen among them, have returned before.
 func (k *Kernel) Close() {
-	for _, c := range []*ebpf.Collection{k.redirect, k.track, k.cgroup, k.dns, k.cover} {
+	for _, c := range []*ebpf.Collection{k.redirect, k.track, k.cgroup, k.dns, k.cover, k.netns} {
 		if c != nil {
 			c.Close()
 		}
