@@ -6,10 +6,14 @@ package e2e
 
 import (
 	"bytes"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/sallyport-dev/sallyport/test/lab"
 )
 
 const (
@@ -17,9 +21,21 @@ const (
 	containerID = "4f1c9be2a37d5e60718293a4b5c6d7e8f9012a3b4c5d6e7f8091a2b3c4d5e6f7"
 )
 
-// TestContainer runs real programs in a container: namespaces of its own, a root folder that is an overlay, and the cgroup
-// that the kubelet gives to a container of a pod. The role is bound to the pod.
+// TestContainer runs real programs in a container by crun: namespaces of its own, a root folder that is an overlay, and the
+// cgroup that the kubelet gives to a container of a pod. The role is bound to the pod.
 func TestContainer(t *testing.T) {
+	contained(t, func(w *world, a lab.App, out, errOut io.Writer) (*exec.Cmd, func() error, error) {
+		cmd, cleanup, err := w.lab.Container(t.Context(), a)
+		if err == nil {
+			cmd.Stdout, cmd.Stderr = out, errOut
+			err = w.lab.Start(a.Cgroup, cmd)
+		}
+		return cmd, cleanup, err
+	})
+}
+
+// contained runs programs in the containers that start starts.
+func contained(t *testing.T, start func(*world, lab.App, io.Writer, io.Writer) (*exec.Cmd, func() error, error)) {
 	w := newWorld(t, "")
 	must(t, w.d.Stop(t.Context()))
 	policy := filepath.Join(filepath.Dir(w.d.Config), "policy.d", "pod.yaml")
@@ -37,12 +53,10 @@ spec: {role: support-bot, subjects: [{spiffe: "spiffe://example.org/pod/`+podUID
 		t.Run(venv, func(t *testing.T) {
 			a := w.app("kubepods/burstable/pod"+podUID+"/"+containerID, venv, "plain.py", "say: good morning")
 			a.NetNS = s.Path()
-			cmd, cleanup, err := w.lab.Container(t.Context(), a)
+			var out, errOut bytes.Buffer
+			cmd, cleanup, err := start(w, a, &out, &errOut)
 			must(t, err)
 			defer func() { must(t, cleanup()) }()
-			var out, errOut bytes.Buffer
-			cmd.Stdout, cmd.Stderr = &out, &errOut
-			must(t, w.lab.Start(a.Cgroup, cmd))
 			if err := cmd.Wait(); err != nil || out.String() != "good morning\n" {
 				t.Fatalf("%v: %q: %s", err, out.String(), errOut.String())
 			}

@@ -21,6 +21,20 @@ import (
 // there is nothing else in it but the runtime. As with Command, the caller starts it with Start, and cleanup is called after
 // it ended.
 func (l *Lab) Container(ctx context.Context, a App) (_ *exec.Cmd, cleanup func() error, err error) {
+	return l.contain(ctx, a, `exec crun --root "$1/run" --cgroup-manager=disabled run --bundle "$1" "$2"`)
+}
+
+// Containerd is Container by a containerd of its own and its runc, which make the cgroup themselves: the command is to be
+// started outside.
+func (l *Lab) Containerd(ctx context.Context, a App) (_ *exec.Cmd, cleanup func() error, err error) {
+	return l.contain(ctx, a, `containerd --root "$1/lib" --state "$1/run" --address "$1/sock" --log-level error & daemon=$!
+for i in $(seq 200); do ctr -a "$1/sock" version >/dev/null 2>&1 && break; sleep 0.05; done
+out=0; ctr -a "$1/sock" run --rm --config "$1/config.json" "$2" || out=$?
+kill $daemon; wait $daemon || true; exit $out`)
+}
+
+// contain prepares a bundle and a command that runs it: $1 is the bundle, $2 the name of the container.
+func (l *Lab) contain(ctx context.Context, a App, run string) (_ *exec.Cmd, cleanup func() error, err error) {
 	dir, err := os.MkdirTemp(l.opts.Dir, "ctr")
 	if err != nil {
 		return nil, nil, fmt.Errorf("making a folder for the container: %w", err)
@@ -62,7 +76,7 @@ func (l *Lab) Container(ctx context.Context, a App) (_ *exec.Cmd, cleanup func()
 		binds = map[string]string{}
 	}
 	binds["/etc/hosts"] = hosts
-	raw, err := json.Marshal(spec(a, root, binds))
+	raw, err := json.Marshal(spec(a, l.Path, root, binds))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -70,7 +84,8 @@ func (l *Lab) Container(ctx context.Context, a App) (_ *exec.Cmd, cleanup func()
 		return nil, nil, err
 	}
 	// Runtimes refuse a hybrid cgroup tree: they are shown a pure one.
-	script := `[ ! -d /sys/fs/cgroup/unified ] || mount --bind /sys/fs/cgroup/unified /sys/fs/cgroup; exec crun --root "$1/run" --cgroup-manager=disabled run --bundle "$1" "$2"`
+	script := `[ ! -d /sys/fs/cgroup/unified ] || mount --bind /sys/fs/cgroup/unified /sys/fs/cgroup
+` + run
 	cmd := exec.CommandContext(ctx, "/usr/bin/unshare", "-m", "--propagation", "private", "/bin/sh", "-ec", script, "sh", dir, filepath.Base(a.Cgroup))
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
 	cmd.Dir = "/"
@@ -80,7 +95,7 @@ func (l *Lab) Container(ctx context.Context, a App) (_ *exec.Cmd, cleanup func()
 }
 
 // spec is the runtime's configuration (config.md of the OCI runtime specification).
-func spec(a App, root string, binds map[string]string) map[string]any {
+func spec(a App, under, root string, binds map[string]string) map[string]any {
 	type object = map[string]any
 	mounts := []object{
 		{"destination": "/proc", "type": "proc", "source": "proc"},
@@ -107,6 +122,6 @@ func spec(a App, root string, binds map[string]string) map[string]any {
 		"process": object{"user": object{"uid": 0, "gid": 0}, "args": a.Args, "env": env, "cwd": "/", "noNewPrivileges": true},
 		"root":    object{"path": root, "readonly": false},
 		"mounts":  mounts,
-		"linux":   object{"namespaces": spaces},
+		"linux":   object{"namespaces": spaces, "cgroupsPath": under + "/" + a.Cgroup},
 	}
 }
