@@ -56,8 +56,12 @@ func TestOtherNamespace(t *testing.T) {
 		a := w.app(marked, "current", "plain.py", "say: hello")
 		a.NetNS = w.space(1).Path()
 		a.Mounts = map[string]string{"/etc/ssl/certs/ca-certificates.crt": filepath.Join(filepath.Dir(w.d.Config), "fake-ca.pem")} // relayed unread: discover
+		before := w.status(t).Flows.Passed
 		if out := w.run(a); out != "hello\n" {
 			t.Errorf("got %q", out)
+		}
+		if after := w.status(t).Flows.Passed; after == before {
+			t.Error("it went direct")
 		}
 	})
 	t.Run("a route that denies", func(t *testing.T) {
