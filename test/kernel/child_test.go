@@ -21,7 +21,6 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/sallyport-dev/sallyport/agent/kernel"
@@ -129,19 +128,8 @@ func obey(o []string) []byte {
 		r = resolveMany(o[1], o[2], o[3], o[4])
 	case "openunread": // the path lies in a page that nobody has looked at
 		r.Error = openUnread(o[1])
-	case "unshare": // this very thread: orders are obeyed on one
-		runtime.LockOSThread()
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			r.Error = errno(err)
-		} else if lo, err := netlink.LinkByName("lo"); err != nil || netlink.LinkSetUp(lo) != nil {
-			r.Error = "no loopback"
-		}
-	case "setns":
-		runtime.LockOSThread()
-		fd, _ := strconv.Atoi(o[1])
-		if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
-			r.Error = errno(err)
-		}
+	case "unshare", "setns":
+		r.Error = move(o)
 	case "doctor":
 		r.Checks = kernel.Doctor(o[1])
 	case "features":

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -177,4 +178,23 @@ func said(c net.Conn, err error) string {
 		return err.Error()
 	}
 	return strings.TrimSpace(string(b))
+}
+
+// move takes this thread, and so all later orders, to a new namespace or to that of a descriptor. It returns what went wrong.
+func move(o []string) string {
+	runtime.LockOSThread()
+	if o[0] == "setns" {
+		fd, _ := strconv.Atoi(o[1])
+		if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
+			return errno(err)
+		}
+		return ""
+	}
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		return errno(err)
+	}
+	if lo, err := netlink.LinkByName("lo"); err != nil || netlink.LinkSetUp(lo) != nil {
+		return "no loopback"
+	}
+	return ""
 }
