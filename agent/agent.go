@@ -7,6 +7,7 @@ package agent
 import (
 	"fmt"
 	"net/netip"
+	"time"
 )
 
 // Process is one thread group as the kernel saw it when it connected or was marked.
@@ -205,4 +206,22 @@ type Trusting struct {
 	Kind  string     // of the program: "python", "node", "java", "go", or what it is called
 	Why   string     // for people; "" if the state is proven
 	Mend  string     // what makes a program of this kind trust us
+}
+
+// NetNSWhy says why a network namespace needs a listener.
+type NetNSWhy uint32
+
+const (
+	NetNSConnect NetNSWhy = iota + 1 // a connection found none: it was refused, or went direct, as its scope says
+	NetNSScope                       // a process of a scope begins to run there
+	NetNSPending                     // perhaps of a scope: its cgroup is too new to be resolved
+)
+
+// NetNSAsk tells that the listener of a network namespace is wanted. The thread was in it, unless it is a connection of a
+// socket that was made elsewhere.
+type NetNSAsk struct {
+	NetNS     uint64 // netns cookie
+	TGID, TID uint32
+	Why       NetNSWhy
+	At        time.Duration // CLOCK_MONOTONIC
 }

@@ -7,6 +7,7 @@
 #include "include/destination.h"
 #include "include/select.h"
 #include "include/udp.h"
+#include "maps/asks.h"
 #include "maps/bypass.h"
 #include "maps/cgroups.h"
 #include "maps/configs.h"
@@ -78,6 +79,8 @@ static __always_inline int alive(struct bpf_sock_addr *ctx, struct config *cfg, 
 	return 1;
 nobody:
 	fail(ERR_NO_LISTENER);
+	__u64 id = bpf_get_current_pid_tgid();
+	ask(bpf_get_netns_cookie(ctx), id >> 32, id, ASK_CONNECT);
 	return 0;
 }
 

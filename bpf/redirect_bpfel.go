@@ -136,6 +136,8 @@ type RedirectTarget struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	RedirectMapActive          = "active"
+	RedirectMapAskTimes        = "ask_times"
+	RedirectMapAsks            = "asks"
 	RedirectMapBypass          = "bypass"
 	RedirectMapCgroups         = "cgroups"
 	RedirectMapConfigs         = "configs"
@@ -228,6 +230,8 @@ type RedirectProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type RedirectMapSpecs struct {
 	Active          *ebpf.MapSpec `ebpf:"active"`
+	AskTimes        *ebpf.MapSpec `ebpf:"ask_times"`
+	Asks            *ebpf.MapSpec `ebpf:"asks"`
 	Bypass          *ebpf.MapSpec `ebpf:"bypass"`
 	Cgroups         *ebpf.MapSpec `ebpf:"cgroups"`
 	Configs         *ebpf.MapSpec `ebpf:"configs"`
@@ -284,6 +288,8 @@ func (o *RedirectObjects) Close() error {
 // It can be passed to LoadRedirectObjects or ebpf.CollectionSpec.LoadAndAssign.
 type RedirectMaps struct {
 	Active          *ebpf.Map `ebpf:"active"`
+	AskTimes        *ebpf.Map `ebpf:"ask_times"`
+	Asks            *ebpf.Map `ebpf:"asks"`
 	Bypass          *ebpf.Map `ebpf:"bypass"`
 	Cgroups         *ebpf.Map `ebpf:"cgroups"`
 	Configs         *ebpf.Map `ebpf:"configs"`
@@ -315,6 +321,8 @@ type RedirectMaps struct {
 func (m *RedirectMaps) Close() error {
 	return _RedirectClose(
 		m.Active,
+		m.AskTimes,
+		m.Asks,
 		m.Bypass,
 		m.Cgroups,
 		m.Configs,

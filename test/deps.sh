@@ -10,6 +10,7 @@ add git git
 add curl curl
 add ip iproute2
 add unshare util-linux
+add crun crun
 add python3 python3
 add javac default-jdk-headless
 add mvn maven

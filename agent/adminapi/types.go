@@ -21,6 +21,7 @@ type Status struct {
 	Flows    Flows    `json:"flows"`
 	Coverage Coverage `json:"coverage"`
 	DNS      DNS      `json:"dns"`
+	Spaces   Spaces   `json:"namespaces,omitzero"`
 	Journal  Journal  `json:"journal"`
 	Elastic  Elastic  `json:"elastic"`
 	Warnings []string `json:"warnings,omitempty"` // what an operator should know at once, one line each
@@ -94,6 +95,13 @@ type DNS struct {
 	Mismatches uint64 `json:"mismatches"` // the second look saw something else
 	ECH        uint64 `json:"ech"`        // HTTPS records that offer it
 	HTTP3      uint64 `json:"http3"`
+}
+
+// Spaces counts other network namespaces since the daemon started.
+type Spaces struct {
+	Served  int    `json:"served"`            // now
+	Refused uint64 `json:"refused,omitempty"` // for want of room
+	Failed  uint64 `json:"failed,omitempty"`
 }
 
 // Journal is the state of the local log. Head is the chain's latest hash in hex.

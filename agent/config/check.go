@@ -125,7 +125,10 @@ func build(p *problems, f *file) *Config {
 	if !ok || upstream < time.Second {
 		p.add(p.line("proxy", "upstream_timeout"), "upstream_timeout %q is no duration of a second or more: give a number with a unit, such as 30m", f.Proxy.UpstreamStall)
 	}
-	c.Proxy = Proxy{f.Proxy.Listen, drain, stall, upstream, f.Proxy.MaxConnections, memory}
+	if n := f.Proxy.MaxNamespaces; n < 0 || n > 8192 {
+		p.add(p.line("proxy", "max_namespaces"), "max_namespaces %d: give a number from 0 to 8192 of network namespaces, such as 1024", n)
+	}
+	c.Proxy = Proxy{f.Proxy.Listen, drain, stall, upstream, f.Proxy.MaxConnections, memory, f.Proxy.MaxNamespaces}
 	if set(f.Archive) {
 		p.add(p.line("archive"), "archive is not supported yet: remove it; the journal keeps the records")
 	}

@@ -145,6 +145,7 @@ type Proxy struct {
 	UpstreamStall  time.Duration // after which a provider that sends nothing, or takes nothing, is given up
 	MaxConnections int           // open connections of one scope
 	MaxMemory      int64         // bytes held at a time for one scope
+	MaxNamespaces  int           // other network namespaces that are served at a time
 }
 
 // Default is the configuration of an empty file.
@@ -159,6 +160,6 @@ func Default() *Config {
 		Record:    Record{Required: true, Dir: "/var/lib/sallyport/journal", MaxBytes: 10 << 30, WhenFull: "stop"},
 		Mask:      Mask{KeyFile: "/var/lib/sallyport/mask.key"},
 		Admin:     Admin{Socket: "/run/sallyport/admin.sock"},
-		Proxy:     Proxy{Listen: "127.0.0.1:15001", Drain: 10 * time.Second, Stall: 5 * time.Minute, UpstreamStall: 30 * time.Minute, MaxConnections: 20_000, MaxMemory: 1 << 30},
+		Proxy:     Proxy{Listen: "127.0.0.1:15001", Drain: 10 * time.Second, Stall: 5 * time.Minute, UpstreamStall: 30 * time.Minute, MaxConnections: 20_000, MaxMemory: 1 << 30, MaxNamespaces: 1024},
 	}
 }

@@ -87,7 +87,7 @@ func TestParse(t *testing.T) {
 		Mask:          Mask{"/mask.key"},
 		Elasticsearch: Elasticsearch{"https://es:9200", "/key", "/es.pem"},
 		Admin:         Admin{"/admin.sock", []uint32{1000}},
-		Proxy:         Proxy{"[::1]:9", 1500 * time.Millisecond, 90 * time.Second, 7 * time.Minute, 7, 64 << 20},
+		Proxy:         Proxy{"[::1]:9", 1500 * time.Millisecond, 90 * time.Second, 7 * time.Minute, 7, 64 << 20, 12},
 	}
 	if diff := cmp.Diff(want, c); diff != "" {
 		t.Error(diff)
@@ -187,6 +187,7 @@ func TestErrors(t *testing.T) {
 		{"stall", "proxy: {stall: 10ms}", "stall \"10ms\" is no duration of a second or more"},
 		{"upstream timeout", "proxy: {upstream_timeout: never}", "upstream_timeout \"never\" is no duration of a second or more"},
 		{"stall without unit", "proxy: {stall: 10}", "stall \"10\" is no duration"},
+		{"max_namespaces", "proxy: {max_namespaces: 8193}", "max_namespaces 8193: give a number"},
 		{"max_memory", "proxy: {max_memory: much}", "max_memory \"much\" is no size"},
 		{"max_connections", "proxy: {max_connections: 0}", "max_connections 0: give the number"},
 		{"default mode", "capture: {default_mode: on}", "capture.default_mode \"on\" is not known"},

@@ -82,6 +82,7 @@ type proxy struct {
 	UpstreamStall  string `yaml:"upstream_timeout"`
 	MaxConnections int    `yaml:"max_connections"`
 	MaxMemory      string `yaml:"max_memory"`
+	MaxNamespaces  int    `yaml:"max_namespaces"`
 }
 
 // Load reads the file at path, applies the environment (env is os.Getenv or a stand-in; nil = none) and checks all.
@@ -110,7 +111,7 @@ func parse(name string, b []byte, env func(string) string) (*Config, error) {
 	d := Default()
 	f := file{Capture: d.Capture, Identity: d.Identity, Policy: d.Policy, CA: d.CA, Trust: d.Trust, Mask: d.Mask, Admin: d.Admin,
 		Record: record{d.Record.Required, d.Record.Dir, strconv.FormatInt(d.Record.MaxBytes, 10), d.Record.WhenFull},
-		Proxy:  proxy{d.Proxy.Listen, d.Proxy.Drain.String(), d.Proxy.Stall.String(), d.Proxy.UpstreamStall.String(), d.Proxy.MaxConnections, strconv.FormatInt(d.Proxy.MaxMemory, 10)}}
+		Proxy:  proxy{d.Proxy.Listen, d.Proxy.Drain.String(), d.Proxy.Stall.String(), d.Proxy.UpstreamStall.String(), d.Proxy.MaxConnections, strconv.FormatInt(d.Proxy.MaxMemory, 10), d.Proxy.MaxNamespaces}}
 	for _, e := range d.Endpoints {
 		f.Endpoints = append(f.Endpoints, endpoint{e.Name, e.Host, &e.Port, e.Protocol, e.UpstreamCA, e.Plain})
 	}

@@ -89,4 +89,5 @@ proxy:
   upstream_timeout: 30m              # a provider that sends nothing for so long while it owes a reply is given up
   max_connections: 20000             # open connections of one scope; beyond: refused in enforce, relayed unread else
   max_memory: 1GiB                   # held for one scope, of bodies that are read whole; beyond: not inspected, so refused in enforce
+  max_namespaces: 1024               # other network namespaces (containers, pods) served at a time, 0 to 8192; beyond: as if the agent were down
 `

@@ -118,6 +118,14 @@ func (c console) Status(context.Context) (adminapi.Status, error) {
 			s.Untrusted = append(s.Untrusted, t)
 		}
 	}
+	sp := d.spaces.Stats()
+	s.Spaces = adminapi.Spaces{Served: sp.Served, Refused: sp.Refused, Failed: sp.Failed}
+	if sp.Refused > 0 {
+		s.Warnings = append(s.Warnings, fmt.Sprintf("%d times there was no room for another network namespace: connections there did what their scopes say for a dead agent; raise proxy.max_namespaces", sp.Refused))
+	}
+	if sp.Failed > 0 {
+		s.Warnings = append(s.Warnings, fmt.Sprintf("%d times a network namespace could not be served: see the log", sp.Failed))
+	}
 	for name, err := range d.kernel.Refused() {
 		s.Warnings = append(s.Warnings, "the kernel refused "+name+": "+err.Error())
 	}

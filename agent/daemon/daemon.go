@@ -21,6 +21,7 @@ import (
 	"github.com/sallyport-dev/sallyport/agent/dns"
 	"github.com/sallyport-dev/sallyport/agent/enrol"
 	"github.com/sallyport-dev/sallyport/agent/kernel"
+	"github.com/sallyport-dev/sallyport/agent/netns"
 	"github.com/sallyport-dev/sallyport/agent/older"
 	"github.com/sallyport-dev/sallyport/agent/proxy"
 	"github.com/sallyport-dev/sallyport/agent/quarantine"
@@ -93,7 +94,9 @@ type daemon struct {
 	configSum []byte
 	wanted    chan struct{} // capacity 1: an upgrade
 
-	addresses        []netip.AddrPort // where the proxy listens
+	spaces           *netns.Spaces      // other network namespaces
+	others           []*net.TCPListener // made there by an earlier daemon, not yet taken over
+	addresses        []netip.AddrPort   // where the proxy listens
 	listeners        []*net.TCPListener
 	handover         bool              // the service manager keeps the listeners
 	upstreamCAs      map[string][]byte // by file
@@ -219,7 +222,7 @@ func (d *daemon) openKernel(context.Context) (err error) {
 		return &UsageError{err}
 	}
 	d.router.enrol, d.router.selftest = d.enrol, d.selftest
-	return nil
+	return d.openSpaces()
 }
 
 // takeOver waits until the predecessor has let go, and takes its sockets and sessions.
@@ -240,6 +243,7 @@ func (d *daemon) takeOver(ctx context.Context) error {
 			return err
 		}
 	}
+	d.others = append(d.others, d.pred.TakeOthers()...)
 	handed, err := d.pred.TakeAdmin()
 	if err == nil {
 		err = d.admin.Take(handed)
@@ -287,6 +291,9 @@ func (d *daemon) takeKernel(ctx context.Context) error {
 	if err := d.kernel.Proof().Begin(d.pred != nil); err != nil {
 		return err
 	}
+	if err := d.takeSpaces(); err != nil {
+		return err
+	}
 	if err := d.kernel.Attach(); err != nil {
 		return err
 	}
@@ -306,6 +313,10 @@ func (d *daemon) close(failed bool) (err error) {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		err = errors.Join(err, d.admin.Shutdown(ctx))
 		cancel()
+	}
+	closeListeners(d.others)
+	if d.spaces != nil {
+		err = errors.Join(err, d.spaces.Close())
 	}
 	for _, ln := range d.listeners {
 		if ln == nil {

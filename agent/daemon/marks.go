@@ -61,7 +61,11 @@ func (m *marker) apply(ctx context.Context, k agent.Mark) {
 		return // it ended meanwhile
 	}
 	marked := k.Kind != agent.MarkStarted
-	if m.d.enrol.Mode(&w, marked) < agent.ModeObserve {
+	mode := m.d.enrol.Mode(&w, marked)
+	if mode != agent.ModeOff {
+		m.d.spaces.Look(k.Proc.TGID)
+	}
+	if mode < agent.ModeObserve {
 		return
 	}
 	if marked {

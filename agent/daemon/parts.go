@@ -140,6 +140,9 @@ func (d *daemon) watch(ctx context.Context) error {
 				if err != nil {
 					d.Log.Error("reading the marks", telemetry.KeyError, err)
 				}
+				if err := d.spaces.Scan(); err != nil {
+					d.Log.Error("looking for network namespaces", telemetry.KeyError, err)
+				}
 				for _, m := range again { // trust that is there already is left alone
 					d.marks.mark(m)
 				}
@@ -266,6 +269,7 @@ func (d *daemon) openProxy(ctx context.Context) error {
 				d.Log.Error("heartbeat", telemetry.KeyError, err)
 			}
 		},
+		Dial:           func(ctx context.Context, c agent.Conn) (net.Conn, error) { return d.spaces.Dial(ctx, c) },
 		FingerprintKey: key, Notice: d.notice, StallTimeout: d.cfg.Proxy.Stall, UpstreamTimeout: d.cfg.Proxy.UpstreamStall, MaxConns: d.cfg.Proxy.MaxConnections, MaxMemory: d.cfg.Proxy.MaxMemory,
 	})
 	if err != nil {
@@ -275,7 +279,8 @@ func (d *daemon) openProxy(ctx context.Context) error {
 	if err != nil {
 		return &UsageError{fmt.Errorf("proxy.listen: %w", err)}
 	}
-	kept, err := inherited()
+	kept, others, err := inherited()
+	d.others = others
 	if err != nil {
 		return err
 	}

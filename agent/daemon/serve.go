@@ -41,6 +41,8 @@ func (d *daemon) serve(ctx context.Context) error {
 	l.start(d.watchTrust)
 	l.start(func(ctx context.Context) error { return d.kernel.Listen(ctx, d.marks.mark, d.enrol.Cgroup) })
 	l.start(func(ctx context.Context) error { return d.kernel.Learner().Listen(ctx, d.audit.See) })
+	l.start(func(ctx context.Context) error { return d.spaces.Answer(ctx, d.kernel.Asks) })
+	l.start(d.spaces.Run)
 	l.start(d.watch)
 	l.start(d.keepTesting)
 	l.start(d.older.Run)
@@ -126,6 +128,7 @@ func (d *daemon) depart(ctx context.Context, l *leadership) *draining {
 	if d.pred != nil && !d.leads.Load() {
 		d.gaveUp = true
 		d.release(l, end)
+		defer closeFiles(end.others)
 		if err := d.pred.Failed(); err != nil {
 			d.Log.Warn("the predecessor is gone too", telemetry.KeyError, err)
 		}
@@ -136,6 +139,7 @@ func (d *daemon) depart(ctx context.Context, l *leadership) *draining {
 		if derr := d.kernel.Depart(d.cfg.Proxy.Drain + handoverMargin); derr != nil {
 			d.Log.Warn("connections are refused during the restart", telemetry.KeyError, derr)
 		}
+		d.storeOthers()
 	}
 	err := d.proxy.Shutdown(end.ctx)
 	d.flow.Flush()

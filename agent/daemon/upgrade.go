@@ -108,6 +108,8 @@ type draining struct {
 	stop  context.CancelFunc
 	ended chan error // of proxy.Shutdown
 	err   error      // nobody has taken over
+
+	others []*os.File // listeners of other network namespaces, for whoever takes over
 }
 
 // upgrade starts a successor and hands over to it. nil: it did not come to that, and all is as before.
@@ -130,13 +132,14 @@ func (d *daemon) upgrade(ctx context.Context, l *leadership) *draining {
 		return nil
 	}
 	out := d.letGo(ctx, l)
-	if err = takeOver(ctx, s); err != nil && ctx.Err() == nil {
+	defer func() { closeFiles(out.others) }()
+	if err = takeOver(ctx, s, out.others); err != nil && ctx.Err() == nil {
 		// Nothing here can begin anew; the program that runs here can, as a successor of its own.
 		d.Log.Error("the successor failed, trying the program of this process", telemetry.KeyError, err)
 		d.keepWaiting()
 		offer.PIDs = append(offer.PIDs, s.PID()) // it may still end exchanges
 		if s, err = prepared(ctx, "/proc/self/exe", d.Command[1:], offer); err == nil {
-			err = takeOver(ctx, s)
+			err = takeOver(ctx, s, out.others)
 		}
 	}
 	if err != nil {
@@ -174,10 +177,13 @@ func prepared(ctx context.Context, path string, args []string, o succession.Offe
 	return s, nil
 }
 
-func takeOver(ctx context.Context, s *succession.Successor) error {
+func takeOver(ctx context.Context, s *succession.Successor, others []*os.File) error {
 	wait, cancel := context.WithTimeout(ctx, takeLimit)
 	defer cancel()
-	err := s.Go(wait)
+	err := s.More(others)
+	if err == nil {
+		err = s.Go(wait)
+	}
 	if err != nil && !errors.Is(err, succession.ErrFailed) {
 		err = errors.Join(err, s.Kill())
 	}
@@ -204,9 +210,7 @@ func (d *daemon) offer() (o succession.Offer, err error) {
 }
 
 func closeOffer(o *succession.Offer) {
-	for _, f := range o.Listeners {
-		_ = f.Close() // copies
-	}
+	closeFiles(o.Listeners)
 	if o.Admin != nil {
 		_ = o.Admin.Close()
 	}
@@ -229,6 +233,10 @@ func (d *daemon) release(l *leadership, out *draining) {
 		d.Log.Warn("letting go of the admin socket", telemetry.KeyError, err)
 	}
 	l.end()
+	var err error
+	if out.others, err = d.spaces.Files(); err != nil {
+		d.Log.Warn("connections of other network namespaces are refused until the successor is there", telemetry.KeyError, err)
+	}
 	go func() { // serve waits for it
 		err := d.proxy.Shutdown(out.ctx)
 		d.flow.Flush()

@@ -51,6 +51,7 @@ type Kernel struct {
 	sockets  *sockets.Sockets // the same
 	learner  *learn.Learner
 	proof    *cover.Proof
+	netns    *ebpf.Collection // the same
 	mounted  []string
 
 	heart    sync.Mutex
@@ -122,6 +123,7 @@ func Load(o Options) (_ *Kernel, err error) {
 	if k.exec, err = k.collection(bpf.LoadExec, shared); err != nil {
 		k.refused["exec"] = explain(featureExecs, minTracing, err)
 	}
+	k.loadNetns()
 	if err := k.active(&k.cfg); err != nil {
 		return nil, err
 	}
@@ -235,6 +237,7 @@ func (k *Kernel) Attach() (err error) {
 	k.attachTracing("track", k.track)
 	k.attachTracing("cgroup", k.cgroup)
 	k.attachTracing("exec", k.exec) // behind track: what that drops at exec, this one sets
+	k.attachTracing("netns", k.netns)
 	return nil
 }
 
@@ -293,6 +296,7 @@ var tracepoints = map[string]string{
 	bpf.TrackProgEnterOpenat: "sys_enter_openat", bpf.TrackProgExitOpenat: "sys_exit_openat",
 	bpf.TrackProgEnterOpenat2: "sys_enter_openat2", bpf.TrackProgExitOpenat2: "sys_exit_openat2",
 	bpf.TrackProgEnterOpen: "sys_enter_open", bpf.TrackProgExitOpen: "sys_exit_open",
+	bpf.NetnsProgExitSetns: "sys_exit_setns", bpf.NetnsProgExitUnshare: "sys_exit_unshare",
 }
 
 // attachTracing attaches an optional object. These links cannot be updated, so the new one is attached beside the old one
@@ -376,7 +380,7 @@ func (k *Kernel) Close() {
 	if k.sockets != nil {
 		k.sockets.Close()
 	}
-	for _, c := range []*ebpf.Collection{k.redirect, k.track, k.cgroup, k.dns, k.cover, k.exec} {
+	for _, c := range []*ebpf.Collection{k.redirect, k.track, k.cgroup, k.dns, k.cover, k.exec, k.netns} {
 		if c != nil {
 			c.Close()
 		}

@@ -74,7 +74,7 @@ func (k *Kernel) Records() (int, error) {
 
 // errorNames are enum error of bpf/include/types.h.
 var errorNames = []string{"no config", "origin full", "record full", "record clash", "no listener", "foreign listener", "stale heartbeat",
-	"event lost", "cgroup full", "mark full", "fault", "unknown cgroup"}
+	"event lost", "cgroup full", "mark full", "fault", "unknown cgroup", "ask lost"}
 
 // The slots of what makes the agent's picture of cgroups and marks incomplete.
 const (

@@ -206,6 +206,17 @@ func (l *learned) add(netns uint64, host string, dest netip.AddrPort) {
 	}
 }
 
+// leave drops what was learned in a network namespace.
+func (l *learned) leave(netns uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for key := range l.m {
+		if key.netns == netns {
+			delete(l.m, key)
+		}
+	}
+}
+
 // forget drops what is too old.
 func (l *learned) forget(now time.Time) {
 	for key, at := range l.m {

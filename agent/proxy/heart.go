@@ -47,7 +47,7 @@ func (p *pulse) look() (runs, hangs bool) {
 // heart beats for all loops of a Serve with one timer: each wake-up of an idle agent costs a tenth of a millisecond. It beats
 // while at least one loop runs and none hangs. What it does each minute besides is
 // reportCounts, and to close upstream connections that nobody uses.
-func (s *Server) heart(pulses []pulse, done <-chan struct{}) {
+func (s *Server) heart(v *service, done <-chan struct{}) {
 	t := time.NewTicker(beatEvery)
 	defer t.Stop()
 	reported := time.Now()
@@ -57,7 +57,7 @@ func (s *Server) heart(pulses []pulse, done <-chan struct{}) {
 			s.reportCounts()
 			return
 		case now := <-t.C:
-			if alive(pulses) && !s.draining.Load() {
+			if v.alive() && !s.draining.Load() {
 				s.o.Accepting()
 			}
 			if now.Sub(reported) >= reportEvery {
@@ -69,10 +69,10 @@ func (s *Server) heart(pulses []pulse, done <-chan struct{}) {
 	}
 }
 
-func alive(pulses []pulse) bool {
+func alive(pulses []*pulse) bool {
 	some := false
-	for i := range pulses {
-		runs, hangs := pulses[i].look()
+	for _, p := range pulses {
+		runs, hangs := p.look()
 		if hangs {
 			return false
 		}

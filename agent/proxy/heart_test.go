@@ -27,7 +27,10 @@ func TestPulse(t *testing.T) {
 		{"no loop at all", "", "0 0"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			pulses := make([]pulse, len(c.loops))
+			pulses := make([]*pulse, len(c.loops))
+			for i := range pulses {
+				pulses[i] = &pulse{}
+			}
 			for i, step := range strings.Fields(c.script) {
 				if step == "!" || step == "0" {
 					if got := alive(pulses); got != (step == "!") {
@@ -35,7 +38,7 @@ func TestPulse(t *testing.T) {
 					}
 					continue
 				}
-				p := &pulses[step[0]-'0']
+				p := pulses[step[0]-'0']
 				switch step[1] {
 				case 'w':
 					p.wait()

@@ -107,6 +107,21 @@ func (p *pool) reap(now time.Time) {
 	}
 }
 
+// forget closes what is there of a network namespace.
+func (p *pool) forget(netns uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for at, have := range p.m {
+		if at.netns == netns {
+			for _, e := range have {
+				_ = e.up.tcp.Close()
+			}
+			p.n -= len(have)
+			delete(p.m, at)
+		}
+	}
+}
+
 // close closes what is there; the pool takes nothing any more.
 func (p *pool) close() {
 	p.mu.Lock()

@@ -84,7 +84,9 @@ type Server struct {
 	serving  sync.WaitGroup // calls of Serve
 
 	mu        sync.Mutex
-	listeners map[*net.TCPListener]struct{}
+	listeners map[*net.TCPListener]struct{} // not those that were dismissed
+	first     *service                      // the first call of Serve that runs: to it belongs what Attend adds
+	early     []waiting                     // what Attend was given before
 	conns     map[*conn]struct{}
 }
 
@@ -144,60 +146,6 @@ func New(o Options) (*Server, error) {
 	return s, nil
 }
 
-// Serve accepts connections until Shutdown, or until ctx ends, which cuts everything at once. It returns when its accept
-// loops and all connections have ended. It owns the listeners from now on. It may run several times at once, each with
-// listeners of its own.
-func (s *Server) Serve(ctx context.Context, listeners ...*net.TCPListener) error {
-	nets := make([]uint64, len(listeners))
-	for i, l := range listeners {
-		var err error
-		if nets[i], err = NetNS(l); err != nil {
-			return fmt.Errorf("proxy: network namespace of %s: %w", l.Addr(), err)
-		}
-	}
-	look, err := newLookout()
-	if err != nil {
-		return err
-	}
-	defer look.close()
-	s.mu.Lock()
-	if s.draining.Load() {
-		s.mu.Unlock()
-		return net.ErrClosed
-	}
-	s.serving.Add(1)
-	for _, l := range listeners {
-		s.listeners[l] = struct{}{}
-	}
-	s.mu.Unlock()
-	defer s.serving.Done()
-
-	stop := context.AfterFunc(ctx, func() {
-		s.stopAccepting()
-		s.cut()
-	})
-	defer stop()
-	done := make(chan struct{})
-	pulses := make([]pulse, len(listeners))
-	var heart sync.WaitGroup
-	heart.Go(func() { s.heart(pulses, done) })
-
-	var loops sync.WaitGroup
-	all := &accepted{lookout: look}
-	failed := make([]error, len(listeners))
-	for i, l := range listeners {
-		loops.Go(func() {
-			defer pulses[i].end()
-			failed[i] = s.accept(ctx, l, nets[i], &pulses[i], all)
-		})
-	}
-	loops.Wait()
-	all.conns.Wait()
-	close(done)
-	heart.Wait()
-	return errors.Join(failed...)
-}
-
 // Ready is closed once an accept loop runs.
 func (s *Server) Ready() <-chan struct{} { return s.ready }
 
@@ -230,48 +178,12 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return ctx.Err()
 }
 
-func (s *Server) stopAccepting() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.draining.Store(true)
-	s.pool.close()
-	for l := range s.listeners {
-		_ = l.Close()
-		delete(s.listeners, l)
-	}
-}
-
 // cut ends all connections at once.
 func (s *Server) cut() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.conns {
 		c.cut()
-	}
-}
-
-func (s *Server) accept(ctx context.Context, l *net.TCPListener, netns uint64, p *pulse, all *accepted) error {
-	s.o.Accepting()
-	s.readied.Do(func() { close(s.ready) })
-	var told time.Time
-	for {
-		p.wait()
-		tcp, err := l.AcceptTCP()
-		p.turn()
-		switch {
-		case err == nil:
-			s.start(ctx, tcp, netns, all)
-		case s.draining.Load():
-			return nil
-		case errors.Is(err, net.ErrClosed):
-			return fmt.Errorf("proxy: listener %s was closed by somebody else", l.Addr())
-		default: // out of descriptors or memory, or the client gave up: it may pass
-			if now := time.Now(); now.Sub(told) >= time.Minute {
-				told = now
-				s.o.Notice("accept", fmt.Errorf("%w (connections wait in the queue; said once a minute)", err))
-			}
-			time.Sleep(5 * time.Millisecond)
-		}
 	}
 }
 

@@ -208,6 +208,7 @@ enum error {
 	ERR_MARK_FULL, /* no memory for a mark */
 	ERR_FAULT,     /* a path could not be read, neither before an open nor after it */
 	ERR_UNKNOWN_CGROUP, /* a cgroup that nobody told us of: treated as pending */
+	ERR_ASK_LOST, /* the ring of namespaces that need a listener was full: asked again at the next connect */
 	ERRORS,
 };
 

@@ -66,6 +66,11 @@ func (a *app) showStatus(st *adminapi.Status) error {
 		[]string{"flows", fmt.Sprintf("seen %d, proxied %d, passed %d, denied %d, missed %d", st.Flows.Seen, st.Flows.Proxied, st.Flows.Passed, st.Flows.Denied, st.Flows.Missed)},
 		[]string{"coverage", fmt.Sprintf("explained %d, unexplained %d, bypassed %d", st.Coverage.Explained, st.Coverage.Unexplained, st.Coverage.Bypassed)},
 		[]string{"dns", fmt.Sprintf("%d addresses of endpoints known, %d answers seen, %d differ at a second look", st.DNS.Addresses, st.DNS.Answers, st.DNS.Mismatches)},
+	)
+	if st.Spaces != (adminapi.Spaces{}) {
+		rows = append(rows, []string{"namespaces", fmt.Sprintf("served %d, refused %d, failed %d", st.Spaces.Served, st.Spaces.Refused, st.Spaces.Failed)})
+	}
+	rows = append(rows,
 		[]string{"journal", fmt.Sprintf("%s, head %s", size(st.Journal.Bytes), or(short(st.Journal.Head), "none"))},
 		[]string{"elastic", fmt.Sprintf("%s, %d records behind", or(st.Elastic.State, "unknown"), st.Elastic.Lag)})
 	if err := a.table(rows); err != nil {

@@ -227,8 +227,9 @@ type exchange struct {
 		SPIFFEID string `json:"spiffe_id"`
 	}
 	Workload struct {
-		PID  uint32
-		Unit string
+		PID            uint32
+		Unit           string
+		Container, Pod string
 	}
 	Response struct {
 		Status int

@@ -55,13 +55,17 @@ func (w *world) upgrade(by syscall.Signal) error {
 }
 
 // traffic opens connections from eight threads until it is stopped, and says how many were proxied, direct and failed.
-func (w *world) traffic() (stop func() (proxied, direct, failed int)) {
+func (w *world) traffic(change ...func(*lab.App)) (stop func() (proxied, direct, failed int)) {
 	w.t.Helper()
 	dir, err := os.MkdirTemp(filepath.Dir(w.d.Config), "traffic")
 	must(w.t, err)
 	file := filepath.Join(dir, "stop")
 	py := filepath.Join(root(w.t), "build", "venv-current", "bin", "python")
-	cmd, cleanup, err := w.lab.Command(w.t.Context(), lab.App{Cgroup: enforced, Args: []string{py, "-c", connects, w.lab.Fake.String(), file}})
+	a := lab.App{Cgroup: enforced, Args: []string{py, "-c", connects, w.lab.Fake.String(), file}}
+	for _, c := range change {
+		c(&a)
+	}
+	cmd, cleanup, err := w.lab.Command(w.t.Context(), a)
 	must(w.t, err)
 	var out, errOut strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &errOut

@@ -29,6 +29,7 @@ import (
 
 	"github.com/sallyport-dev/sallyport/agent"
 	"github.com/sallyport-dev/sallyport/agent/kernel"
+	"github.com/sallyport-dev/sallyport/agent/proxy"
 )
 
 // The captured port, where the origin listens, and the proxy's.
@@ -232,8 +233,12 @@ func (w *world) accept(ln *net.TCPListener) {
 		if err != nil {
 			return
 		}
+		netns := w.netns
+		if n, err := proxy.NetNS(c); err == nil {
+			netns = n
+		}
 		w.gate.Lock()
-		conn, err := w.k.Take(w.netns, c)
+		conn, err := w.k.Take(netns, c)
 		w.gate.Unlock()
 		w.mu.Lock()
 		if err == nil {

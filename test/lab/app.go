@@ -22,6 +22,7 @@ type App struct {
 	Args   []string          // absolute path of the program first
 	Root   bool              // in a root file system of its own, an overlay over the host's, as a container has
 	Faulty bool              // under the lab's Faults
+	NetNS  string            // path of the network namespace to run in; "" = where we are
 	Shared bool              // stay in the host's mount namespace (Hosts and Mounts must be empty)
 }
 
@@ -86,6 +87,10 @@ func (l *Lab) Command(ctx context.Context, a App) (_ *exec.Cmd, cleanup func(), 
 		script = append(script, `exec "$@"`)
 		args := []string{"-m", "--propagation", "private", "/bin/sh", "-c", strings.Join(script, "; "), "sh"}
 		cmd = exec.CommandContext(ctx, "/usr/bin/unshare", append(args, a.Args...)...)
+	}
+	if a.NetNS != "" {
+		cmd.Args = append([]string{"nsenter", "--net=" + a.NetNS}, append([]string{cmd.Path}, cmd.Args[1:]...)...)
+		cmd.Path = "/usr/bin/nsenter"
 	}
 	cmd.Env = a.Env
 	if cmd.Env == nil {

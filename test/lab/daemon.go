@@ -94,8 +94,12 @@ func (l *Lab) StartDaemon(ctx context.Context, config string) (*Daemon, error) {
 	d.cmd = exec.Command(args[0], args[1:]...)
 	d.cmd.Env = env
 	if m := l.Manager; m != nil {
-		d.cmd.Env = append(d.cmd.Env, "NOTIFY_SOCKET="+m.path, "FDSTORE=16")
-		if kept := m.files(); len(kept) > 0 {
+		d.cmd.Env = append(d.cmd.Env, "NOTIFY_SOCKET="+m.path, "FDSTORE=4096")
+		kept, err := m.files()
+		if err != nil {
+			return nil, err
+		}
+		if len(kept) > 0 {
 			// LISTEN_PID is the daemon's own: a shell knows it before it becomes the daemon.
 			d.cmd.Path, d.cmd.Args = "/bin/sh", append([]string{"sh", "-c", `export LISTEN_PID=$$; exec "$0" "$@"`}, d.cmd.Args...)
 			d.cmd.Env = append(d.cmd.Env, fmt.Sprintf("LISTEN_FDS=%d", len(kept)))

@@ -243,7 +243,7 @@ func (l *Lab) Listen(port uint16) (net.Listener, error) {
 
 // Child makes a cgroup below the lab's and returns its path below the cgroup v2 root.
 func (l *Lab) Child(name string) (string, error) {
-	if err := os.Mkdir(filepath.Join(l.Cgroup, name), 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+	if err := os.MkdirAll(filepath.Join(l.Cgroup, name), 0o755); err != nil {
 		return "", fmt.Errorf("making cgroup %s: %w", name, err)
 	}
 	return l.Path + "/" + name, nil

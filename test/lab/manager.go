@@ -5,9 +5,11 @@ package lab
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -22,7 +24,7 @@ type Manager struct {
 	done chan struct{}
 
 	mu     sync.Mutex
-	kept   []*os.File
+	kept   map[string][]*os.File // by FDNAME
 	states []string
 	main   int           // as MAINPID said last
 	ready  int           // how often READY=1 came
@@ -31,7 +33,7 @@ type Manager struct {
 
 // NewManager listens in a folder.
 func NewManager(dir string) (*Manager, error) {
-	m := &Manager{path: filepath.Join(dir, "notify.sock"), done: make(chan struct{}), heard: make(chan struct{})}
+	m := &Manager{path: filepath.Join(dir, "notify.sock"), done: make(chan struct{}), heard: make(chan struct{}), kept: map[string][]*os.File{}}
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: m.path, Net: "unixgram"})
 	if err != nil {
 		return nil, fmt.Errorf("listening for notifications: %w", err)
@@ -43,7 +45,7 @@ func NewManager(dir string) (*Manager, error) {
 
 func (m *Manager) hear() {
 	defer close(m.done)
-	buf, oob := make([]byte, 4096), make([]byte, unix.CmsgSpace(4*16))
+	buf, oob := make([]byte, 4096), make([]byte, unix.CmsgSpace(4*250))
 	for {
 		n, on, _, _, err := m.conn.ReadMsgUnix(buf, oob)
 		if err != nil {
@@ -75,26 +77,62 @@ func (m *Manager) hear() {
 		close(m.heard)
 		m.heard = make(chan struct{})
 		if strings.HasPrefix(string(buf[:n]), "FDSTORE=1\n") {
-			// systemd knows equal sockets; here the new ones stand for the old ones.
-			m.drop()
-			m.kept = files
+			name := named(string(buf[:n]))
+			if name == "sallyport-proxy" { // systemd knows equal sockets; here the new ones stand for the old ones
+				m.drop(name)
+			}
+			m.kept[name] = append(m.kept[name], files...)
+		}
+		if strings.HasPrefix(string(buf[:n]), "FDSTOREREMOVE=1\n") {
+			m.drop(named(string(buf[:n])))
 		}
 		m.mu.Unlock()
 	}
 }
 
-func (m *Manager) drop() {
-	for _, f := range m.kept {
-		_ = f.Close()
+// named is the FDNAME of a notification.
+func named(state string) (name string) {
+	for line := range strings.Lines(state) {
+		if v, ok := strings.CutPrefix(strings.TrimSpace(line), "FDNAME="); ok {
+			name = v
+		}
 	}
-	m.kept = nil
+	return name
 }
 
-// files are what the next daemon gets, as descriptors 3 and up.
-func (m *Manager) files() []*os.File {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.kept
+func (m *Manager) drop(name string) {
+	for _, f := range m.kept[name] {
+		_ = f.Close()
+	}
+	delete(m.kept, name)
+}
+
+// files are what the next daemon gets, as descriptors 3 and up. All that the last one said is heard first.
+func (m *Manager) files() (out []*os.File, err error) {
+	to, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: m.path, Net: "unixgram"})
+	if err != nil {
+		return nil, err
+	}
+	defer to.Close()
+	_, _, heard := m.state()
+	const mark = "LAB=everything before was heard"
+	if _, err := to.Write([]byte(mark)); err != nil {
+		return nil, err
+	}
+	for {
+		m.mu.Lock()
+		if n := len(m.states); n > 0 && m.states[n-1] == mark {
+			m.states = m.states[:n-1]
+			for _, name := range slices.Sorted(maps.Keys(m.kept)) {
+				out = append(out, m.kept[name]...)
+			}
+			m.mu.Unlock()
+			return out, nil
+		}
+		m.mu.Unlock()
+		<-heard
+		_, _, heard = m.state()
+	}
 }
 
 // state is the process that leads (0: the one that was started), how often it was ready, and when to ask again.
@@ -122,7 +160,9 @@ func (m *Manager) States() []string {
 func (m *Manager) Drop() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.drop()
+	for name := range m.kept {
+		m.drop(name)
+	}
 }
 
 // Close stops listening and closes what is kept.

@@ -8,6 +8,7 @@
 //
 //	offer     →   who hands over, with its listening sockets
 //	          ←   prepared: all is read and checked, nothing that both use was touched; from here on it may be
+//	more      →   listening sockets of other network namespaces, if there are any; as often as needed
 //	go        →   the predecessor has let go
 //	          ←   ready
 //	lead      →   whoever supervises us was told; the predecessor will end by itself

@@ -23,6 +23,7 @@ type Predecessor struct {
 	line    line
 	sockets map[netip.AddrPort]*os.File
 	admin   *os.File // nil if it has none
+	others  []*os.File
 	ends    []end
 }
 
@@ -159,11 +160,36 @@ func (p *Predecessor) TakeAdmin() (*net.UnixListener, error) {
 	return u, nil
 }
 
+// TakeOthers gives the listening sockets of other network namespaces, once, after Prepared. What is no listener of TCP is
+// left out.
+func (p *Predecessor) TakeOthers() (out []*net.TCPListener) {
+	for _, f := range p.others {
+		l, err := net.FileListener(f) // a copy
+		_ = f.Close()                 // it was only read
+		if tcp, ok := l.(*net.TCPListener); ok {
+			out = append(out, tcp)
+		} else if err == nil {
+			_ = l.Close()
+		}
+	}
+	p.others = nil
+	return out
+}
+
 // Prepared says that all is read and checked, and waits until the predecessor has let go.
 func (p *Predecessor) Prepared(ctx context.Context) error {
 	err := p.line.send(wordPrepared)
-	if err == nil {
-		err = p.line.expect(ctx, wordGo)
+	for err == nil {
+		var word string
+		var files []*os.File
+		word, files, err = p.line.receive(ctx)
+		p.others = append(p.others, files...)
+		if err == nil && word == wordGo {
+			return nil
+		}
+		if err == nil && (word != wordMore || len(p.others) > maxOthers) {
+			err = fmt.Errorf("the other process said %.40q, not %q", word, wordGo)
+		}
 	}
 	return explain("waiting for it to let go", err)
 }
@@ -223,12 +249,13 @@ func (p *Predecessor) Close() error {
 	for _, f := range p.sockets {
 		err = errors.Join(err, f.Close())
 	}
+	closeAll(p.others)
 	if p.admin != nil {
 		err = errors.Join(err, p.admin.Close())
 	}
 	for _, e := range p.ends {
 		err = errors.Join(err, e.pidfd.Close())
 	}
-	p.sockets, p.admin, p.ends = nil, nil, nil
+	p.sockets, p.admin, p.others, p.ends = nil, nil, nil, nil
 	return err
 }

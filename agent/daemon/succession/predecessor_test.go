@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -200,5 +201,73 @@ func TestOfferLeavesListenersAlone(t *testing.T) {
 	}
 	if u, err := p.TakeAdmin(); u != nil || err != nil {
 		t.Errorf("%v %v", u, err)
+	}
+}
+
+// Sockets of other network namespaces come before "go", as many messages as it takes.
+func TestMore(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		words []string
+		each  int // sockets with each of the words but the last
+		want  int
+		err   string
+	}{
+		{"none", []string{wordGo}, 0, 0, ""},
+		{"some", []string{wordMore, wordGo}, 3, 3, ""},
+		{"many", []string{wordMore, wordMore, wordGo}, maxFiles, 2 * maxFiles, ""},
+		{"another word", []string{wordMore, wordLead}, 1, 0, `said "lead"`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, _, o := sockets(t)
+			null, err := os.Open(os.DevNull) // no listener: left out
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer null.Close()
+			near, file, err := pair()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer near.conn.Close()
+			far, err := open(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := &Predecessor{line: far}
+			defer p.Close()
+			sent := make(chan error, 1)
+			go func() {
+				err := near.expect(context.Background(), wordPrepared)
+				for i, word := range c.words {
+					var files []*os.File
+					if i < len(c.words)-1 {
+						files = slices.Repeat(o.Listeners[:1], c.each)
+						if c.each < maxFiles {
+							files = append(files, null)
+						}
+					}
+					err = errors.Join(err, near.send(word, files...))
+				}
+				sent <- err
+			}()
+			err = p.Prepared(context.Background())
+			if serr := <-sent; serr != nil {
+				t.Fatal(serr)
+			}
+			if (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
+				t.Fatalf("%v, want %q", err, c.err)
+			}
+			if err != nil {
+				return
+			}
+			got := p.TakeOthers()
+			for _, l := range got {
+				l.Close()
+			}
+			if len(got) != c.want || len(p.TakeOthers()) != 0 {
+				t.Errorf("%d sockets, want %d", len(got), c.want)
+			}
+		})
 	}
 }

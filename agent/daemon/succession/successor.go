@@ -81,6 +81,16 @@ func (s *Successor) Prepared(ctx context.Context) error {
 	return s.explain("waiting for it to prepare", s.line.expect(ctx, wordPrepared))
 }
 
+// More hands it listening sockets of other network namespaces, between Prepared and Go. They stay the caller's.
+func (s *Successor) More(files []*os.File) error {
+	for part := range slices.Chunk(files, maxFiles) {
+		if err := s.line.send(wordMore, part...); err != nil {
+			return s.explain("handing it more sockets", err)
+		}
+	}
+	return nil
+}
+
 // Go says that this process has let go of what both use, and waits until the successor is ready. After ErrFailed it need
 // not be killed.
 func (s *Successor) Go(ctx context.Context) error {

@@ -18,16 +18,19 @@ import (
 const (
 	wordOffer    = "offer "
 	wordPrepared = "prepared"
+	wordMore     = "more"
 	wordGo       = "go"
 	wordReady    = "ready"
 	wordLead     = "lead"
 	wordFailed   = "failed"
 )
 
-// maxWord bounds a message, maxFiles the sockets that an offer carries.
+// maxWord bounds a message, maxFiles the sockets that it carries: the kernel takes 253 (SCM_MAX_FD). maxOthers bounds those of
+// all messages.
 const (
-	maxWord  = 64 << 10
-	maxFiles = 64
+	maxWord   = 64 << 10
+	maxFiles  = 250
+	maxOthers = 1 << 15
 )
 
 // ErrGone says that the other process ended or gave up.
