@@ -94,20 +94,19 @@ type daemon struct {
 	configSum []byte
 	wanted    chan struct{} // capacity 1: an upgrade
 
-	spaces           *netns.Spaces      // other network namespaces
-	others           []*net.TCPListener // made there by an earlier daemon, not yet taken over
-	addresses        []netip.AddrPort   // where the proxy listens
-	listeners        []*net.TCPListener
-	handover         bool              // the service manager keeps the listeners
-	upstreamCAs      map[string][]byte // by file
-	shown            sync.Map          // of shown, by host
-	root             string            // where cgroup v2 is mounted
-	own              uint64            // our cgroup
-	generation       uint32            // of our programs in the kernel
-	redirectedBefore uint64            // by the programs under earlier daemons
-	notices          notices
-	installed        bool         // the kernel pins are ours to remove if the start fails
-	ready            atomicReason // why not ready; "" = ready
+	spaces      *netns.Spaces      // other network namespaces
+	others      []*net.TCPListener // made there by an earlier daemon, not yet taken over
+	addresses   []netip.AddrPort   // where the proxy listens
+	listeners   []*net.TCPListener
+	handover    bool              // the service manager keeps the listeners
+	upstreamCAs map[string][]byte // by file
+	shown       sync.Map          // of shown, by host
+	root        string            // where cgroup v2 is mounted
+	own         uint64            // our cgroup
+	generation  uint32            // of our programs in the kernel
+	notices     notices
+	installed   bool         // the kernel pins are ours to remove if the start fails
+	ready       atomicReason // why not ready; "" = ready
 }
 
 // Run builds everything, serves until ctx ends, and stops in order. Everything that it made and that is not meant to

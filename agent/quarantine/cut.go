@@ -66,7 +66,7 @@ func cutOnce(who func(uid uint32, cgroup string) bool) (out []Cut, err error) {
 
 func cutProcess(pid int, who func(uint32, string) bool) (out []Cut, err error) {
 	dir := filepath.Join("/proc", strconv.Itoa(pid))
-	uid, comm, cgroup, err := describe(dir)
+	uid, _, cgroup, err := describe(dir)
 	if err != nil || !who(uid, cgroup) {
 		return nil, err
 	}
@@ -76,7 +76,8 @@ func cutProcess(pid int, who func(uint32, string) bool) (out []Cut, err error) {
 	}
 	defer unix.Close(fd)
 	// From here on the pid is the process's: what it was is read once more.
-	if uid, comm, cgroup, err = describe(dir); err != nil || !who(uid, cgroup) {
+	uid, comm, cgroup, err := describe(dir)
+	if err != nil || !who(uid, cgroup) {
 		return nil, err
 	}
 	fds, err := os.ReadDir(filepath.Join(dir, "fd"))

@@ -53,7 +53,6 @@ type box struct {
 	in     io.WriteCloser
 	out    *bufio.Scanner
 	before string // its mount table before the program ran
-	ran    bool   // the program ended well
 	said   []string
 }
 
