@@ -139,9 +139,14 @@ func Check(cfg *config.Config) error {
 	if err := d.openPolicy(context.Background()); err != nil {
 		return err
 	}
-	root, attach, err := places(cfg)
+	return d.checkScopes()
+}
+
+// checkScopes finds scopes that cannot be, or that would cut the host off.
+func (d *daemon) checkScopes() error {
+	root, attach, err := places(d.cfg)
 	if err != nil { // no host of ours: then at least what is written down
-		root, attach = "/sys/fs/cgroup", cfg.Capture.Cgroup
+		root, attach = "/sys/fs/cgroup", d.cfg.Capture.Cgroup
 	}
 	if _, err := enrol.New(d.enrolOptions(root, attach)); err != nil {
 		return &UsageError{err}

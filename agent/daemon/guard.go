@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -117,12 +118,19 @@ func Guard(ctx context.Context, cfg *config.Config, log *slog.Logger, once bool)
 	if err := config.CheckFiles(cfg); err != nil {
 		return &UsageError{err}
 	}
+	d := &daemon{cfg: cfg, Options: Options{Log: log}}
+	if err := d.checkScopes(); err != nil { // before anything is touched
+		return err
+	}
+	root, attach, err := places(cfg)
+	if err != nil {
+		return err
+	}
 	b, err := openBaton(cfg)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.Close()) }()
-	d := &daemon{cfg: cfg, Options: Options{Log: log}}
 	holder, err := b.take(unix.F_WRLCK)
 	if err != nil {
 		return err
@@ -136,9 +144,14 @@ func Guard(ctx context.Context, cfg *config.Config, log *slog.Logger, once bool)
 		d.tell("READY=1")
 		return nil
 	}
-	if err := d.guard(ctx); err != nil {
+	_, serr := os.Lstat(cfg.Capture.PinDir)
+	fresh := errors.Is(serr, fs.ErrNotExist)
+	if err := d.guard(root, attach); err != nil {
 		if d.kernel != nil {
 			d.kernel.Close()
+		}
+		if fresh { // nothing half-installed
+			err = errors.Join(err, kernel.Uninstall(cfg.Capture.PinDir))
 		}
 		return err
 	}
@@ -158,11 +171,7 @@ func Guard(ctx context.Context, cfg *config.Config, log *slog.Logger, once bool)
 }
 
 // guard is what a daemon does in openKernel and takeKernel, but for the listener.
-func (d *daemon) guard(context.Context) error {
-	root, attach, err := places(d.cfg)
-	if err != nil {
-		return err
-	}
+func (d *daemon) guard(root, attach string) (err error) {
 	d.kernel, err = kernel.Load(kernel.Options{Cgroup: attach, PinDir: d.cfg.Capture.PinDir, Generation: uint32(time.Now().UnixMilli()), Guard: true})
 	if err != nil {
 		return err
