@@ -47,12 +47,13 @@ test-race: ## one pass under the race detector
 
 test-root: ## kernel, namespace and mount tests; fails without root
 	@[ "$$(id -u)" = 0 ] || { echo "test-root needs root: run it with sudo"; exit 1; }
-	@$(GO) test -count=1 -p 1 -tags root ./agent/... ./cmd/... ./pipeline/... ./tlsca/... ./test/kernel/... ./test/trust/...
+	@test/e2e/python/make-venv.sh
+	@$(GO) test -count=1 -p 1 -timeout 20m -tags root ./agent/... ./cmd/... ./pipeline/... ./tlsca/... ./test/kernel/... ./test/trust/...
 
 test-e2e: build ## real LangChain programs and a real Elasticsearch through the kernel hook; fails without root
 	@[ "$$(id -u)" = 0 ] || { echo "test-e2e needs root: run it with sudo"; exit 1; }
 	@test/e2e/python/make-venv.sh
-	@$(GO) test -count=1 -p 1 -timeout 20m -tags root,e2e ./test/e2e/... ./test/es/...
+	@$(GO) test -count=1 -p 1 -timeout 40m -tags root,e2e ./test/e2e/... ./test/es/...
 	@$(MAKE) -s test-streams
 
 test-packed: build ## LangChain in zip, PEX, PyInstaller, esbuild bundle and Go: each is recognised (fetches and builds them in build/packed)
