@@ -79,8 +79,10 @@ func (x *Index) load(cat *catalog, before, needed uint64, limit int64, flush fun
 		if err != nil {
 			return nil, err
 		}
-		if size += bytes; size > limit && from != 0 && n < needed {
-			break
+		if n < needed { // what is needed is read in any case, and segments that are being written are mostly room
+			if size += bytes; size > limit && from != 0 {
+				break
+			}
 		}
 		from = n
 	}

@@ -38,11 +38,13 @@ func rawClient(out io.Writer, args []string) error {
 		return fmt.Errorf("raw client: want address, name, roots and requests, got %q", args)
 	}
 	roots := x509.NewCertPool()
-	raw, err := os.ReadFile(args[2])
-	if err != nil {
-		return err
+	for _, file := range strings.Split(args[2], ",") {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		roots.AppendCertsFromPEM(raw)
 	}
-	roots.AppendCertsFromPEM(raw)
 	conn, err := tls.Dial("tcp", args[0], &tls.Config{RootCAs: roots, ServerName: args[1], NextProtos: []string{"http/1.1"}})
 	if err != nil {
 		return err
@@ -166,15 +168,18 @@ func TestBytesAreTheSame(t *testing.T) {
 			if err != nil {
 				return nil
 			}
-			served <- srv.serve(c)
+			go func() { served <- srv.serve(c) }() // a provider's connection is kept for a while after the program ended
 		}
 	}, func() error { return tln.Close() })
+	// What is observed is opened only where trust is proven, or where the alternative is to refuse: this program reads no store.
+	must(t, w.d.Stop(t.Context()))
+	w.conf = strings.Replace(w.conf, "mode: observe, fail: open", "mode: observe, fail: open, untrusted: deny", 1)
+	w.start()
 
 	dir := t.TempDir()
-	args := []string{fmt.Sprintf("%s:443", w.lab.Fake), "api.openai.com", filepath.Join(dir, "roots.pem")}
-	ours, err := os.ReadFile(filepath.Join(filepath.Dir(w.d.Socket), "roots.pem"))
-	must(t, err)
-	must(t, os.WriteFile(args[2], append(append([]byte{}, caPEM...), ours...), 0o644))
+	theirs := filepath.Join(dir, "theirs.pem")
+	must(t, os.WriteFile(theirs, caPEM, 0o644))
+	args := []string{fmt.Sprintf("%s:443", w.lab.Fake), "api.openai.com", theirs + "," + filepath.Join(filepath.Dir(w.d.Socket), "roots.pem")}
 	for i, r := range requests {
 		file := filepath.Join(dir, fmt.Sprintf("request%d", i))
 		must(t, os.WriteFile(file, []byte(r), 0o644))
@@ -199,7 +204,6 @@ func TestBytesAreTheSame(t *testing.T) {
 			through.Cgroup = scope
 			through.Args = []string{filepath.Join(root(t), "build", "sallyport"), "--socket", w.d.Socket, "run", "--", self}
 			got := w.run(through)
-			must(t, <-served)
 			if diff := cmp.Diff(direct, got); diff != "" {
 				t.Errorf("the reply is not the direct run's (-direct +through):\n%s", diff)
 			}
@@ -209,6 +213,6 @@ func TestBytesAreTheSame(t *testing.T) {
 		})
 	}
 	if got := len(w.exchanges()); got != 2*len(requests) {
-		t.Errorf("%d exchanges recorded, want %d: did the kernel hook redirect?", got, 2*len(requests))
+		t.Errorf("%d exchanges recorded, want %d: did the kernel hook redirect? Refused: %q", got, 2*len(requests), w.refusals())
 	}
 }

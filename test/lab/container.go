@@ -101,7 +101,6 @@ func spec(a App, under, root string, binds map[string]string) map[string]any {
 		{"destination": "/proc", "type": "proc", "source": "proc"},
 		{"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": []string{"nosuid", "mode=755"}},
 		{"destination": "/dev/shm", "type": "tmpfs", "source": "shm", "options": []string{"nosuid", "nodev"}},
-		{"destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": []string{"nosuid", "nodev"}},
 	}
 	for at, from := range binds {
 		mounts = append(mounts, object{"destination": at, "type": "bind", "source": from, "options": []string{"bind"}})
