@@ -9,6 +9,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/binary"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,6 +21,7 @@ import (
 	"github.com/sallyport-dev/sallyport/agent/enrol"
 	"github.com/sallyport-dev/sallyport/agent/proxy"
 	"github.com/sallyport-dev/sallyport/agent/telemetry"
+	"github.com/sallyport-dev/sallyport/agent/trust"
 	"github.com/sallyport-dev/sallyport/pipeline"
 )
 
@@ -122,12 +124,8 @@ func (r *router) trustNow(c agent.Conn, missing bool) bool {
 		r.d.Log.Debug("trust was not given at a connection", telemetry.KeyPID, c.Proc.TGID, telemetry.KeyError, err)
 		return false
 	}
-	for _, s := range res.Stores {
-		if s.New {
-			return true
-		}
-	}
-	return false
+	// Covered without a change: another program's start in this namespace was in time, or one of this process's own past.
+	return res.Outcome == trust.Covered || slices.ContainsFunc(res.Stores, func(s trust.Store) bool { return s.New })
 }
 
 // Handshake implements proxy.Router.

@@ -156,7 +156,7 @@ func coverageCell(t *testing.T, c client, s start, ci bool) string {
 		if ci {
 			t.Errorf("refused: %s", refusals[0])
 		}
-		return "refused: " + refusals[0]
+		return "refused: " + strings.ReplaceAll(refusals[0], filepath.Dir(w.d.Socket), "/run/sallyport")
 	}
 	return "**failed**"
 }

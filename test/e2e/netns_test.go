@@ -5,6 +5,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -109,6 +110,9 @@ func TestNamespacesEnd(t *testing.T) {
 	gates := func() (n int) {
 		must(t, w.lab.Do(func() error {
 			links, err := netlink.LinkList()
+			for errors.Is(err, netlink.ErrDumpInterrupted) { // a link came or went meanwhile
+				links, err = netlink.LinkList()
+			}
 			for _, l := range links {
 				if strings.HasPrefix(l.Attrs().Name, "gate") {
 					n++
