@@ -6,8 +6,9 @@ import (
 	"context"
 	"os"
 	"strconv"
-	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/sallyport-dev/sallyport/agent"
 	"github.com/sallyport-dev/sallyport/agent/telemetry"
@@ -36,20 +37,19 @@ func (m *marker) running(ctx context.Context) error {
 		}
 		found = append(found, agent.Mark{Kind: agent.MarkStarted, Proc: agent.Process{TGID: w.PID, Start: w.Start, UID: w.UID, LoginUID: w.LoginUID, Comm: w.Comm}})
 	}
-	limit := make(chan struct{}, 16)
-	var work sync.WaitGroup
 	done := make(chan struct{})
 	m.more.Go(func() {
 		defer close(done)
+		g := new(errgroup.Group) // its parts say for themselves what they cannot do
+		g.SetLimit(16)
 		for _, k := range found {
-			limit <- struct{}{}
-			work.Go(func() {
-				defer func() { <-limit }()
+			g.Go(func() error {
 				m.apply(ctx, k)
 				m.d.inspect(ctx, k.Proc)
+				return nil
 			})
 		}
-		work.Wait()
+		_ = g.Wait()
 	})
 	select {
 	case <-done:

@@ -11,7 +11,6 @@ import (
 	"os/signal"
 	"syscall"
 
-	"github.com/sallyport-dev/sallyport/agent/config"
 	"github.com/sallyport-dev/sallyport/agent/daemon"
 	"github.com/sallyport-dev/sallyport/agent/telemetry"
 )
@@ -23,13 +22,9 @@ func guard(f *flag.FlagSet, file *string, args []string, out, errOut io.Writer) 
 	if err := parse(f, args); err != nil {
 		return err
 	}
-	log, err := telemetry.New(errOut, telemetry.Format(*format), nil)
+	log, cfg, err := load(*file, *format, errOut)
 	if err != nil {
-		return &daemon.UsageError{Err: err}
-	}
-	cfg, err := config.Load(*file, os.Getenv)
-	if err != nil {
-		return &daemon.UsageError{Err: err}
+		return err
 	}
 	if *dropIns != "" {
 		done, err := daemon.DropIns(cfg, *dropIns, nil)

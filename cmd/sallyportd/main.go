@@ -9,6 +9,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"strings"
@@ -110,6 +111,19 @@ func parse(f *flag.FlagSet, args []string) error {
 	return nil
 }
 
+// load opens the log and reads the configuration; what is wrong with either is a mistake of the caller's.
+func load(file, format string, errOut io.Writer) (*slog.Logger, *config.Config, error) {
+	log, err := telemetry.New(errOut, telemetry.Format(format), nil)
+	if err != nil {
+		return nil, nil, &daemon.UsageError{Err: err}
+	}
+	cfg, err := config.Load(file, os.Getenv)
+	if err != nil {
+		return nil, nil, &daemon.UsageError{Err: err}
+	}
+	return log, cfg, nil
+}
+
 func serve(f *flag.FlagSet, file *string, args []string, out, errOut io.Writer) error {
 	check := f.Bool("check-config", false, "")
 	reference := f.Bool("reference", false, "")
@@ -121,13 +135,9 @@ func serve(f *flag.FlagSet, file *string, args []string, out, errOut io.Writer) 
 		fmt.Fprint(out, config.Reference())
 		return nil
 	}
-	log, err := telemetry.New(errOut, telemetry.Format(*format), nil)
+	log, cfg, err := load(*file, *format, errOut)
 	if err != nil {
-		return &daemon.UsageError{Err: err}
-	}
-	cfg, err := config.Load(*file, os.Getenv)
-	if err != nil {
-		return &daemon.UsageError{Err: err}
+		return err
 	}
 	if *check {
 		if err := daemon.Check(cfg); err != nil {
