@@ -201,6 +201,9 @@ type Step struct {
 	Args  json.RawMessage `json:"args,omitempty"`
 	Text  string          `json:"text,omitempty"`
 
+	// ByProvider marks a tool that the provider runs itself: it is decided when it is offered, because no call of it asks us.
+	ByProvider bool `json:"by_provider,omitempty"`
+
 	// From is where the JSON string of Text stands in Intent.Body: start and end, in bytes, half open. A record that has it
 	// leaves Text out; who reads the record gets Text again, and no From.
 	From [2]int `json:"from,omitzero"`
@@ -208,8 +211,11 @@ type Step struct {
 
 // The operations of Call.
 const (
-	OpChat       = "chat"
-	OpEmbeddings = "embeddings"
+	OpChat        = "chat" // a model answers a conversation, whatever the protocol calls it
+	OpCompletions = "completions"
+	OpEmbeddings  = "embeddings"
+	OpModels      = "models" // what models there are
+	OpCountTokens = "count_tokens"
 )
 
 // Call is what a request asks for, in words that no provider owns.
@@ -228,6 +234,30 @@ type Verdict struct {
 	Reason     string `json:"reason,omitempty"`
 	Hold       string `json:"hold,omitempty"`
 	Credential string `json:"credential,omitempty"` // the name of a credential to use upstream, never a key
+
+	Code      string    `json:"code,omitempty"`      // the kind of a denial, for the application: "" for denied, CodeBudget
+	Elevation string    `json:"elevation,omitempty"` // the grant without which it would have been denied
+	Matched   []Matched `json:"matched,omitempty"`   // every guardrail that matched, by name, and rules that only observe
+	Digest    string    `json:"digest,omitempty"`    // of the rule that holds, so that an approval is for this rule as it reads now
+	// Masks are what a Transform is to put in place of what matched in the step's Text or Args (Carrier "text" or "args").
+	Masks []Mask `json:"-"`
+}
+
+// CodeBudget is the code of a denial for want of budget.
+const CodeBudget = "budget"
+
+// Matched is one rule that had something to say about a step.
+type Matched struct {
+	Rule     string `json:"rule"`
+	Action   Action `json:"action"`             // what it asks for
+	Observed bool   `json:"observed,omitempty"` // it is only watched: it changed nothing
+}
+
+// Grant is a role that a caller has for a time, on top of those bound to it.
+type Grant struct {
+	ID    string // of the elevation
+	Role  string
+	Until time.Time // zero: until it is ended by what it hangs on
 }
 
 // Mask is one masked span. At and Len are byte offsets into the original text of its carrier; With is what stands

@@ -16,6 +16,8 @@ const (
 	KindEvent      = "event"
 	KindOutcome    = "outcome"
 	KindDecision   = "decision"
+	KindApproval   = "approval"
+	KindElevation  = "elevation"
 	KindPolicy     = "policy"
 	KindConfig     = "config"
 	KindAdmin      = "admin"

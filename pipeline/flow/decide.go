@@ -3,10 +3,8 @@
 package flow
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"strings"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/llm"
@@ -97,32 +95,7 @@ func (x *exchange) apply(ctx context.Context, v pipeline.Verdict, shown *pipelin
 	if v.Action != pipeline.Hold {
 		return d, nil // Transform too: nothing here can carry it out, so it does not pass
 	}
-	d.code = codeHeld
-	if x.f.o.Holder == nil {
-		return d, nil
-	}
-	if err := x.settle(ctx, 0); err != nil {
-		return nil, err
-	}
-	if shown != nil { // people look at it for as long as they like: it must not share the memory of the request
-		kept := *shown
-		kept.Text, kept.Args = strings.Clone(shown.Text), bytes.Clone(shown.Args)
-		shown = &kept
-	}
-	before := x.f.o.Now()
-	after, err := x.f.o.Holder.Wait(ctx, x.m, shown, v)
-	x.waited += x.f.o.Now().Sub(before)
-	if err != nil {
-		return nil, err
-	}
-	if after.Stage == "" {
-		after.Stage = v.Stage
-	}
-	id = x.decision(after, shown)
-	if after.Action <= pipeline.Alert {
-		return nil, nil
-	}
-	return &denial{code: codeDenied, id: id, verdict: after}, nil
+	return x.hold(ctx, d, shown)
 }
 
 // decision records a verdict and returns the ID of the record.

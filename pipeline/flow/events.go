@@ -19,7 +19,7 @@ import (
 type events struct {
 	x     *exchange
 	ctx   context.Context
-	split *stream.SSE
+	split stream.Splitter
 	lanes []*lane
 	calls []*toolCall
 	chose []*choiceState

@@ -180,6 +180,9 @@ func (f *fields) steps(name string, steps []pipeline.Step, apart bool, size int)
 		if !apart || !elsewhere {
 			f.textIf("text", s.Text)
 		}
+		if s.ByProvider {
+			f.bool("by_provider", true)
+		}
 		if !apart && s.From != [2]int{} || apart && elsewhere {
 			f.open("from", '[')
 			f.int("", int64(from))
@@ -203,6 +206,10 @@ func appendOutcome(dst []byte, o *pipeline.Outcome) ([]byte, error) {
 	f.textIf("reason", v.Reason)
 	f.textIf("hold", v.Hold)
 	f.textIf("credential", v.Credential)
+	f.textIf("code", v.Code)
+	f.textIf("elevation", v.Elevation)
+	f.anyIf("matched", len(v.Matched) > 0, v.Matched)
+	f.textIf("digest", v.Digest)
 	f.shut('}')
 	f.textIf("decision", o.Decision)
 	f.bool("enforced", o.Enforced)

@@ -30,13 +30,27 @@ type Codec interface {
 	Reply(body []byte, c *Chunk) error
 	// Event decodes the data of one stream event into c.
 	Event(name, data []byte, c *Chunk) error
-	// AppendText appends a framed stream event that adds text to a choice. like is the data of an event of the same
+	// Framing tells how a stream of replies is cut into events.
+	Framing() Framing
+	// AppendText appends a framed stream event, or several, that adds text to a choice. like is the data of an event of the same
 	// stream, from which its identity is taken; it may be nil.
 	AppendText(dst []byte, like []byte, choice int, text string) []byte
+	// AppendPing appends a framed stream event that the provider's clients parse, and that adds nothing: it keeps them from
+	// giving up while something is held. like is as in AppendText.
+	AppendPing(dst []byte, like []byte) []byte
 	// Stop is the JSON of the finish reason of a message that ended by itself.
 	Stop() string
 	Failer
 }
+
+// Framing is how a stream is cut into events.
+type Framing uint8
+
+// The framings.
+const (
+	SSE    Framing = iota // server-sent events
+	NDJSON                // a JSON value a line
+)
 
 // Failer writes errors in a provider's own form.
 type Failer interface {
@@ -58,18 +72,42 @@ type Text struct {
 	Value []byte // decoded
 	Step  int    // index in Call.Steps, or -1
 	Args  bool   // arguments of a tool call, themselves JSON
+	Raw   bool   // At is a JSON value that stands there as it is, not as a JSON string; with Args only
+}
+
+// Offer is one tool that a request offers to the model, as it stands in the body. Offers are in the order of the body.
+type Offer struct {
+	Step int  // index in Call.Steps of the offer
+	At   Span // of the element
+	List int  // index in Request.Lists of the array that it is an element of
+}
+
+// List is an array of offers in a request's body.
+type List struct {
+	Key int  // offset of the member's key
+	At  Span // of the member that holds the array, with one comma if there is one
+	Of  Span // of the array
 }
 
 // Request is a decoded request. Texts are in the order of the body.
 type Request struct {
-	Call  pipeline.Call
-	Texts []Text
+	Call   pipeline.Call
+	Texts  []Text
+	Offers []Offer
+	Lists  []List
+	// Choice is the member that tells the model which tool to use ("tool_choice" and the like), with one comma if there is one; empty if
+	// absent. Chosen is the one tool that it demands, "" if it demands none by name. It makes no sense once that tool, or
+	// every tool, is out of the offer.
+	Choice Span
+	Chosen string
+	// MaxTokens is the most tokens that the request lets the model write; 0 if it does not say.
+	MaxTokens int64
 }
 
 // Reset empties a request for reuse. Call.Steps is not reused, as others may keep it.
 func (r *Request) Reset() {
 	clear(r.Texts)
-	*r = Request{Texts: r.Texts[:0]}
+	*r = Request{Texts: r.Texts[:0], Offers: r.Offers[:0], Lists: r.Lists[:0]}
 }
 
 // Piece is some text of a reply. In a stream, the pieces with the same choice and lane, one after the other, are one
@@ -80,6 +118,14 @@ type Piece struct {
 	At     Span   // of the JSON string, quotes included
 	Text   []byte // decoded; valid as long as the data and the chunk
 	Whole  bool   // a text by itself, also in a stream
+	Answer bool   // part of what the model says to the application: policy looks at it, and the outcome keeps it
+	Repeat bool   // says again what other pieces of the stream said: masked as they were, and not counted; Whole too
+}
+
+// End says that a text of a stream ends with an event, though its choice goes on.
+type End struct {
+	Choice int
+	Lane   string
 }
 
 // ToolPiece is a tool call, or a piece of one.
@@ -91,6 +137,20 @@ type ToolPiece struct {
 	Args   []byte // decoded; valid as long as the data and the chunk
 	ArgsAt Span   // of the JSON string, quotes included; empty if there is none
 	At     Span   // of the element in the array of calls; the whole value for the older form
+	Raw    bool   // ArgsAt is a JSON value that stands there as it is, not as a JSON string
+
+	Complete   bool // no further piece of the call comes
+	Repeat     bool // the call again, whole, after its pieces
+	ByProvider bool // the provider has run it already
+	Event      bool // the whole event is about this call alone: it goes if the call goes
+}
+
+// Place is the number that a block, or item, of an answer has in an event. Where a tool call that was a block is removed, the
+// numbers of those behind it move up.
+type Place struct {
+	Choice int
+	Number int
+	At     Span // of the JSON number
 }
 
 // Choice is what a reply, or an event, says about one of the alternative answers.
@@ -116,6 +176,8 @@ type Chunk struct {
 	Pieces    []Piece
 	Tools     []ToolPiece
 	Choices   []Choice
+	Ends      []End
+	Places    []Place
 	Scanner   Scanner // for the codec
 	words     [8]string
 	nextWord  int
@@ -138,7 +200,7 @@ func (c *Chunk) Word(text []byte) string {
 func (c *Chunk) Reset() {
 	clear(c.Pieces)
 	clear(c.Tools)
-	*c = Chunk{Pieces: c.Pieces[:0], Tools: c.Tools[:0], Choices: c.Choices[:0], Scanner: c.Scanner,
+	*c = Chunk{Pieces: c.Pieces[:0], Tools: c.Tools[:0], Choices: c.Choices[:0], Ends: c.Ends[:0], Places: c.Places[:0], Scanner: c.Scanner,
 		words: c.words, nextWord: c.nextWord}
 	c.Scanner.data = nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"regexp/syntax"
 	"strings"
@@ -78,12 +79,12 @@ func TestGolden(t *testing.T) {
 					t.Fatal(err)
 				}
 				for range 2 { // the second time from memory
-					if got := s.Decide(m, call, step); got != want {
+					if got := s.Decide(m, call, step); !reflect.DeepEqual(got, want) {
 						t.Errorf("got %+v, want %+v", got, want)
 					}
 				}
 				e := s.Explain(m, call, step)
-				if e.Verdict != want || e.Policy != s.Version() || len(e.Trace) == 0 && stage != pipeline.StepResponse {
+				if !reflect.DeepEqual(e.Verdict, want) || e.Policy != s.Version() || len(e.Trace) == 0 && stage != pipeline.StepResponse {
 					t.Errorf("got explanation %+v", e)
 				}
 			})

@@ -32,6 +32,13 @@ type Event struct {
 	Partial bool
 }
 
+// Splitter cuts a stream into events. *SSE is one.
+type Splitter interface {
+	Write(p []byte)             // takes the next bytes; they are copied
+	End()                       // no more bytes follow
+	Next() (Event, bool, error) // the next whole event, or false if more bytes are needed
+}
+
 // SSE splits an event stream (WHATWG HTML, 9.2.6 "Interpreting an event stream"). Events do not depend on how the
 // bytes are split over calls of Write. A byte order mark at the start is part of the first event's Raw. An event that
 // ends in a lone CR is complete only with the next byte or at the end, because an LF would still belong to it.

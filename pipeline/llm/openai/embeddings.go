@@ -87,4 +87,8 @@ func (embeddings) Event(name, data []byte, c *llm.Chunk) error {
 
 func (embeddings) AppendText(dst, like []byte, choice int, text string) []byte { return dst }
 
+func (embeddings) AppendPing(dst, like []byte) []byte { return dst }
+
+func (embeddings) Framing() llm.Framing { return llm.SSE }
+
 func (embeddings) Stop() string { return "null" }

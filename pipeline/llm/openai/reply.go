@@ -37,6 +37,8 @@ func (chat) Event(_, data []byte, c *llm.Chunk) error {
 
 func (chat) Stop() string { return `"stop"` }
 
+func (chat) Framing() llm.Framing { return llm.SSE }
+
 func decode(data []byte, c *llm.Chunk, whole bool) error {
 	c.Reset()
 	s := &c.Scanner
@@ -346,6 +348,18 @@ func (chat) AppendText(dst, like []byte, choice int, text string) []byte {
 	data = append(data, `,"delta":{"content":`...)
 	data = llm.AppendString(data, []byte(text))
 	data = append(data, `},"finish_reason":null}]}`...)
+	return stream.AppendEvent(dst, "", data)
+}
+
+// AppendPing appends a chunk whose delta is empty. Comments would not do: langchain-openai gives up after 120 s without a chunk.
+func (chat) AppendPing(dst, like []byte) []byte {
+	id, created, model := identity(like)
+	data := append([]byte(`{"id":`), id...)
+	data = append(data, `,"object":"chat.completion.chunk","created":`...)
+	data = append(data, created...)
+	data = append(data, `,"model":`...)
+	data = append(data, model...)
+	data = append(data, `,"choices":[{"index":0,"delta":{"content":""},"finish_reason":null}]}`...)
 	return stream.AppendEvent(dst, "", data)
 }
 
