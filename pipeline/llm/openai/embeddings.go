@@ -85,7 +85,9 @@ func (embeddings) Event(name, data []byte, c *llm.Chunk) error {
 	return llm.NotInspected("embeddings in a stream")
 }
 
-func (embeddings) AppendText(dst, like []byte, choice int, text string) []byte { return dst }
+func (embeddings) AppendText(dst, like []byte, choice, block int, text string) []byte { return dst }
+
+func (embeddings) AppendBlock(dst []byte, block int, text string) []byte { return dst }
 
 func (embeddings) AppendPing(dst, like []byte) []byte { return dst }
 

@@ -321,7 +321,8 @@ func pieces(s *llm.Scanner, c *llm.Chunk, choice int, lane string, whole bool) e
 	case llm.String:
 		text, at, err := s.Text()
 		if err == nil && len(text) > 0 {
-			c.Pieces = append(c.Pieces, llm.Piece{Choice: choice, Lane: lane, At: at, Text: text, Whole: whole})
+			c.Pieces = append(c.Pieces, llm.Piece{Choice: choice, Lane: lane, At: at, Text: text, Whole: whole,
+				Answer: choice >= 0 && (lane == "content" || lane == "refusal")})
 		}
 		return err
 	case llm.Array:
@@ -335,7 +336,7 @@ func pieces(s *llm.Scanner, c *llm.Chunk, choice int, lane string, whole bool) e
 }
 
 // AppendText appends a chunk that adds text to a choice, with the id, created and model of like.
-func (chat) AppendText(dst, like []byte, choice int, text string) []byte {
+func (chat) AppendText(dst, like []byte, choice, _ int, text string) []byte {
 	data := []byte(`{"id":`)
 	id, created, model := identity(like)
 	data = append(data, id...)
@@ -350,6 +351,9 @@ func (chat) AppendText(dst, like []byte, choice int, text string) []byte {
 	data = append(data, `},"finish_reason":null}]}`...)
 	return stream.AppendEvent(dst, "", data)
 }
+
+// AppendBlock appends nothing: messages are no arrays of blocks.
+func (chat) AppendBlock(dst []byte, _ int, _ string) []byte { return dst }
 
 // AppendPing appends a chunk whose delta is empty. Comments would not do: langchain-openai gives up after 120 s without a chunk.
 func (chat) AppendPing(dst, like []byte) []byte {
