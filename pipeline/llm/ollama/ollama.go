@@ -67,6 +67,9 @@ func (p Provider) AppendFailureEvent(dst []byte, f llm.Failure) []byte {
 // Framing is a value a line.
 func (Provider) Framing() llm.Framing { return llm.NDJSON }
 
+// AppendBlock appends nothing: messages are no arrays of blocks.
+func (Provider) AppendBlock(dst []byte, _ int, _ string) []byte { return dst }
+
 // Stop is what a message that ended by itself says.
 func (Provider) Stop() string { return `"stop"` }
 

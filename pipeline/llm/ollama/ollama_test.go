@@ -278,7 +278,7 @@ func TestOwnWords(t *testing.T) {
 		"/api/generate": `{"model":"m","created_at":"2026-01-01T00:00:00Z","response":"a\n\"b\"","done":false}` + "\n",
 	} {
 		c := codec(t, path)
-		got := string(c.AppendText(nil, like, 0, "a\n\"b\""))
+		got := string(c.AppendText(nil, like, 0, 0, "a\n\"b\""))
 		var chunk llm.Chunk
 		if err := c.Event(nil, []byte(strings.TrimSpace(got)), &chunk); err != nil || got != want || string(chunk.Pieces[0].Text) != "a\n\"b\"" {
 			t.Errorf("%s: %v, %s", path, err, got)

@@ -31,20 +31,20 @@ type answers struct{ Provider }
 func (answers) Event(_, _ []byte, _ *llm.Chunk) error {
 	return llm.NotInspected("a stream where none belongs")
 }
-func (answers) AppendText(dst, _ []byte, _ int, _ string) []byte { return dst }
-func (answers) AppendPing(dst, _ []byte) []byte                  { return dst }
+func (answers) AppendText(dst, _ []byte, _, _ int, _ string) []byte { return dst }
+func (answers) AppendPing(dst, _ []byte) []byte                     { return dst }
 
-func (chat) AppendText(dst, like []byte, _ int, text string) []byte {
+func (chat) AppendText(dst, like []byte, _, _ int, text string) []byte {
 	return appendPiece(dst, like, `,"message":{"role":"assistant","content":`, text, "}")
 }
 
-func (c chat) AppendPing(dst, like []byte) []byte { return c.AppendText(dst, like, 0, "") }
+func (c chat) AppendPing(dst, like []byte) []byte { return c.AppendText(dst, like, 0, 0, "") }
 
-func (generate) AppendText(dst, like []byte, _ int, text string) []byte {
+func (generate) AppendText(dst, like []byte, _, _ int, text string) []byte {
 	return appendPiece(dst, like, `,"response":`, text, "")
 }
 
-func (g generate) AppendPing(dst, like []byte) []byte { return g.AppendText(dst, like, 0, "") }
+func (g generate) AppendPing(dst, like []byte) []byte { return g.AppendText(dst, like, 0, 0, "") }
 
 func (chat) Reply(body []byte, c *llm.Chunk) error     { return (&reply{c: c, whole: true}).read(body) }
 func (generate) Reply(body []byte, c *llm.Chunk) error { return (&reply{c: c, whole: true}).read(body) }

@@ -121,7 +121,7 @@ func text(s *llm.Scanner, c *llm.Chunk, place int, whole bool) error {
 }
 
 // AppendText appends a chunk that adds text to a choice, with the id, created and model of like.
-func (completions) AppendText(dst, like []byte, choice int, text string) []byte {
+func (completions) AppendText(dst, like []byte, choice, _ int, text string) []byte {
 	id, created, model := identity(like)
 	data := append([]byte(`{"id":`), id...)
 	data = append(data, `,"object":"text_completion","created":`...)
@@ -137,4 +137,4 @@ func (completions) AppendText(dst, like []byte, choice int, text string) []byte 
 }
 
 // AppendPing appends a chunk without text.
-func (cs completions) AppendPing(dst, like []byte) []byte { return cs.AppendText(dst, like, 0, "") }
+func (cs completions) AppendPing(dst, like []byte) []byte { return cs.AppendText(dst, like, 0, 0, "") }

@@ -41,6 +41,6 @@ func (silent) Event(_, _ []byte, _ *llm.Chunk) error {
 	return llm.NotInspected("a stream where none belongs")
 }
 
-func (silent) AppendText(dst, _ []byte, _ int, _ string) []byte { return dst }
+func (silent) AppendText(dst, _ []byte, _, _ int, _ string) []byte { return dst }
 
 func (silent) AppendPing(dst, _ []byte) []byte { return dst }

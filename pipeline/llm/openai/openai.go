@@ -100,6 +100,9 @@ func (Provider) Framing() llm.Framing { return llm.SSE }
 // Stop is what a message that ended by itself says.
 func (Provider) Stop() string { return `"stop"` }
 
+// AppendBlock appends nothing: only the answers of responses are arrays of blocks.
+func (Provider) AppendBlock(dst []byte, _ int, _ string) []byte { return dst }
+
 // limits of what a reply may number
 const (
 	maxChoices = 1 << 10

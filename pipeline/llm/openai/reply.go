@@ -309,7 +309,8 @@ func pieces(s *llm.Scanner, c *llm.Chunk, choice int, lane string, whole bool) e
 	case llm.String:
 		text, at, err := s.Text()
 		if err == nil && len(text) > 0 {
-			c.Pieces = append(c.Pieces, llm.Piece{Choice: choice, Lane: lane, At: at, Text: text, Whole: whole})
+			c.Pieces = append(c.Pieces, llm.Piece{Choice: choice, Lane: lane, At: at, Text: text, Whole: whole,
+				Answer: choice >= 0 && (lane == "content" || lane == "refusal")})
 		}
 		return err
 	case llm.Array:
@@ -323,7 +324,7 @@ func pieces(s *llm.Scanner, c *llm.Chunk, choice int, lane string, whole bool) e
 }
 
 // AppendText appends a chunk that adds text to a choice, with the id, created and model of like.
-func (chat) AppendText(dst, like []byte, choice int, text string) []byte {
+func (chat) AppendText(dst, like []byte, choice, _ int, text string) []byte {
 	data := []byte(`{"id":`)
 	id, created, model := identity(like)
 	data = append(data, id...)

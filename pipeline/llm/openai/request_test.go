@@ -197,7 +197,7 @@ func TestCompletions(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	own := c.AppendText(nil, []byte(`{"id":"x","created":3,"model":"m"}`), 12, "a\"b")
+	own := c.AppendText(nil, []byte(`{"id":"x","created":3,"model":"m"}`), 12, 0, "a\"b")
 	if string(own) != `data: {"id":"x","object":"text_completion","created":3,"model":"m","choices":[{"index":12,"text":"a\"b","logprobs":null,"finish_reason":null}]}`+"\n\n" {
 		t.Errorf("%s", own)
 	}
