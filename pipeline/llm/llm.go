@@ -236,7 +236,7 @@ const MinText = 6
 type Provider interface {
 	Failer
 	// Codec fails with an error that wraps ErrNotInspected for requests that it does not know.
-	Codec(h *pipeline.Head) (Codec, error)
+	Codec(e *pipeline.Endpoint, h *pipeline.Head) (Codec, error)
 }
 
 // Registry maps the protocol of an endpoint to its provider. It is a plain value; do not change it once in use.
@@ -251,7 +251,7 @@ func (r Registry) For(e *pipeline.Endpoint, h *pipeline.Head) (Codec, error) {
 	if enc := h.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
 		return nil, NotInspected("request in content coding %q", enc)
 	}
-	return p.Codec(h)
+	return p.Codec(e, h)
 }
 
 // Failer gives the error forms of an endpoint's protocol, nil if the protocol is unknown.
