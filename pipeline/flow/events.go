@@ -314,7 +314,11 @@ func (m *events) piece(e *event, p *llm.Piece) error {
 
 // tool gives a piece of a tool call to its call. Where clients put pieces together differently, nothing is inspected.
 func (m *events) tool(e *event, p *llm.ToolPiece) error {
-	call := m.call(p.Choice, p.Index)
+	index := p.Index
+	call := m.call(p.Choice, index)
+	if p.Complete && p.Name != "" && !p.Repeat { // a call in one piece: its place is only that in its event
+		call, index = nil, m.choice(p.Choice).calls
+	}
 	switch {
 	case call == nil && p.Complete && p.Name == "" && p.ID == "" && p.ArgsAt.Empty():
 		return nil // the end of a block of another kind
@@ -323,10 +327,10 @@ func (m *events) tool(e *event, p *llm.ToolPiece) error {
 			return err
 		}
 		ch := m.choice(p.Choice)
-		if ch.top >= p.Index && p.Index >= 0 {
-			return llm.NotInspected("tool call in block %d after block %d has begun", p.Index, ch.top)
+		if ch.top >= index && index >= 0 {
+			return llm.NotInspected("tool call in block %d after block %d has begun", index, ch.top)
 		}
-		call = &toolCall{choice: p.Choice, index: p.Index, byProvider: p.ByProvider}
+		call = &toolCall{choice: p.Choice, index: index, byProvider: p.ByProvider}
 		m.calls = append(m.calls, call)
 		if !p.ByProvider {
 			ch.calls++
