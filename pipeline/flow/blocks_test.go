@@ -69,8 +69,8 @@ var (
 	stops  = ev("message_stop", "")
 )
 
-// said stands in place of all refused calls.
-func said(n int, names ...string) []string {
+// instead stands in place of all refused calls.
+func instead(n int, names ...string) []string {
 	var text []string
 	for _, name := range names {
 		text = append(text, "[sallyport] tool "+name+" was refused by rule guardrail/no-"+name+" (DEC)")
@@ -117,11 +117,11 @@ var blockStreams = map[string]struct {
 	},
 	"call denied": {
 		in:  cat(begins, toolBlock(0, "delete", `{"path":"/srv/`, `forbidden"}`), ends("tool_use"), stops),
-		out: cat(begins, said(0, "delete"), ends("end_turn"), stops),
+		out: cat(begins, instead(0, "delete"), ends("end_turn"), stops),
 	},
 	"text, then denied": {
 		in:  cat(begins, textBlock(0, "I will ", "do it."), toolBlock(1, "delete", bad), ping, ends("tool_use"), stops),
-		out: cat(begins, textBlock(0, "I will ", "do it."), ping, said(1, "delete"), ends("end_turn"), stops),
+		out: cat(begins, textBlock(0, "I will ", "do it."), ping, instead(1, "delete"), ends("end_turn"), stops),
 	},
 	"first of three": {
 		in:  cat(begins, toolBlock(0, "delete", bad), toolBlock(1, "search", `{"q":"x"}`), textBlock(2, "so"), toolBlock(3, "search", `{"q":"y"}`), ends("tool_use"), stops),
@@ -129,11 +129,11 @@ var blockStreams = map[string]struct {
 	},
 	"all of two, text between": {
 		in:  cat(begins, toolBlock(0, "delete", bad), textBlock(1, "and"), toolBlock(2, "delete", bad), ends("tool_use"), stops),
-		out: cat(begins, textBlock(0, "and"), said(1, "delete", "delete"), ends("end_turn"), stops),
+		out: cat(begins, textBlock(0, "and"), instead(1, "delete", "delete"), ends("end_turn"), stops),
 	},
 	"denied, and the stream ends without a stop": {
 		in:  cat(begins, toolBlock(0, "delete", bad)),
-		out: cat(begins, said(0, "delete")),
+		out: cat(begins, instead(0, "delete")),
 	},
 	"the provider searched": {
 		in: cat(begins, start(0, `{"type":"server_tool_use","id":"srvtoolu_1","name":"web_search","input":{}}`), piece(0, "input_json_delta", "partial_json", `{"query":"kites"}`), stop(0),
