@@ -230,7 +230,7 @@ func TestBlocksRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := blockRig(t, true).reply(200, "text/event-stream", cat(in, ends("end_turn"), stops)...)
 			r.opts.Decider = fakes.Decider(func(m *pipeline.Meta, c *pipeline.Call, s *pipeline.Step) pipeline.Verdict {
-				if s != nil && s.Name == "mcp/files/x" {
+				if s != nil && s.Name == "mcp/files" {
 					return pipeline.Verdict{Action: pipeline.Deny, Rule: "guardrail/g"}
 				}
 				return fakes.DenyTool("delete")(m, c, s)

@@ -164,7 +164,7 @@ func called(kind, name, server string) (string, error) {
 	}
 	switch {
 	case server != "":
-		return "mcp/" + server + "/" + name, nil
+		return "mcp/" + server, nil
 	case kind == "server_tool_use" && (name == "bash_code_execution" || name == "text_editor_code_execution"):
 		return "code_execution", nil
 	}
