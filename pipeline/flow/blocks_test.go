@@ -135,6 +135,20 @@ var blockStreams = map[string]struct {
 		in:  cat(begins, toolBlock(0, "delete", bad)),
 		out: cat(begins, instead(0, "delete")),
 	},
+	"a secret in escapes that are cut": {
+		in:  cat(begins, toolBlock(0, "search", `{"q":"sk-proj-\u0`, `068unter2hunter2"}`), ends("tool_use"), stops),
+		out: cat(begins, toolBlock(0, "search", ``, `{"q":"`+with+`"}`), ends("tool_use"), stops),
+	},
+	"a pair of surrogates that is cut": {in: cat(begins, start(0, `{"type":"text","text":""}`),
+		ev("content_block_delta", `"index":0,"delta":{"type":"text_delta","text":"a \ud83d"}`), ev("content_block_delta", `"index":0,"delta":{"type":"text_delta","text":"\ude00 b"}`),
+		stop(0), ends("end_turn"), stops)},
+	"data in several fields": {
+		in: cat(begins, toolBlock(0, "delete", bad), "event: content_block_start\r\ndata: {\"type\":\"content_block_start\",\r\ndata: \"index\":1,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\r\n\r\n",
+			textBlock(1, "x")[1:], ends("tool_use"), stops),
+		out: cat(begins, "event: content_block_start\ndata: {\"type\":\"content_block_start\",\ndata: \"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n",
+			textBlock(0, "x")[1:], instead(1, "delete"), ends("end_turn"), stops),
+	},
+	"lines that end in CR": {in: cat(begins, strings.ReplaceAll(strings.Join(textBlock(0, "x"), ""), "\n", "\r"), ends("end_turn"), stops)},
 	"the provider searched": {
 		in: cat(begins, start(0, `{"type":"server_tool_use","id":"srvtoolu_1","name":"web_search","input":{}}`), piece(0, "input_json_delta", "partial_json", `{"query":"kites"}`), stop(0),
 			start(1, `{"type":"web_search_tool_result","tool_use_id":"srvtoolu_1","content":[{"type":"web_search_result","title":"a `+secret+`","url":"https://x.example","encrypted_content":"zzz"}]}`), stop(1),
