@@ -4,7 +4,6 @@ import json
 import sys
 
 from langchain_core.tools import tool
-from langchain_openai import ChatOpenAI
 
 try:
     from langchain.agents import create_agent
@@ -27,9 +26,13 @@ def delete_files(path: str) -> str:
 
 args = [a for a in sys.argv[1:] if a != "--stream"]
 model = args[1] if len(args) > 1 else "gpt-4o-mini"
+if model.startswith("claude-"):
+    from langchain_anthropic import ChatAnthropic as Chat
+else:
+    from langchain_openai import ChatOpenAI as Chat
 
 try:
-    agent = create_agent(ChatOpenAI(model=model), tools=[search, delete_files])
+    agent = create_agent(Chat(model=model), tools=[search, delete_files])
     question = {"messages": [("user", args[0])]}
     if "--stream" in sys.argv:
         messages = []
