@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// hosts are the names of the providers that a Server can stand in for. All but the first give one whole, fixed answer in
+// hosts are the names of the providers that a Server can stand in for. All but the first two give one whole, fixed answer in
 // the provider's shape to any question: enough to tell that a client's request arrived and that its answer was read.
 var hosts = []string{"api.openai.com", "api.anthropic.com", "generativelanguage.googleapis.com", "api.mistral.ai", "api.cohere.com",
 	"bedrock-runtime.us-east-1.amazonaws.com", "ollama.example.com"}
@@ -15,7 +15,7 @@ var hosts = []string{"api.openai.com", "api.anthropic.com", "generativelanguage.
 // Hosts lists the names that a Server can answer for.
 func Hosts() []string { return append([]string(nil), hosts...) }
 
-// FixedAnswer is what all providers but api.openai.com say.
+// FixedAnswer is what all providers but api.openai.com and api.anthropic.com say.
 const FixedAnswer = "an answer"
 
 type object = map[string]any
@@ -28,10 +28,8 @@ func (a *answer) other() (ok bool, err error) {
 	host, _, _ := strings.Cut(a.req.Host, ":")
 	path := a.req.URL.Path
 	switch {
-	case host == "api.anthropic.com" && path == "/v1/messages":
-		return true, a.json(200, object{"id": "msg_" + a.id[:24], "type": "message", "role": "assistant", "model": a.model(),
-			"content": []object{{"type": "text", "text": FixedAnswer}}, "stop_reason": "end_turn", "stop_sequence": nil,
-			"usage": object{"input_tokens": 5, "output_tokens": 2}}, false, whole)
+	case host == "api.anthropic.com" && (path == "/v1/messages" || path == "/v1/messages/count_tokens"):
+		return true, a.anthropic()
 	case host == "generativelanguage.googleapis.com" && strings.HasSuffix(path, ":generateContent"):
 		return true, a.json(200, object{"candidates": []object{{"content": object{"parts": []object{{"text": FixedAnswer}}, "role": "model"},
 			"finishReason": "STOP", "index": 0}}, "usageMetadata": object{"promptTokenCount": 5, "candidatesTokenCount": 2, "totalTokenCount": 7}}, false, whole)
