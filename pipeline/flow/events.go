@@ -194,7 +194,7 @@ const heldLimit = 32 << 20
 
 func (m *events) event(ev *stream.Event) error {
 	if m.done && ev.HasData {
-		return llm.NotInspected("events after the end of the stream")
+		return m.after(ev)
 	}
 	e := m.take(ev)
 	if !ev.HasData {
@@ -255,6 +255,21 @@ func (m *events) event(ev *stream.Event) error {
 
 // size is roughly the memory of an event in the queue.
 func (e *event) size() int { return len(e.raw) + len(e.text) + 256 }
+
+// after takes an event that follows the end of the stream: it may say once more that this is the end, and nothing else.
+func (m *events) after(ev *stream.Event) error {
+	c := &m.x.buf.chunk
+	if err := m.x.codec.Event(ev.Name, ev.Data, c); err != nil {
+		return err
+	}
+	if !c.Done || c.Error || len(c.Pieces)+len(c.Tools)+len(c.Choices)+len(c.Places) > 0 {
+		return llm.NotInspected("events after the end of the stream")
+	}
+	e := m.take(ev)
+	e.done = m.final != nil && !m.x.closed // as long as the end waits for the outcome, so does this
+	m.queue = append(m.queue, e)
+	return nil
+}
 
 // take copies an event.
 func (m *events) take(ev *stream.Event) *event {
@@ -335,14 +350,14 @@ func (m *events) tool(e *event, p *llm.ToolPiece) error {
 		if !p.ByProvider {
 			ch.calls++
 		}
-	case p.Repeat:
+	case p.Repeat && (call.decided || len(call.args) > 0 || p.ArgsAt.Empty()):
 		return m.repeatCall(e, call, p)
 	}
-	if call.decided {
+	if call.decided && (p.Name != "" || p.ID != "" || !p.ArgsAt.Empty()) {
 		return llm.NotInspected("tool call goes on after its end")
 	}
 	if p.Name != "" {
-		if call.name != "" {
+		if call.name != "" && !(p.Repeat && p.Name == call.name) {
 			return llm.NotInspected("tool call with its name in pieces")
 		}
 		call.name = p.Name
@@ -355,6 +370,9 @@ func (m *events) tool(e *event, p *llm.ToolPiece) error {
 	}
 	e.tools = append(e.tools, eventTool{call: call, from: len(call.args), n: len(p.Args), piece: *p})
 	call.args = append(call.args, p.Args...)
+	if p.Repeat { // of what was not said: it is the call itself, and whole
+		return m.decide(call)
+	}
 	return nil
 }
 

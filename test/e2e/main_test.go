@@ -86,7 +86,6 @@ spec:
   rules:
     - {endpoints: [openai], operations: [chat], models: ["gpt-4o-mini*"], tools: [search, delete_files]}
     - {endpoints: [openai], operations: [embeddings], models: ["text-embedding-*"]}
-    - {endpoints: [anthropic], operations: [chat, count_tokens], models: ["claude-sonnet-*"], tools: [search, delete_files]}
 ---
 apiVersion: sallyport.dev/v1alpha1
 kind: RoleBinding
@@ -122,7 +121,7 @@ func root(t *testing.T) string {
 // the configuration.
 func newWorld(t *testing.T, more string) *world {
 	t.Helper()
-	fake, err := fakellm.New(fakellm.Options{Names: fakellm.Hosts(), Pace: 2 * time.Millisecond, Clock: func() time.Time { return time.Unix(1_800_000_000, 0) }})
+	fake, err := fakellm.New(fakellm.Options{Pace: 2 * time.Millisecond, Clock: func() time.Time { return time.Unix(1_800_000_000, 0) }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,15 +176,13 @@ func newWorldWith(t *testing.T, more string, caPEM []byte, serve func(net.Listen
 	}
 	w.conf = strings.Replace(w.lab.BaseConfig(), "capture: {", "capture: {"+capture, 1) + fmt.Sprintf(`
 protect:
-  - {name: support, match: {unit: %[1]q}, mode: enforce}
-  - {name: trial, match: {unit: %[2]q}, mode: observe, fail: open}
-endpoints:
-  - {name: openai, host: api.openai.com, port: 443, protocol: openai, upstream_ca: %[3]q}
-  - {name: anthropic, host: api.anthropic.com, port: 443, protocol: anthropic, upstream_ca: %[3]q}
+  - {name: support, match: {unit: %q}, mode: enforce}
+  - {name: trial, match: {unit: %q}, mode: observe, fail: open}
+endpoints: [{name: openai, host: api.openai.com, port: 443, protocol: openai, upstream_ca: %q}]
 identity: {trust_domain: example.org, template: "unit/{unit}"}
-policy: {dir: %[4]q}
-proxy: {listen: %[5]q}
-%[6]s`, enforced, observed, ca, policy, listen, more)
+policy: {dir: %q}
+proxy: {listen: %q}
+%s`, enforced, observed, ca, policy, listen, more)
 	w.start()
 	return w
 }
@@ -205,8 +202,8 @@ func (w *world) start() {
 func (w *world) app(cgroup, venv string, args ...string) lab.App {
 	py := filepath.Join(root(w.t), "build", "venv-"+venv, "bin", "python")
 	script := filepath.Join(root(w.t), "test", "e2e", "python", args[0])
-	return lab.App{Cgroup: cgroup, Hosts: map[string]string{"api.openai.com": w.lab.Fake.String(), "api.anthropic.com": w.lab.Fake.String()},
-		Env: []string{"OPENAI_API_KEY=sk-test-not-a-key", "ANTHROPIC_API_KEY=not-a-key"}, Args: append([]string{py, script}, args[1:]...)}
+	return lab.App{Cgroup: cgroup, Hosts: map[string]string{"api.openai.com": w.lab.Fake.String()},
+		Env: []string{"OPENAI_API_KEY=sk-test-not-a-key"}, Args: append([]string{py, script}, args[1:]...)}
 }
 
 // run runs a program that is expected to end well.

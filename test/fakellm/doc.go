@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package fakellm stands in for api.openai.com (chat completions, plain, streamed, with tools, embeddings, models) and
-// api.anthropic.com (messages, count_tokens), and in one fixed answer for other providers: HTTPS with a CA of its own, in the shapes of the
+// Package fakellm stands in for api.openai.com (chat completions and responses, plain, streamed, with tools, the older
+// completions, embeddings, models), api.anthropic.com (messages, count_tokens) and Ollama (/api/…), and in one fixed answer for other providers: HTTPS with a CA of its own, in the shapes of the
 // real things, and in the header order and header case of the first. What it answers
 // depends on the request and nothing else, so that two runs can be compared byte for byte (with a fixed Options.Clock).
 // Every request is written to a log before it is answered: the log proves what was forwarded and what was not.

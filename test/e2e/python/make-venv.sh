@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Makes build/venv-current, build/venv-0.3 and build/venv-anthropic from the requirements beside this script. A stamp with their hash and the
+# Makes build/venv-current and build/venv-0.3 from the requirements beside this script. A stamp with their hash and the
 # Python version makes it do nothing when nothing changed. "make-venv.sh current" makes only that one.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -19,7 +19,7 @@ exec 9>"$build/.venv.lock"
 flock 9 # two runs at once would build in the same folder
 
 names=("$@")
-[ $# -gt 0 ] || names=(current 0.3 anthropic)
+[ $# -gt 0 ] || names=(current 0.3)
 for name in "${names[@]}"; do
   req=$here/requirements-$name.txt
   venv=$build/venv-$name

@@ -2,14 +2,12 @@
 """One question, one answer: plain.py PROMPT [MODEL]"""
 import sys
 
+from langchain_openai import ChatOpenAI
+
 prompt = sys.argv[1]
 model = sys.argv[2] if len(sys.argv) > 2 else "gpt-4o-mini"
-if model.startswith("claude-"):
-    from langchain_anthropic import ChatAnthropic as Chat
-else:
-    from langchain_openai import ChatOpenAI as Chat
 
 try:
-    print(Chat(model=model).invoke(prompt).content)
+    print(ChatOpenAI(model=model).invoke(prompt).content)
 except Exception as e:
     sys.exit(f"{type(e).__name__}: {e}")

@@ -3,15 +3,13 @@
 import sys
 import time
 
+from langchain_openai import ChatOpenAI
+
 prompt = sys.argv[1]
 model = sys.argv[2] if len(sys.argv) > 2 else "gpt-4o-mini"
-if model.startswith("claude-"):
-    from langchain_anthropic import ChatAnthropic as Chat
-else:
-    from langchain_openai import ChatOpenAI as Chat
 
 try:
-    llm = Chat(model=model)
+    llm = ChatOpenAI(model=model)
     start, first = time.monotonic(), None
     for chunk in llm.stream(prompt):
         if chunk.content and first is None:
