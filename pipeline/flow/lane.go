@@ -20,9 +20,9 @@ type lane struct {
 	name   string
 	rw     Rewriter        // nil once the text has ended
 	masks  []pipeline.Mask // what it masked, then
-	total  int    // bytes of original text so far
-	out    []byte // released by the rewriter
-	taken  int    // of out, by pieces
+	total  int             // bytes of original text so far
+	out    []byte          // released by the rewriter
+	taken  int             // of out, by pieces
 	ended  bool
 	cursor cursor
 	keep   bool // the text is wanted for the outcome
