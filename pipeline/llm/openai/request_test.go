@@ -55,6 +55,9 @@ func TestRequests(t *testing.T) {
 		{"custom calls", chatPath,
 			`{"model":"m","messages":[{"role":"assistant","tool_calls":[{"id":"1","type":"custom","custom":{"name":"c","input":"any text"}}]},{"role":"tool","tool_call_id":"1","content":"done"}]}`,
 			summary{"chat", "m", "", false, 0, []string{"toolCall|c|1|any text|any text", "toolResult|c|1||done"}}},
+		{"images and documents", chatPath, `{"model":"m","messages":[{"role":"tool","tool_call_id":"1","content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}},{"type":"text","text":"a"},` +
+			`{"type":"image_url","image_url":{"url":"https://x.example/i.png"}},{"type":"file","file":{"filename":"a.pdf","file_data":"data:application/pdf;base64,AAAA"}}]}]}`,
+			summary{"chat", "m", "", false, 0, []string{"provider's toolOffer|image-input|||", "toolResult||1||a", "provider's toolOffer|document-input|||"}}},
 		{"completion", "/v1/completions", `{"model":"m","prompt":"a","suffix":"b","stream":true,"max_tokens":5,"n":2,"best_of":4}`,
 			summary{"completions", "m", "", true, 20, []string{"prompt||||a", "prompt||||b"}}},
 		{"completions", "/v1/completions", `{"model":"m","max_tokens":5,"prompt":["a","b","c"],"echo":true}`,
