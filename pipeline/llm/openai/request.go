@@ -12,7 +12,7 @@ import (
 // Keys that decide something, per object. A key given twice, or in another case, is refused: two readers may differ.
 var (
 	chatKeys = llm.Names{"model", "messages", "stream", "tools", "functions", "tool_choice", "function_call", "max_tokens",
-		"max_completion_tokens", "n", "modalities", "web_search_options", "audio", "search_parameters", "plugins", "mcp_servers"}
+		"max_completion_tokens", "n", "modalities", "web_search_options", "audio", "search_parameters", "plugins", "mcp_servers", "chat_template", "documents"}
 	messageKeys = llm.Names{"role", "content", "name", "tool_calls", "tool_call_id", "function_call", "audio", "refusal"}
 	partKeys    = llm.Names{"type", "text", "refusal", "image_url", "file", "input_audio"}
 	fileKeys    = llm.Names{"file_id", "file_data", "filename"}
@@ -97,6 +97,8 @@ func (rd *reader) chat() error {
 				}
 				return llm.Known("modality", v, "text")
 			})
+		case "chat_template", "documents": // what some servers put into the prompt beside the messages
+			return nil, rd.all(pipeline.Step{Kind: pipeline.StepPrompt, Index: -1}, itemHosted)
 		case "web_search_options":
 			rd.Feature("web_search")
 			return nil, rd.Rest()

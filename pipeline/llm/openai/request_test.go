@@ -52,6 +52,8 @@ func TestRequests(t *testing.T) {
 		{"a chosen tool", chatPath, `{"model":"m","tool_choice":{"type":"function","function":{"name":"f"}},"messages":[]}`, summary{"chat", "m", "f", false, 0, nil}},
 		{"allowed tools", chatPath, `{"model":"m","tool_choice":{"type":"allowed_tools","allowed_tools":{"mode":"auto","tools":[]}},"messages":[]}`,
 			summary{"chat", "m", "", false, 0, nil}},
+		{"prompts beside the messages", chatPath, `{"model":"m","messages":[],"chat_template":"{{ messages }}","documents":[{"title":"a title","text":"a text"}]}`,
+			summary{"chat", "m", "", false, 0, []string{"prompt||||{{ messages }}", "prompt||||a title", "prompt||||a text"}}},
 		{"custom calls", chatPath,
 			`{"model":"m","messages":[{"role":"assistant","tool_calls":[{"id":"1","type":"custom","custom":{"name":"c","input":"any text"}}]},{"role":"tool","tool_call_id":"1","content":"done"}]}`,
 			summary{"chat", "m", "", false, 0, []string{"toolCall|c|1|any text|any text", "toolResult|c|1||done"}}},
