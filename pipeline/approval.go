@@ -116,7 +116,7 @@ type ApprovalSettings struct {
 	Timeout   time.Duration        `json:"timeout"`             // without a decision it is denied after this time
 	Valid     time.Duration        `json:"valid"`               // how long an approval waits for its use
 	Escalate  []ApprovalEscalation `json:"escalate,omitempty"`
-	MaxFor    time.Duration        `json:"max_for"` // the longest elevation, or approval for a session
+	MaxFor    time.Duration        `json:"max_for"`        // the longest elevation, or approval for a session
 	Once      bool                 `json:"once,omitempty"` // no decision may reach further than ScopeOnce
 }
 
