@@ -98,7 +98,7 @@ type item struct {
 	late     bool          // whoever waited was told that it is held: it is not withdrawn
 	free     []string      // ScopeSession: the arguments that may differ
 	scope    string        // of what is approved
-	restored bool
+	written  chan struct{} // closed once its first record is on disk, or cannot be: then it is forgotten
 }
 
 // waiter is an exchange that waits.
@@ -205,7 +205,8 @@ func (d *Desk) begin(kind, prefix, who string, asked pipeline.ApprovalAsked) (*i
 }
 
 func newItem(kind, id, who string) *item {
-	return &item{Item: Item{ID: id}, kind: kind, busy: make(chan struct{}, 1), who: who, changed: make(chan struct{})}
+	return &item{Item: Item{ID: id}, kind: kind, busy: make(chan struct{}, 1), who: who, changed: make(chan struct{}),
+		written: make(chan struct{})}
 }
 
 // admit tells why a principal may not ask now, "" if it may. mu is held.
