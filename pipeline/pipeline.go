@@ -224,6 +224,8 @@ type Call struct {
 	Model     string `json:"model"`
 	Stream    bool   `json:"stream"`
 	Steps     []Step `json:"steps,omitempty"`
+
+	MaxTokens int64 `json:"max_tokens,omitempty"` // the most that the request lets the model write; 0 if it does not say
 }
 
 // Verdict is one decision. Rule and Reason are meant for people and never hold a pattern or a matched value.
