@@ -111,6 +111,7 @@ type Endpoint struct {
 	Host     string `json:"host"`
 	Protocol string `json:"protocol"`
 	Port     uint16 `json:"port"`
+	BasePath string `json:"base_path,omitempty"` // what the paths of its API begin with; "" = as the protocol has it
 }
 
 // Field is one header field; order and case are those of the wire.
