@@ -218,8 +218,14 @@ func (x *exchange) note(c *llm.Chunk) {
 	if c.Model != "" {
 		x.out.ResponseModel = c.Model
 	}
-	if c.HasUsage {
-		x.out.Usage = c.Usage
+	if c.HasUsage { // in a stream, one event may tell what went in and another what came out
+		u := &x.out.Usage
+		for _, n := range []struct{ to, now **int64 }{{&u.InputTokens, &c.Usage.InputTokens}, {&u.OutputTokens, &c.Usage.OutputTokens},
+			{&u.CachedTokens, &c.Usage.CachedTokens}} {
+			if *n.now != nil {
+				*n.to = *n.now
+			}
+		}
 	}
 	for i := range c.Choices {
 		if f := c.Choices[i].Finish; f != "" {
