@@ -240,6 +240,7 @@ type Verdict struct {
 
 	Code      string    `json:"code,omitempty"`      // the kind of a denial, for the application: "" for denied, CodeBudget
 	Elevation string    `json:"elevation,omitempty"` // the grant without which it would have been denied
+	Approval  string    `json:"approval,omitempty"`  // what people decide, or decided, about it
 	Matched   []Matched `json:"matched,omitempty"`   // every guardrail that matched, by name, and rules that only observe
 	Digest    string    `json:"digest,omitempty"`    // of the rule that holds, so that an approval is for this rule as it reads now
 	// Masks are what a Transform is to put in place of what matched in the step's Text or Args (Carrier "text" or "args").
