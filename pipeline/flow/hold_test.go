@@ -83,7 +83,7 @@ func newFlow(t *testing.T, o flow.Options) *flow.Flow {
 	return f
 }
 
-func ping(t *testing.T, like string) string {
+func pinged(t *testing.T, like string) string {
 	t.Helper()
 	c, err := openai.Provider{}.Codec(&pipeline.Head{Method: "POST", Target: "/v1/chat/completions", Fields: []pipeline.Field{{Name: "Content-Type", Value: "application/json"}}})
 	if err != nil {
@@ -129,7 +129,7 @@ func TestHeldStreamRequest(t *testing.T) {
 				if err := serve(t, newFlow(t, r.opts), r, context.Background()); err != nil {
 					t.Fatalf("serve: %v (%v)", err, r.notes)
 				}
-				rest, ok := strings.CutPrefix(string(r.client.Got), strings.Repeat(ping(t, ""), c.pings))
+				rest, ok := strings.CutPrefix(string(r.client.Got), strings.Repeat(pinged(t, ""), c.pings))
 				if !ok || !strings.Contains(rest, c.want) || c.verdict == pipeline.Allow && c.kind == "text/event-stream" && rest != c.want {
 					t.Errorf("got %s", r.client.Got)
 				}
@@ -230,7 +230,7 @@ func TestHeldCallInStream(t *testing.T) {
 					if before != head {
 						t.Errorf("while it was held, the application had %s", before)
 					}
-					if got, want := string(r.client.Got), head+strings.Repeat(ping(t, first), 2)+c.want; got != want {
+					if got, want := string(r.client.Got), head+strings.Repeat(pinged(t, first), 2)+c.want; got != want {
 						t.Errorf("got\n%s\nwant\n%s", got, want)
 					}
 					a := p.asked[0]
