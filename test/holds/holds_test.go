@@ -49,7 +49,7 @@ func boot(t *testing.T, dir string) *host {
 	t.Helper()
 	h := &host{t: t, dir: dir}
 	var err error
-	if h.log, err = journal.Open(journal.Options{Dir: dir}); err != nil {
+	if h.log, err = journal.Open(journal.Options{Dir: dir, SegmentBytes: 1 << 20}); err != nil {
 		t.Fatal(err)
 	}
 	h.desk, err = approval.New(approval.Options{Log: h.log, Key: key, Notice: func(err error) { t.Error(err) }})
