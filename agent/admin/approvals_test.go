@@ -353,11 +353,19 @@ func TestElevations(t *testing.T) {
 	_, err = agent.RevokeElevation(ctx, e.ID, adminapi.Revocation{Reason: "r"})
 	refused(t, "revoke from inside", err, adminapi.CodeForbidden, "a scope governs")
 
+	_, nameless := desk(t, k, 1004, inside)
+	if _, err := nameless.Elevate(ctx, ask); err != nil || k.by[len(k.by)-1].User != "" || k.by[len(k.by)-1].ID != 1004 {
+		t.Errorf("a container's user: %+v, %v", k.by[len(k.by)-1], err)
+	}
+	_, stranger := desk(t, k, 1004)
+	_, err = stranger.Elevate(ctx, ask)
+	refused(t, "nobody's uid on the host", err, adminapi.CodeForbidden, "cannot be found out")
+
 	_, bob := desk(t, k, 1001)
 	if e, err := bob.DecideElevation(ctx, e.ID, adminapi.ElevationDecision{Approve: true}); err != nil || e.State != adminapi.StateActive {
 		t.Errorf("approved: %+v, %v", e, err)
 	}
-	if list, err := bob.Elevations(ctx, adminapi.StateQuery{}); err != nil || len(list) != 2 {
+	if list, err := bob.Elevations(ctx, adminapi.StateQuery{}); err != nil || len(list) != 3 {
 		t.Errorf("an approver's: %v, %v", list, err)
 	}
 	_, ada := desk(t, &clerk{asked: []adminapi.Elevation{{ID: "elv_1", Groups: []string{"security"}, By: adminapi.Person{UID: 7}}}}, 1000)

@@ -286,7 +286,11 @@ func (s *Server) admit(p *peerConn, need access) (caller, error) {
 	case need == requester && c.Start == 0:
 		return c, outside // not even visible
 	case need == requester:
-		return c, s.person(p, &c)
+		err := s.person(p, &c)
+		if err != nil && c.inside && p.alive() == nil { // containers have users whom the host does not know
+			c.id, c.user, c.groups, err = c.UID, "", nil, nil
+		}
+		return c, err
 	default:
 		return c, why
 	}
