@@ -70,11 +70,17 @@ type Approval struct {
 	Note  string         `json:"note,omitempty"`  // why, for people
 	Until time.Time      `json:"until,omitzero"`  // approved: how long it is good for
 
-	// Of snapshots: everything so far, in place of the records before it.
-	Votes []ApprovalVote `json:"votes,omitempty"`
-	Uses  []ApprovalUse  `json:"uses,omitempty"`
-	// Snapshot counts the live approvals that follow; it is in a record of its own that has no ID.
-	Snapshot *int `json:"snapshot,omitempty"`
+	// Of snapshots: everything so far, in place of the records before it. A record without an ID begins one, and a second
+	// ends it: whoever starts to read at the beginning of a snapshot that has an end has missed nothing that lives.
+	Votes []ApprovalVote    `json:"votes,omitempty"`
+	Uses  []ApprovalUse     `json:"uses,omitempty"`
+	Mark  *ApprovalSnapshot `json:"mark,omitempty"`
+}
+
+// ApprovalSnapshot begins or ends a snapshot.
+type ApprovalSnapshot struct {
+	ID  string `json:"id"`
+	End bool   `json:"end,omitempty"`
 }
 
 // ApprovalAsked is what is asked, and of whom. Content in it is masked.
@@ -116,7 +122,7 @@ type ApprovalSettings struct {
 	Timeout   time.Duration        `json:"timeout"`             // without a decision it is denied after this time
 	Valid     time.Duration        `json:"valid"`               // how long an approval waits for its use
 	Escalate  []ApprovalEscalation `json:"escalate,omitempty"`
-	MaxFor    time.Duration        `json:"max_for"` // the longest elevation, or approval for a session
+	MaxFor    time.Duration        `json:"max_for"`        // the longest elevation, or approval for a session
 	Once      bool                 `json:"once,omitempty"` // no decision may reach further than ScopeOnce
 }
 

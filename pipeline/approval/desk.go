@@ -3,9 +3,14 @@
 package approval
 
 import (
-	"context"
+	"crypto/rand"
 	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
 )
@@ -24,10 +29,9 @@ type Options struct {
 	Default  pipeline.ApprovalSettings // zero fields: one approver, 10 minutes to decide, 10 minutes to use, 8 hours at most
 	// Key keys the digests, so that a record does not let others guess what was masked. It has to outlive the process for
 	// approvals to do so. Nil: a key of this process.
-	Key []byte
-	// Live tells whether a session goes on, for elevations until its end. Nil: as far as is known.
-	Max       int // approvals that wait or are in force at a time; 10,000
-	MaxEach   int // of these, of one principal; 20
+	Key       []byte
+	Max       int // approvals that wait or are in force at a time; 1,000
+	MaxEach   int // of these, that one principal waits for; 20
 	PerMinute int // that one principal may ask for; 30
 
 	Wall   func() time.Time     // time.Now
@@ -35,127 +39,284 @@ type Options struct {
 	Notice func(error)          // told of failures of our own
 }
 
+// The defaults of settings.
+const (
+	defaultTimeout = 10 * time.Minute
+	defaultValid   = 10 * time.Minute
+	defaultMaxFor  = 8 * time.Hour
+)
+
+const (
+	grace     = 30 * time.Second // that something waits on once its application has gone away, for it to come again
+	keepOver  = 500              // approvals that are over, for those who come late, and for listings
+	keepShown = 32 << 10         // bytes of what is shown
+	tick      = 30 * time.Second // at least so often the clocks are compared
+	everyMark = time.Hour        // between snapshots
+)
+
 // Desk holds what waits and what is granted. It is safe for concurrent use.
-type Desk struct{}
+//
+// An item changes in one way only: by a record, applied once that is on disk. Who writes records of an item holds its busy, from
+// before the first look at its state until the record is applied, so that records are in the order of what they describe.
+type Desk struct {
+	o     Options
+	start time.Time
+	wake  chan struct{} // something may be due earlier
+	table atomic.Pointer[table]
+
+	mu     sync.Mutex // guards what follows, and what of items is not guarded by busy; held for moments only
+	items  map[string]*item
+	digest map[string]*item // newest item of each digest
+	used   map[useKey]*item // that were used, once
+	live   int              // that wait or are in force
+	over   []*item          // those that are over, oldest first
+	each   map[string]*share
+	minute limit // end of the minute for which shares count
+	feeds  map[*Feed]struct{}
+	closed bool
+	shut   chan struct{} // closed by Close
+}
+
+// useKey names one release.
+type useKey struct{ digest, use string }
+
+// share is how much of the desk one principal takes.
+type share struct{ waiting, asked int }
+
+// item is an approval or an elevation.
+type item struct {
+	Item
+	kind     string        // of its records
+	busy     chan struct{} // capacity 1: held by who writes its records
+	who      string        // key of share
+	lasts    limit         // the deadline while it waits, then the end of Until
+	begun    time.Duration // on the mono clock
+	raised   int           // escalations that are told
+	waiters  []*waiter     // newest last
+	gone     limit         // without waiters until then it is withdrawn; zero: not so
+	changed  chan struct{} // closed at the next change
+	late     bool          // whoever waited was told that it is held: it is not withdrawn
+	free     []string      // ScopeSession: the arguments that may differ
+	scope    string        // of what is approved
+	restored bool
+}
+
+// waiter is an exchange that waits.
+type waiter struct{ use string }
+
+// limit is a time on both clocks: what comes first counts, so that no clock that is set lengthens anything.
+type limit struct {
+	wall time.Time
+	mono time.Duration
+}
 
 // New makes a Desk. Give it what the journal has (Fold, Restored) before anything else, and Run it.
-func New(Options) (*Desk, error) { return nil, errNotYet }
-
-// Fold takes the next record of the journal at start. Records of other kinds are ignored. Snapshots let a reader begin late.
-func (d *Desk) Fold(r pipeline.Record) error { return errNotYet }
-
-// Restored ends the fold. newest is the time of the newest record of the journal, of any kind: a clock that has been set back
-// behind it does not lengthen what was granted.
-func (d *Desk) Restored(newest time.Time) error { return errNotYet }
-
-// Run does what time asks for until ctx ends: deadlines, escalations, snapshots.
-func (d *Desk) Run(ctx context.Context) error { return errNotYet }
-
-// Close lets nobody wait any longer, and nothing be asked or used: another process takes over. Who waits is told that it is held.
-func (d *Desk) Close() {}
-
-// Wait implements flow.Holder. The verdict allows, denies, or holds still (patience is over, or the Desk is closed); its Approval
-// names what people decide about.
-func (d *Desk) Wait(ctx context.Context, h *pipeline.Held) (pipeline.Verdict, error) {
-	return pipeline.Verdict{}, errNotYet
+func New(o Options) (*Desk, error) {
+	if o.Log == nil {
+		return nil, errors.New("approval: a journal is needed")
+	}
+	if o.Max <= 0 {
+		o.Max = 1000
+	}
+	if o.MaxEach <= 0 {
+		o.MaxEach = 20
+	}
+	if o.PerMinute <= 0 {
+		o.PerMinute = 30
+	}
+	if o.Key == nil {
+		o.Key = make([]byte, 32)
+		rand.Read(o.Key)
+	}
+	if o.Notice == nil {
+		o.Notice = func(error) {}
+	}
+	d := &Desk{o: o, start: time.Now(), wake: make(chan struct{}, 1), items: map[string]*item{}, digest: map[string]*item{}, used: map[useKey]*item{},
+		each: map[string]*share{}, feeds: map[*Feed]struct{}{}, shut: make(chan struct{})}
+	if d.o.Wall == nil {
+		d.o.Wall = time.Now
+	}
+	if d.o.Mono == nil {
+		d.o.Mono = func() time.Duration { return time.Since(d.start) }
+	}
+	return d, nil
 }
 
-// Item is an approval or elevation as people see it.
-type Item struct {
-	ID    string
-	State string
-	pipeline.ApprovalAsked
-	Votes   []pipeline.ApprovalVote
-	Uses    []pipeline.ApprovalUse
-	Need    int       // people who have to approve
-	Have    int       // people who have approved
-	Waiters int       // that hold a connection open for it now
-	Groups  []string  // that may decide now, escalations included; none: whoever may decide at all
-	Until   time.Time // approved: how long it is good for
-	Note    string
+// Close lets nobody wait any longer, and nothing be asked, decided or used: another process takes over. Who waits is told that it
+// is held.
+func (d *Desk) Close() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.closed {
+		d.closed = true
+		close(d.shut)
+	}
 }
 
-// Filter chooses items. Zero takes all that live.
-type Filter struct {
-	Of     string // ApprovalOf…; "" all
-	States []string
-	All    bool // those that are over too, as far as they are remembered
-	UID    *uint32
-	Limit  int
+func (d *Desk) now() time.Time { return d.o.Wall().Round(0) }
+
+func (d *Desk) in(after time.Duration) limit {
+	return limit{d.now().Add(after), d.o.Mono() + after}
 }
 
-// List lists, newest first.
-func (d *Desk) List(Filter) []Item { return nil }
-
-// Get finds one by its ID.
-func (d *Desk) Get(id string) (Item, error) { return Item{}, errNotYet }
-
-// Decision is what a person decides.
-type Decision struct {
-	Approve bool
-	Scope   string        // ScopeOnce if empty; of an elevation it is ignored
-	Free    []string      // ScopeSession: names of arguments that may differ
-	For     time.Duration // ScopeSession, elevation: how long; 0 as long as asked for or allowed
-	Reason  string
+// passed tells whether a limit is over. The zero limit never is.
+func (d *Desk) passed(l limit) bool {
+	return l != (limit{}) && (d.o.Mono() >= l.mono || !d.now().Before(l.wall))
 }
 
-// Decide takes a person's decision about an approval or elevation. It returns once the decision is on disk, with what became of
-// it; an error means that nothing was decided, and for errors that are a *Refused says why not, for people.
-func (d *Desk) Decide(ctx context.Context, id string, by pipeline.Person, what Decision) (Item, error) {
-	return Item{}, errNotYet
+// left is how long a limit lasts at most.
+func (d *Desk) left(l limit) time.Duration {
+	return min(l.mono-d.o.Mono(), l.wall.Sub(d.now()))
 }
 
-// Ask is a request for a role for a time.
-type Ask struct {
-	Role     string
-	For      time.Duration // 0: until the session ends, which Subject then names
-	Reason   string
-	Decision string // ID of the denial that it is about
-	Exchange string // of that denial
-	Subject  pipeline.ElevationSubject
-	By       pipeline.Person
-	// Workload and Principal of the subject, as far as known: whoever they are may not approve.
-	Workload  pipeline.Workload
-	Principal pipeline.Principal
+func (d *Desk) settings(rule string) pipeline.ApprovalSettings {
+	s, ok := d.o.Default, false
+	if d.o.Settings != nil {
+		if s, ok = d.o.Settings(rule); !ok {
+			s = d.o.Default
+		}
+	}
+	s.Minimum = max(s.Minimum, 1)
+	if s.Timeout <= 0 {
+		s.Timeout = defaultTimeout
+	}
+	if s.Valid <= 0 {
+		s.Valid = defaultValid
+	}
+	if s.MaxFor <= 0 {
+		s.MaxFor = defaultMaxFor
+	}
+	return s
 }
 
-// Elevate asks for a role. It returns once that is on disk; another person then decides.
-func (d *Desk) Elevate(ctx context.Context, a Ask) (Item, error) { return Item{}, errNotYet }
-
-// Revoke takes back what was approved: an elevation, an approval for a session, one that was not used yet. It is over at once; an
-// error says that it could not be recorded.
-func (d *Desk) Revoke(ctx context.Context, id string, by pipeline.Person, reason string) (Item, error) {
-	return Item{}, errNotYet
+// begin makes an item, not in the tables yet.
+func (d *Desk) begin(kind, prefix, who string, asked pipeline.ApprovalAsked) (*item, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return nil, fmt.Errorf("an ID for an approval: %w", err)
+	}
+	asked.Time = d.now()
+	asked.Deadline = asked.Time.Add(asked.Settings.Timeout)
+	it := newItem(kind, prefix+id.String(), who)
+	it.ApprovalAsked, it.State = asked, pipeline.ApprovalWaiting
+	it.lasts, it.begun = d.in(asked.Settings.Timeout), d.o.Mono()
+	it.Need = need(&it.ApprovalAsked)
+	return it, nil
 }
 
-// Grants are the roles that the caller of an exchange has for a time. It is fast, and does not allocate where there are none.
-func (d *Desk) Grants(m *pipeline.Meta) []pipeline.Grant { return nil }
-
-// Change is something that happened to an item.
-type Change struct {
-	What   string // "asked", "escalated", "voted", "used" or the state that it has come to
-	Item   Item
-	Missed int // changes before it that were dropped, because they were not fetched in time: List again
+func newItem(kind, id, who string) *item {
+	return &item{Item: Item{ID: id}, kind: kind, busy: make(chan struct{}, 1), who: who, changed: make(chan struct{})}
 }
 
-// Feed is a subscription to changes.
-type Feed struct{}
+// admit tells why a principal may not ask now, "" if it may. mu is held.
+func (d *Desk) admit(who string) string {
+	if d.passed(d.minute) || d.minute == (limit{}) {
+		d.minute = d.in(time.Minute)
+		for k, s := range d.each {
+			if s.asked = 0; s.waiting == 0 {
+				delete(d.each, k)
+			}
+		}
+	}
+	s := d.each[who]
+	switch {
+	case d.live >= d.o.Max:
+		return fmt.Sprintf("%d approvals wait or are in force on this host, which is as many as there may be", d.live)
+	case s == nil:
+	case s.waiting >= d.o.MaxEach:
+		return fmt.Sprintf("%d requests of this caller wait for approval already", s.waiting)
+	case s.asked >= d.o.PerMinute:
+		return fmt.Sprintf("this caller has asked for %d approvals within a minute", s.asked)
+	}
+	return ""
+}
 
-// Changes begins a subscription, from now on. It keeps the newest few hundred that were not fetched. Close it.
-func (d *Desk) Changes() *Feed { return nil }
+// insert puts a new item into the tables and writes its first record. mu is held: the record comes before all others of the item.
+func (d *Desk) insert(it *item) <-chan error {
+	asked := it.ApprovalAsked
+	durable := d.append(it, &pipeline.Approval{ID: it.ID, State: it.State, Asked: &asked})
+	d.file(it)
+	d.each[it.who].asked++
+	d.nudge()
+	return durable
+}
 
-// Next waits for a change.
-func (f *Feed) Next(ctx context.Context) (Change, error) { return Change{}, errNotYet }
+// file puts an item that waits or is in force into the tables. mu is held.
+func (d *Desk) file(it *item) {
+	d.items[it.ID] = it
+	if it.Digest != "" {
+		d.digest[it.Digest] = it
+	}
+	if lives(it.State) {
+		d.live++
+	}
+	if it.State == pipeline.ApprovalWaiting {
+		d.shareOf(it.who).waiting++
+	}
+}
 
-// Close ends the subscription.
-func (f *Feed) Close() {}
+func (d *Desk) shareOf(who string) *share {
+	s := d.each[who]
+	if s == nil {
+		s = new(share)
+		d.each[who] = s
+	}
+	return s
+}
 
-// Refused is why a person may not do something; the message is for them.
-type Refused struct{ Why string }
+// lives tells whether something more may come of a state by itself.
+func lives(state string) bool {
+	return state == pipeline.ApprovalWaiting || state == pipeline.ApprovalApproved
+}
 
-func (e *Refused) Error() string { return e.Why }
+// forget takes an item out of all tables. mu is held.
+func (d *Desk) forget(it *item) {
+	if d.items[it.ID] != it {
+		return
+	}
+	d.leave(it, it.State)
+	it.State = pipeline.ApprovalWithdrawn
+	d.drop(it)
+	it.stir()
+}
 
-// ErrNotFound is returned for an ID that is not known, or not any more.
-var ErrNotFound = errors.New("no approval or elevation with this ID is known here any more: `sallyport why ID` looks in the journal")
+// leave takes back what an item in a state counts for. mu is held.
+func (d *Desk) leave(it *item, state string) {
+	if lives(state) {
+		d.live--
+	}
+	if state == pipeline.ApprovalWaiting {
+		d.shareOf(it.who).waiting--
+	}
+}
 
-var errNotYet = errors.New("not implemented")
+func (it *item) stir() {
+	close(it.changed)
+	it.changed = make(chan struct{})
+}
+
+func (d *Desk) nudge() {
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+}
+
+// append writes a record of an item.
+func (d *Desk) append(it *item, body *pipeline.Approval) <-chan error {
+	_, durable := d.o.Log.Append(pipeline.Record{Kind: it.kind, Time: d.now(), Session: it.Session, Exchange: it.Exchange, Body: body})
+	return durable
+}
+
+// commit writes a record and, once it is on disk, applies it. busy is held; what is decided is so for good or not at all.
+func (d *Desk) commit(it *item, body *pipeline.Approval, what string) error {
+	if err := <-d.append(it, body); err != nil {
+		return fmt.Errorf("%w: %w", pipeline.ErrNotRecorded, err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.apply(it, body)
+	d.tell(what, it)
+	d.nudge()
+	return nil
+}
