@@ -119,16 +119,16 @@ func (s *Server) seenApproval(r *http.Request, c caller) (a adminapi.Approval, e
 		return a, missing("approval")
 	}
 	if a, err = s.opts.Desk.Approval(r.Context(), id); err == nil && !c.sees(a.Groups) {
-		err = forbid("only operators and members of %s may see or decide %s", groupList(a.Groups), id)
+		err = forbid("only %s may see or decide %s", deciders(a.Groups), id)
 	}
 	return a, err
 }
 
-func groupList(groups []string) string {
+func deciders(groups []string) string {
 	if len(groups) == 0 {
-		return "no group at all"
+		return "operators"
 	}
-	return "group " + strings.Join(groups, " or ")
+	return "operators and members of group " + strings.Join(groups, " or ")
 }
 
 func (s *Server) approval(r *http.Request, c caller) (any, error) {
@@ -240,7 +240,7 @@ func (s *Server) seenElevation(r *http.Request, c caller) (e adminapi.Elevation,
 		return e, missing("elevation")
 	}
 	if e, err = s.opts.Desk.Elevation(r.Context(), id); err == nil && !c.seesElevation(&e) {
-		err = forbid("only operators, members of %s and whoever asked for it may see %s", groupList(e.Groups), id)
+		err = forbid("only %s and whoever asked for it may see %s", deciders(e.Groups), id)
 	}
 	return e, err
 }

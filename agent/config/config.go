@@ -16,6 +16,7 @@ type Config struct {
 	Record        Record
 	Mask          Mask
 	Elasticsearch Elasticsearch
+	Approvals     Approvals
 	Admin         Admin
 	Proxy         Proxy
 }
@@ -131,6 +132,20 @@ type Elasticsearch struct {
 	CAFile     string `yaml:"ca_file"`
 }
 
+// Approvals says how people learn that something waits for them.
+type Approvals struct {
+	Webhook    Webhook `yaml:"webhook"`
+	ConsoleURL string  `yaml:"console_url"` // where approvals are decided in a browser; "" = nowhere
+}
+
+// Webhook is who is told. An empty URL turns it off.
+type Webhook struct {
+	URL        string `yaml:"url"`
+	SecretFile string `yaml:"secret_file"`
+	CAFile     string `yaml:"ca_file"`
+	Include    string `yaml:"include"` // none | masked
+}
+
 // Admin is the socket of the command-line tool. Root and the agent's own user are always admins.
 type Admin struct {
 	Socket string   `yaml:"socket"`
@@ -159,6 +174,7 @@ func Default() *Config {
 		Trust:     Trust{Host: "none", Ledger: "/var/lib/sallyport/trust.ledger"},
 		Record:    Record{Required: true, Dir: "/var/lib/sallyport/journal", MaxBytes: 10 << 30, WhenFull: "stop"},
 		Mask:      Mask{KeyFile: "/var/lib/sallyport/mask.key"},
+		Approvals: Approvals{Webhook: Webhook{Include: "none"}},
 		Admin:     Admin{Socket: "/run/sallyport/admin.sock"},
 		Proxy:     Proxy{Listen: "127.0.0.1:15001", Drain: 10 * time.Second, Stall: 5 * time.Minute, UpstreamStall: 30 * time.Minute, MaxConnections: 20_000, MaxMemory: 1 << 30, MaxNamespaces: 1024},
 	}

@@ -32,6 +32,7 @@ type file struct {
 	Record        record        `yaml:"record"`
 	Mask          Mask          `yaml:"mask"`
 	Elasticsearch Elasticsearch `yaml:"elasticsearch"`
+	Approvals     Approvals     `yaml:"approvals"`
 	Admin         Admin         `yaml:"admin"`
 	Proxy         proxy         `yaml:"proxy"`
 	Archive       any           `yaml:"archive"`
@@ -109,7 +110,7 @@ func parse(name string, b []byte, env func(string) string) (*Config, error) {
 		return nil, p.err()
 	}
 	d := Default()
-	f := file{Capture: d.Capture, Identity: d.Identity, Policy: d.Policy, CA: d.CA, Trust: d.Trust, Mask: d.Mask, Admin: d.Admin,
+	f := file{Capture: d.Capture, Identity: d.Identity, Policy: d.Policy, CA: d.CA, Trust: d.Trust, Mask: d.Mask, Approvals: d.Approvals, Admin: d.Admin,
 		Record: record{d.Record.Required, d.Record.Dir, strconv.FormatInt(d.Record.MaxBytes, 10), d.Record.WhenFull},
 		Proxy:  proxy{d.Proxy.Listen, d.Proxy.Drain.String(), d.Proxy.Stall.String(), d.Proxy.UpstreamStall.String(), d.Proxy.MaxConnections, strconv.FormatInt(d.Proxy.MaxMemory, 10), d.Proxy.MaxNamespaces}}
 	for _, e := range d.Endpoints {

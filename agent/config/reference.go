@@ -78,6 +78,14 @@ elasticsearch:
   api_key_file: ""
   ca_file: ""                        # empty = system roots
 
+approvals:                           # how people learn that something waits for them (docs/webhook.md)
+  webhook:
+    url: ""                          # https, or http to this host; empty = off
+    secret_file: ""                  # the key of the signatures, whsec_… on one line, mode 0600
+    ca_file: ""                      # empty = system roots
+    include: none                    # none | masked: with the masked arguments or request that are to be released
+  console_url: ""                    # where approvals are decided in a browser, for the links; empty = nowhere
+
 admin:
   socket: /run/sallyport/admin.sock
   admins: []                         # user IDs, besides root, that may see everything
