@@ -30,7 +30,7 @@ var (
 // build checks a file and translates it.
 func build(p *problems, f *file) *Config {
 	c := &Config{Capture: f.Capture, Identity: f.Identity, Policy: f.Policy, CA: f.CA, Trust: f.Trust, Mask: f.Mask,
-		Elasticsearch: f.Elasticsearch, Approvals: f.Approvals, Admin: f.Admin}
+		Elasticsearch: f.Elasticsearch, Admin: f.Admin}
 	c.Protect = scopes(p, f.Protect)
 	c.Endpoints = endpoints(p, f.Endpoints)
 	one := func(value string, want []string, at ...any) {
@@ -102,7 +102,7 @@ func build(p *problems, f *file) *Config {
 	httpURL(p, c.Elasticsearch.URL, "elasticsearch", "url")
 	absOrEmpty(c.Elasticsearch.APIKeyFile, "elasticsearch", "api_key_file")
 	absOrEmpty(c.Elasticsearch.CAFile, "elasticsearch", "ca_file")
-	approvals(p, &c.Approvals)
+	c.Approvals = f.Approvals.build(p)
 	one(c.Approvals.Webhook.Include, []string{"none", "masked"}, "approvals", "webhook", "include")
 	absOrEmpty(c.Approvals.Webhook.SecretFile, "approvals", "webhook", "secret_file")
 	absOrEmpty(c.Approvals.Webhook.CAFile, "approvals", "webhook", "ca_file")
@@ -140,29 +140,6 @@ func build(p *problems, f *file) *Config {
 		p.add(p.line("egress"), "egress is not supported yet: remove it; other traffic passes")
 	}
 	return c
-}
-
-func approvals(p *problems, a *Approvals) {
-	httpURL(p, a.ConsoleURL, "approvals", "console_url")
-	w, at := &a.Webhook, p.line("approvals", "webhook")
-	if w.URL == "" {
-		if w.SecretFile != "" || w.CAFile != "" {
-			p.add(at, "approvals.webhook has no url: give one, or remove secret_file and ca_file")
-		}
-		return
-	}
-	httpURL(p, w.URL, "approvals", "webhook", "url")
-	if u, err := url.Parse(w.URL); err == nil && u.Scheme == "http" && !loopback(u.Hostname()) {
-		p.add(p.line("approvals", "webhook", "url"), "approvals.webhook.url is not https: without TLS anybody on the way reads it; http only to this host")
-	}
-	if w.SecretFile == "" {
-		p.add(at, "approvals.webhook has no secret_file: messages are signed with it, make one with (printf whsec_; openssl rand -base64 32)")
-	}
-}
-
-func loopback(host string) bool {
-	a, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && a.IsLoopback()
 }
 
 var modes = []string{"off", "discover", "observe", "enforce"}

@@ -132,10 +132,22 @@ type Elasticsearch struct {
 	CAFile     string `yaml:"ca_file"`
 }
 
-// Approvals says how people learn that something waits for them.
+// Approvals says who decides where no rule says so, and how people learn that something waits for them.
 type Approvals struct {
-	Webhook    Webhook `yaml:"webhook"`
-	ConsoleURL string  `yaml:"console_url"` // where approvals are decided in a browser; "" = nowhere
+	Groups     []string // of this host's users; none: operators
+	Approvers  int      // how many have to agree
+	Timeout    time.Duration
+	Elevation  Elevation
+	Webhook    Webhook
+	ConsoleURL string // where approvals are decided in a browser; "" = nowhere
+}
+
+// Elevation says who grants roles for a time, and for how long.
+type Elevation struct {
+	Groups    []string
+	Approvers int
+	Timeout   time.Duration
+	Longest   time.Duration
 }
 
 // Webhook is who is told. An empty URL turns it off.
@@ -174,7 +186,7 @@ func Default() *Config {
 		Trust:     Trust{Host: "none", Ledger: "/var/lib/sallyport/trust.ledger"},
 		Record:    Record{Required: true, Dir: "/var/lib/sallyport/journal", MaxBytes: 10 << 30, WhenFull: "stop"},
 		Mask:      Mask{KeyFile: "/var/lib/sallyport/mask.key"},
-		Approvals: Approvals{Webhook: Webhook{Include: "none"}},
+		Approvals: Approvals{Approvers: 1, Timeout: 10 * time.Minute, Elevation: Elevation{Approvers: 1, Timeout: time.Hour, Longest: 8 * time.Hour}, Webhook: Webhook{Include: "none"}},
 		Admin:     Admin{Socket: "/run/sallyport/admin.sock"},
 		Proxy:     Proxy{Listen: "127.0.0.1:15001", Drain: 10 * time.Second, Stall: 5 * time.Minute, UpstreamStall: 30 * time.Minute, MaxConnections: 20_000, MaxMemory: 1 << 30, MaxNamespaces: 1024},
 	}

@@ -78,8 +78,16 @@ elasticsearch:
   api_key_file: ""
   ca_file: ""                        # empty = system roots
 
-approvals:                           # how people learn that something waits for them (docs/webhook.md)
-  webhook:
+approvals:
+  groups: []                         # groups of this host whose members decide where a rule names none; empty = operators
+  approvers: 1                       # people who have to agree where a rule does not say
+  timeout: 10m0s                     # without a decision it is denied after this time, where a rule does not say
+  elevation:                         # of roles for a time
+    groups: []                       # whose members grant them; empty = operators
+    approvers: 1
+    timeout: 1h0m0s
+    longest: 8h0m0s                  # for how long a role can be had, also one until a session ends
+  webhook:                           # is told that something waits for people (docs/webhook.md)
     url: ""                          # https, or http to this host; empty = off
     secret_file: ""                  # the key of the signatures, whsec_… on one line, mode 0600
     ca_file: ""                      # empty = system roots
