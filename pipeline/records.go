@@ -121,7 +121,9 @@ type Outcome struct {
 	BytesReleased  int64    `json:"bytes_released"`
 	DurationMS     int64    `json:"duration_ms"`
 	FirstReleaseMS int64    `json:"first_release_ms,omitempty"`
-	OverheadUS     int64    `json:"overhead_us"` // time spent by us on the path, upstream waiting excluded
+	OverheadUS     int64    `json:"overhead_us"`        // time spent by us on the path, upstream waiting excluded
+	HoldMS         int64    `json:"hold_ms,omitempty"`  // time spent waiting for people
+	ReplyOf        string   `json:"reply_of,omitempty"` // the exchange whose reply this is: it had been kept, and the provider was not asked again
 	Pace           []Pace   `json:"pace,omitempty"`
 }
 

@@ -5,6 +5,7 @@ package approval
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -60,7 +61,9 @@ func (d *Desk) join(h *pipeline.Held, b *bound, w *waiter) (it *item, v pipeline
 		return nil, allowed(h, it), true, nil
 	}
 	if it = d.ofSession(h, b); it == nil {
-		it = d.digest[b.digest]
+		if it = d.digest[b.digest]; it != nil && !it.covers(h) {
+			it = nil
+		}
 	}
 	if it != nil {
 		switch over := d.passed(it.lasts); {
@@ -122,6 +125,11 @@ func (d *Desk) ofSession(h *pipeline.Held, b *bound) *item {
 	return nil
 }
 
+// covers tells whether what is approved, if it is, is good for the session of h. mu is held.
+func (it *item) covers(h *pipeline.Held) bool {
+	return it.State != pipeline.ApprovalApproved || it.scope != pipeline.ScopeSession || it.Session == h.Meta.Session
+}
+
 // asked is what people get to see of h.
 func (d *Desk) asked(h *pipeline.Held, b *bound) pipeline.ApprovalAsked {
 	a := pipeline.ApprovalAsked{Of: b.of, Digest: b.digest, Fields: b.fields, Rule: h.Verdict.Rule, RuleSum: h.Verdict.Digest,
@@ -135,6 +143,9 @@ func (d *Desk) asked(h *pipeline.Held, b *bound) pipeline.ApprovalAsked {
 	if h.Step != nil {
 		s := *h.Step
 		s.Name, s.ID, s.Text, s.Args, s.From = strings.Clone(s.Name), strings.Clone(s.ID), strings.Clone(s.Text), bytes.Clone(s.Args), [2]int{}
+		if len(s.Args) > 0 && !json.Valid(s.Args) { // it could not be written down
+			s.Args, s.Text = nil, strings.ToValidUTF8(string(s.Args), "\uFFFD")
+		}
 		if len(s.Args)+len(s.Text) > room {
 			a.Cut = true
 			if s.Text == "" {
@@ -158,7 +169,7 @@ func (d *Desk) stay(ctx context.Context, h *pipeline.Held, it *item, w *waiter, 
 	defer late.Stop()
 	for {
 		d.mu.Lock()
-		state, changed, newest := it.State, it.changed, it.waiters[len(it.waiters)-1] == w
+		state, changed, newest, covers := it.State, it.changed, it.waiters[len(it.waiters)-1] == w, it.covers(h)
 		left := d.left(it.lasts)
 		late.Reset(max(left, time.Millisecond))
 		closed := d.closed
@@ -170,6 +181,9 @@ func (d *Desk) stay(ctx context.Context, h *pipeline.Held, it *item, w *waiter, 
 		case closed:
 			d.part(it, w, true)
 			return held(h, it), false, nil
+		case state == pipeline.ApprovalApproved && !covers:
+			d.part(it, w, false)
+			return v, true, nil
 		case state == pipeline.ApprovalApproved && newest && left > 0:
 			ok, err := d.use(it, h)
 			if ok || err != nil {

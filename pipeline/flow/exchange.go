@@ -42,6 +42,7 @@ type exchange struct {
 	closed    bool // the outcome is written
 	seq       int
 	buf       *buffers
+	h         holding
 }
 
 // buffers are reused from one exchange to the next.
@@ -92,6 +93,7 @@ func (x *exchange) free() {
 func (x *exchange) release() {
 	clear(x.req.Texts)
 	x.steps, x.req.Call.Steps = nil, nil
+	x.h.body, x.h.shown = nil, nil
 	if cap(x.req.Texts) > keepTexts {
 		x.req.Texts = nil
 	}
@@ -172,6 +174,7 @@ func (x *exchange) recordIntent(body []byte, unread error) {
 		sum := sha256.Sum256(body)
 		in.BodySHA256 = hex.EncodeToString(sum[:])
 	}
+	x.h.body, x.h.shown = body, in.Body
 	in.Call = x.req.Call
 	in.Call.Steps = x.steps
 	x.asked = x.f.o.Now()
@@ -328,6 +331,12 @@ func validJSON(b []byte) bool {
 // send asks the provider. An error means that the connection ends without a reply, as it would without us.
 func (x *exchange) send(ctx context.Context, body []byte) (pipeline.Reply, error) {
 	var durable <-chan error
+	if reply := x.unseal(); reply != nil {
+		if err := x.settle(ctx, 0); err != nil {
+			return nil, x.refuse(ctx, x.unavailable(err))
+		}
+		return reply, nil
+	}
 	if x.enforce {
 		if err := x.settle(ctx, 1); err != nil {
 			return nil, x.refuse(ctx, x.unavailable(err))

@@ -37,6 +37,7 @@ type Options struct {
 type Flow struct {
 	o     Options
 	flood flood
+	vault *vault
 }
 
 // New checks the options.
@@ -56,7 +57,11 @@ func New(o Options) (*Flow, error) {
 	if o.Notice == nil {
 		o.Notice = func(string, error) {}
 	}
-	return &Flow{o: o}, nil
+	v, err := newVault(o.Now)
+	if err != nil {
+		return nil, err
+	}
+	return &Flow{o: o, vault: v}, nil
 }
 
 // Serve takes one exchange from head to outcome. It returns nil after a complete reply (a denial is one), an error
@@ -96,6 +101,9 @@ func (f *Flow) Serve(ctx context.Context, m *pipeline.Meta, client pipeline.Clie
 	// May it be asked?
 	if unread == nil {
 		denied, err := x.decideRequest(ctx)
+		if by := leftBy(err); by != "" && x.enforce { // while it was held
+			return x.cutBy(ctx, nil, by, err)
+		}
 		if err != nil && x.enforce {
 			denied = x.unavailable(err)
 		}

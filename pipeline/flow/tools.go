@@ -60,7 +60,9 @@ func (x *exchange) decideCall(ctx context.Context, t *toolCall) error {
 			v = w
 		}
 	}
+	x.h.call = t
 	d, err := x.apply(ctx, v, &shown)
+	x.h.call = nil
 	if err != nil {
 		return err
 	}
