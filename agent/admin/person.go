@@ -9,6 +9,8 @@ import (
 	"os/user"
 	"strconv"
 	"strings"
+
+	"github.com/sallyport-dev/sallyport/agent/adminapi"
 )
 
 // noLogin is the login uid of a process in no login session.
@@ -19,6 +21,7 @@ const noLogin = ^uint32(0)
 type Person struct {
 	Peer
 	ID       uint32 // the login uid, or the uid outside a login session
+	Login    bool   // ID is a login uid
 	User     string
 	Groups   []string
 	Operator bool // root or an admin, on the host, outside scopes
@@ -48,7 +51,7 @@ func (s *Server) person(p *peerConn, c *caller) error {
 	if err := p.alive(); err != nil {
 		return forbid("refused: %v", err)
 	}
-	c.id, c.user, c.groups = uid, name, groups
+	c.id, c.login, c.user, c.groups = uid, login != noLogin, name, groups
 	return nil
 }
 
@@ -96,4 +99,9 @@ func people(uid uint32) (string, []string, error) {
 		groups = append(groups, g.Name)
 	}
 	return u.Username, groups, nil
+}
+
+// API puts a person into the shape of the API.
+func (p *Person) API() adminapi.Person {
+	return adminapi.Person{User: p.User, UID: p.ID, Source: "socket"}
 }

@@ -243,12 +243,13 @@ type caller struct {
 	operator bool
 	inside   bool // of a scope or a namespace of its own
 	id       uint32
+	login    bool
 	user     string
 	groups   []string
 }
 
 func (c *caller) person() Person {
-	return Person{Peer: c.Peer, ID: c.id, User: c.user, Groups: c.groups, Operator: c.operator, Inside: c.inside}
+	return Person{Peer: c.Peer, ID: c.id, Login: c.login, User: c.user, Groups: c.groups, Operator: c.operator, Inside: c.inside}
 }
 
 // refusal is an answer that is no success.
@@ -288,7 +289,14 @@ func (s *Server) admit(p *peerConn, need access) (caller, error) {
 	case need == requester:
 		err := s.person(p, &c)
 		if err != nil && c.inside && p.alive() == nil { // containers have users whom the host does not know
-			c.id, c.user, c.groups, err = c.UID, "", nil, nil
+			login, lerr := s.login(c.PID)
+			if lerr != nil {
+				return c, forbid("refused: %v", lerr)
+			}
+			if c.id, c.login = c.UID, login != noLogin; c.login {
+				c.id = login
+			}
+			c.user, c.groups, err = "", nil, nil
 		}
 		return c, err
 	default:

@@ -108,7 +108,7 @@ func NewDecision(at time.Time, session, exchange string, d pipeline.Decision) De
 		ID: d.ID, Time: at, Session: session, Exchange: exchange,
 		Action: d.Verdict.Action.String(), Stage: d.Verdict.Stage, Rule: d.Verdict.Rule, Reason: d.Verdict.Reason,
 		Mode: d.Mode.String(), Enforced: d.Enforced, Scope: d.Scope, Endpoint: d.Endpoint, Model: d.Model,
-		SPIFFEID: d.SPIFFEID, UID: d.UID, Policy: d.Policy, Elevation: d.Verdict.Elevation,
+		SPIFFEID: d.SPIFFEID, UID: d.UID, Policy: d.Policy, Elevation: d.Verdict.Elevation, Approval: d.Verdict.Approval,
 	}
 	if d.Step != nil {
 		out.Tool = d.Step.Name
