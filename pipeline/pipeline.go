@@ -111,6 +111,7 @@ type Endpoint struct {
 	Host     string `json:"host"`
 	Protocol string `json:"protocol"`
 	Port     uint16 `json:"port"`
+	BasePath string `json:"base_path,omitempty"` // what the paths of its API begin with; "" = as the protocol has it
 }
 
 // Field is one header field; order and case are those of the wire.
@@ -224,6 +225,8 @@ type Call struct {
 	Model     string `json:"model"`
 	Stream    bool   `json:"stream"`
 	Steps     []Step `json:"steps,omitempty"`
+
+	MaxTokens int64 `json:"max_tokens,omitempty"` // the most that the request lets the model write; 0 if it does not say
 }
 
 // Verdict is one decision. Rule and Reason are meant for people and never hold a pattern or a matched value.

@@ -65,6 +65,7 @@ type endpoint struct {
 	Host       string  `yaml:"host"`
 	Port       *uint16 `yaml:"port"`
 	Protocol   string  `yaml:"protocol"`
+	BasePath   string  `yaml:"base_path"`
 	UpstreamCA string  `yaml:"upstream_ca"`
 	Plain      bool    `yaml:"plain"`
 }
@@ -129,7 +130,7 @@ func parse(name string, b []byte, env func(string) string) (*Config, error) {
 		Proxy:  proxy{d.Proxy.Listen, d.Proxy.Drain.String(), d.Proxy.Stall.String(), d.Proxy.UpstreamStall.String(), d.Proxy.MaxConnections, strconv.FormatInt(d.Proxy.MaxMemory, 10), d.Proxy.MaxNamespaces}}
 	f.Approvals = approvalsOf(&d.Approvals)
 	for _, e := range d.Endpoints {
-		f.Endpoints = append(f.Endpoints, endpoint{e.Name, e.Host, &e.Port, e.Protocol, e.UpstreamCA, e.Plain})
+		f.Endpoints = append(f.Endpoints, endpoint{e.Name, e.Host, &e.Port, e.Protocol, e.BasePath, e.UpstreamCA, e.Plain})
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(b))
 	dec.KnownFields(true)

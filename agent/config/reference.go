@@ -38,7 +38,9 @@ endpoints:                           # providers; any other host passes untouche
   - name: openai                     # the name that policy uses
     host: api.openai.com             # name, or IP address of a plain endpoint
     port: 443                        # 443 if left out, 80 if plain
-    protocol: openai                 # openai | http (any other API: opened, not decoded, so refused in enforce)
+    protocol: openai                 # openai | ollama | http (any other API: opened, not decoded, so refused in enforce)
+    base_path: ""                    # what the paths of the API begin with, such as /openai/v1; {model} stands for a segment that
+                                     #   names the model: /openai/deployments/{model}. Empty: /v1 for openai, / for ollama
     upstream_ca: ""                  # PEM file of the roots to verify against; empty = system roots
     plain: false                     # true: HTTP without TLS, told by its address or, with a name, its port
 
@@ -80,13 +82,13 @@ elasticsearch:
 
 approvals:
   groups: []                         # groups of this host whose members decide where a rule names none; empty = operators
-  approvers: 1                       # people who have to agree where a rule does not say
+  approvers: 1                       # people who have to agree at least, whatever a rule says
   timeout: 10m0s                     # without a decision it is denied after this time, where a rule does not say
   elevation:                         # of roles for a time
     groups: []                       # whose members grant them; empty = operators
     approvers: 1
     timeout: 1h0m0s
-    longest: 8h0m0s                  # for how long a role can be had, also one until a session ends
+    longest: 8h0m0s                  # for how long a role, or an approval for a session, can last
   webhook:                           # is told that something waits for people (docs/webhook.md)
     url: ""                          # https, or http to this host; empty = off
     secret_file: ""                  # the key of the signatures, whsec_… on one line, mode 0600

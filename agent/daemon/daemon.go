@@ -35,6 +35,7 @@ import (
 	"github.com/sallyport-dev/sallyport/pipeline/elastic"
 	"github.com/sallyport-dev/sallyport/pipeline/flow"
 	"github.com/sallyport-dev/sallyport/pipeline/journal"
+	"github.com/sallyport-dev/sallyport/pipeline/policy"
 	"github.com/sallyport-dev/sallyport/pipeline/session"
 	"github.com/sallyport-dev/sallyport/tlsca/authority"
 	"github.com/sallyport-dev/sallyport/tlsca/leaf"
@@ -62,7 +63,7 @@ type daemon struct {
 	cfg *config.Config
 	Options
 
-	policy    *policyBox
+	policy    *policy.Engine
 	ca        *authority.Authority
 	leaves    *leaf.Cache
 	journal   *journal.Journal

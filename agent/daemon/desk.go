@@ -3,18 +3,22 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/sallyport-dev/sallyport/agent/telemetry"
 	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/approval"
 	"github.com/sallyport-dev/sallyport/pipeline/journal"
+	"github.com/sallyport-dev/sallyport/pipeline/policy"
 )
 
 // openDesk makes the desk at which held things wait for people. A successor fills it when its predecessor has let go: until
@@ -33,6 +37,7 @@ func (d *daemon) openDesk(context.Context) error {
 	if err != nil {
 		return err
 	}
+	d.policy.UseGrants(grants{d.desk})
 	if err := d.openWebhook(); err != nil {
 		return err
 	}
@@ -53,8 +58,36 @@ func (d *daemon) restoreDesk() error {
 	return nil
 }
 
+// grants tells the policy who has which role for a time.
+type grants struct{ desk *approval.Desk }
+
+func (g grants) For(m *pipeline.Meta) []pipeline.Grant { return g.desk.Grants(m) }
+
 // elevationRule is what the rules of an elevation of a role begin with.
 const elevationRule = "role/"
+
+// approvalSettings are the rules of approvals for a rule of the policy in force, of an elevation for "role/NAME". What a rule
+// does not say is as configured; nobody can ask for fewer people than that.
+func (d *daemon) approvalSettings(rule string) (pipeline.ApprovalSettings, bool) {
+	a := d.cfg.Approvals
+	if strings.HasPrefix(rule, elevationRule) {
+		e := a.Elevation
+		return pipeline.ApprovalSettings{Approvers: e.Groups, Minimum: e.Approvers, Timeout: e.Timeout, MaxFor: e.Longest}, true
+	}
+	p, ok := d.policy.Approval(rule)
+	if !ok {
+		return pipeline.ApprovalSettings{}, false
+	}
+	out := pipeline.ApprovalSettings{Approvers: p.Groups, Minimum: max(p.Approvers, a.Approvers), Timeout: cmp.Or(p.Timeout, a.Timeout),
+		MaxFor: a.Elevation.Longest, Once: !slices.Contains(p.Scopes, policy.ScopeSession)}
+	if len(out.Approvers) == 0 {
+		out.Approvers = a.Groups
+	}
+	for _, e := range p.Escalation {
+		out.Escalate = append(out.Escalate, pipeline.ApprovalEscalation{After: e.After, Groups: e.Groups})
+	}
+	return out, true
+}
 
 // folder takes records at start.
 type folder interface {

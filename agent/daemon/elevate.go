@@ -15,6 +15,7 @@ import (
 	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/approval"
 	"github.com/sallyport-dev/sallyport/pipeline/journal"
+	"github.com/sallyport-dev/sallyport/pipeline/policy"
 )
 
 // Elevate implements admin.Desk.
@@ -40,7 +41,7 @@ func (c console) Elevate(ctx context.Context, by admin.Person, r adminapi.Elevat
 	default:
 		a.Subject = pipeline.ElevationSubject{UID: &by.UID}
 	}
-	if !c.d.hasRole(a.Role) {
+	if !c.d.policy.Set().Role(a.Role) {
 		return adminapi.Elevation{}, &admin.Refused{Err: fmt.Errorf("there is no role %q: see the policy folder", a.Role)}
 	}
 	if r.DryRun {
@@ -138,10 +139,19 @@ func metaOf(p *journal.Parts) *pipeline.Meta {
 		Endpoint: in.Endpoint, Start: p.Time}
 }
 
-// rolesFor are the roles with which a denial would have been none, or a question to people.
+// rolesFor are the roles with which a denial would have been none, or a question to people. Limits are taken to have room: what
+// was denied for want of it is not allowed by a role that is there already.
 func (d *daemon) rolesFor(m *pipeline.Meta, call *pipeline.Call, dec *pipeline.Decision) (out []string) {
-	for _, role := range d.roles() {
-		if d.wouldAllow(m, call, nil, role) && (dec.Step == nil || d.wouldAllow(m, call, dec.Step, role)) {
+	set := d.policy.Set()
+	for _, role := range set.Roles() {
+		env := policy.Env{Now: time.Now(), Grants: []pipeline.Grant{{ID: "elv_", Role: role}}}
+		v := set.DecideIn(env, m, call, nil)
+		helps := v.Elevation != ""
+		if v.Action <= pipeline.Hold && dec.Step != nil {
+			v = set.DecideIn(env, m, call, dec.Step)
+			helps = helps || v.Elevation != ""
+		}
+		if helps && v.Action <= pipeline.Hold {
 			out = append(out, role)
 		}
 	}

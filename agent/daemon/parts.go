@@ -15,7 +15,6 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/sallyport-dev/sallyport/agent"
@@ -27,19 +26,12 @@ import (
 	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/flow"
 	"github.com/sallyport-dev/sallyport/pipeline/llm"
+	"github.com/sallyport-dev/sallyport/pipeline/llm/ollama"
 	"github.com/sallyport-dev/sallyport/pipeline/llm/openai"
 	"github.com/sallyport-dev/sallyport/pipeline/mask"
 	"github.com/sallyport-dev/sallyport/pipeline/policy"
 	"github.com/sallyport-dev/sallyport/pipeline/session"
 )
-
-// policyBox holds the policy in force; a reload replaces it as a whole.
-type policyBox struct{ set atomic.Pointer[policy.Set] }
-
-func (b *policyBox) Decide(m *pipeline.Meta, c *pipeline.Call, s *pipeline.Step) pipeline.Verdict {
-	return b.set.Load().Decide(m, c, s)
-}
-func (b *policyBox) Version() string { return b.set.Load().Version() }
 
 func (d *daemon) openPolicy(context.Context) error {
 	if err := config.CheckFiles(d.cfg); err != nil {
@@ -49,8 +41,7 @@ func (d *daemon) openPolicy(context.Context) error {
 	if err != nil {
 		return &UsageError{err}
 	}
-	d.policy = &policyBox{}
-	d.policy.set.Store(set)
+	d.policy = policy.NewEngine(set, policy.EngineOptions{})
 	return nil
 }
 
@@ -71,9 +62,9 @@ func (d *daemon) reload(ctx context.Context) {
 		d.Log.Error("the new policy is refused, the old one stays in force", telemetry.KeyError, err)
 		return
 	}
-	old := d.policy.set.Swap(set)
+	old := d.policy.Swap(set)
 	if err := d.recordPolicy(ctx, "reload"); err != nil {
-		d.policy.set.Store(old)
+		d.policy.Swap(old)
 		d.Log.Error("the policy change cannot be recorded, the old one stays in force", telemetry.KeyError, err)
 		return
 	}
@@ -156,6 +147,12 @@ type masker struct{ e *mask.Engine }
 
 func (m masker) Stream(carrier string, _ *pipeline.Meta) flow.Rewriter { return m.e.Stream(carrier) }
 
+// protocols are those of the configuration that somebody here decodes.
+func protocols() llm.Registry {
+	open := openai.Provider{}
+	return llm.Registry{"openai": open, "ollama": ollama.Provider{Compatible: open}}
+}
+
 func (d *daemon) openFlow(context.Context) error {
 	key, err := keyFile(d.cfg.Mask.KeyFile)
 	if err != nil {
@@ -169,7 +166,7 @@ func (d *daemon) openFlow(context.Context) error {
 	d.resumeSessions()
 	d.flow, err = flow.New(flow.Options{
 		Decider: d.policy, Holder: d.desk, Masker: masker{mask.New(mask.Options{Key: key})}, Log: d.journal, Sessions: d.sessions,
-		Codecs: llm.Registry{"openai": openai.Provider{}}, HelpURL: d.cfg.Policy.HelpURL, Notice: d.notice,
+		Codecs: protocols(), HelpURL: d.cfg.Policy.HelpURL, Notice: d.notice,
 	})
 	return err
 }
@@ -366,7 +363,7 @@ func (d *daemon) enrolOptions(root, attach string) enrol.Options {
 		if e.UpstreamCA != "" {
 			ca = d.upstreamCAs[e.UpstreamCA]
 		}
-		o.Endpoints = append(o.Endpoints, enrol.Endpoint{Name: e.Name, Host: e.Host, Protocol: e.Protocol, Port: e.Port, UpstreamCA: ca, Plain: e.Plain})
+		o.Endpoints = append(o.Endpoints, enrol.Endpoint{Name: e.Name, Host: e.Host, Protocol: e.Protocol, BasePath: e.BasePath, Port: e.Port, UpstreamCA: ca, Plain: e.Plain})
 	}
 	return o
 }

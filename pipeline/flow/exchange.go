@@ -233,7 +233,7 @@ func (x *exchange) maskRequest(body []byte, in *pipeline.Intent) error {
 			continue
 		}
 		in.Masks = append(in.Masks, masks...)
-		with := llm.AppendString(nil, masked)
+		with := argsValue(masked, t.Raw)
 		edits = append(edits, llm.Edit{Span: t.At, With: with})
 		at := t.At.Start + moved
 		moved += len(with) - (t.At.End - t.At.Start)

@@ -70,12 +70,14 @@ func (m *events) answers(e *event) error {
 			continue
 		}
 		ch.answered = true
+		said := ""
 		for _, l := range m.lanes {
 			if l.choice == ch.index && l.keep {
-				if err := m.x.response(m.ctx, ch.index, string(l.kept)); err != nil {
-					return err
-				}
+				said = join(said, string(l.kept))
 			}
+		}
+		if err := m.x.response(m.ctx, ch.index, said); err != nil {
+			return err
 		}
 	}
 	return nil

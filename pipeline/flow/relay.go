@@ -266,7 +266,10 @@ func (x *exchange) observe(ctx context.Context, reply pipeline.Reply, readable b
 		return x.cutBy(ctx, nil, "client", err)
 	}
 	x.responded = true
-	kind := formOf(&head)
+	kind := formUnknown
+	if readable {
+		kind = formOf(&head, x.codec.Framing())
+	}
 	var m *events
 	var why error
 	whole := false // the application has the last event of a stream
