@@ -273,3 +273,12 @@ func (a *answer) waits(t testing.TB) {
 }
 
 func bg() context.Context { return context.Background() }
+
+// id is that of the approval which an answer names.
+func (a *answer) id(t testing.TB) string {
+	t.Helper()
+	if !a.has() || a.v.Approval == "" {
+		t.Fatalf("answer %+v", a)
+	}
+	return a.v.Approval
+}

@@ -85,7 +85,8 @@ func (x *exchange) hold(ctx context.Context, d *denial, shown *pipeline.Step) (*
 
 // held describes what is held. People look at it for as long as they like: it must not share the memory of the request.
 func (x *exchange) held(d *denial, shown *pipeline.Step) *pipeline.Held {
-	h := &pipeline.Held{Meta: x.m, Call: &x.req.Call, Verdict: d.verdict, Decision: d.id, Use: x.m.Exchange, Raw: x.h.body, Body: x.h.shown}
+	h := &pipeline.Held{Meta: x.m, Call: &x.req.Call, Verdict: d.verdict, Decision: d.id, Use: x.m.Exchange, Raw: x.h.body, Body: x.h.shown,
+		Target: x.head.Method + " " + x.head.Target}
 	if x.out.ReplyOf != "" {
 		h.Use = x.out.ReplyOf
 	}
