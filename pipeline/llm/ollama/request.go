@@ -85,14 +85,6 @@ func (rd *reader) options() error {
 	})
 }
 
-// empty refuses a list with something in it.
-func (rd *reader) empty(what string) error {
-	if null, err := rd.Null(); null || err != nil {
-		return err
-	}
-	return rd.Array(func(int) error { return llm.NotInspected("request with %s", what) })
-}
-
 // images are data, which no rule over texts can read.
 func (rd *reader) images() error {
 	return rd.Array(func(int) error {
@@ -298,7 +290,10 @@ func (generate) Request(body []byte, r *llm.Request) error {
 				}
 				return rd.images()
 			case 8:
-				return rd.empty("a context of token numbers")
+				if null, err := rd.Null(); null || err != nil {
+					return err
+				}
+				return rd.Array(func(int) error { rd.Feature(llm.TokenInput); return rd.Pass() })
 			}
 			return rd.common(k)
 		})
