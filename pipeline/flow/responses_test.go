@@ -105,6 +105,13 @@ var responsesStreams = map[string]string{
 		s.finish(`{"id":"rs_0","type":"reasoning","encrypted_content":"AAAA","summary":[{"type":"summary_text","text":"hm ` + secret + `."}]}`)
 		return s.message("done").end()
 	}(),
+	"thoughts in parts": func() string {
+		s := newItems()
+		id := `"item_id":"rs_0","content_index":0`
+		s.add("output_item.added", `"item":{"id":"rs_0","type":"reasoning","summary":[],"content":[]}`).add("reasoning_part.added", id+`,"part":{"type":"reasoning_text","text":""}`)
+		s.add("reasoning_text.delta", id+`,"delta":"hm"`).add("reasoning_text.done", id+`,"text":"hm"`).add("reasoning_part.done", id+`,"part":{"type":"reasoning_text","text":"hm"}`)
+		return s.finish(`{"id":"rs_0","type":"reasoning","summary":[],"content":[{"type":"reasoning_text","text":"hm"}]}`).message("done").end()
+	}(),
 	"refusal": func() string {
 		s := newItems()
 		id := `"item_id":"msg_0","content_index":0`
