@@ -28,11 +28,14 @@ import (
 	"github.com/sallyport-dev/sallyport/agent/telemetry"
 	"github.com/sallyport-dev/sallyport/agent/trust"
 	"github.com/sallyport-dev/sallyport/agent/trust/inspector"
+	"github.com/sallyport-dev/sallyport/agent/webhook"
 	"github.com/sallyport-dev/sallyport/agent/workload"
 	"github.com/sallyport-dev/sallyport/pipeline"
+	"github.com/sallyport-dev/sallyport/pipeline/approval"
 	"github.com/sallyport-dev/sallyport/pipeline/elastic"
 	"github.com/sallyport-dev/sallyport/pipeline/flow"
 	"github.com/sallyport-dev/sallyport/pipeline/journal"
+	"github.com/sallyport-dev/sallyport/pipeline/policy"
 	"github.com/sallyport-dev/sallyport/pipeline/session"
 	"github.com/sallyport-dev/sallyport/tlsca/authority"
 	"github.com/sallyport-dev/sallyport/tlsca/leaf"
@@ -60,12 +63,14 @@ type daemon struct {
 	cfg *config.Config
 	Options
 
-	policy    *policyBox
+	policy    *policy.Engine
 	ca        *authority.Authority
 	leaves    *leaf.Cache
 	journal   *journal.Journal
 	index     *journal.Index
 	sessions  *session.Sessions
+	desk      *approval.Desk
+	notifier  *webhook.Notifier // nil if it is off
 	trust     *trust.Trust
 	inspector *inspector.Inspector // nil if it is off
 	ident     *workload.Identifier
@@ -122,7 +127,7 @@ func Run(ctx context.Context, cfg *config.Config, o Options) (err error) {
 		name string
 		do   func(context.Context) error
 	}{
-		{"policy", d.openPolicy}, {"certificate authority", d.openCA}, {"journal", d.openJournal}, {"trust", d.openTrust},
+		{"policy", d.openPolicy}, {"certificate authority", d.openCA}, {"journal", d.openJournal}, {"approvals", d.openDesk}, {"trust", d.openTrust},
 		{"exchanges", d.openFlow}, {"proxy", d.openProxy}, {"admin API", d.openAdmin}, {"Elasticsearch", d.openElastic}, {"kernel", d.openKernel},
 		{"predecessor", d.takeOver}, {"kernel", d.takeKernel},
 	} {
@@ -254,6 +259,9 @@ func (d *daemon) takeOver(ctx context.Context) error {
 	}
 	if err == nil {
 		err = d.journal.LookBeside(ctx)
+	}
+	if err == nil {
+		err = d.restoreDesk()
 	}
 	d.resumeSessions()
 	return err

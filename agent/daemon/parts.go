@@ -15,7 +15,6 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/sallyport-dev/sallyport/agent"
@@ -35,14 +34,6 @@ import (
 	"github.com/sallyport-dev/sallyport/pipeline/session"
 )
 
-// policyBox holds the policy in force; a reload replaces it as a whole.
-type policyBox struct{ set atomic.Pointer[policy.Set] }
-
-func (b *policyBox) Decide(m *pipeline.Meta, c *pipeline.Call, s *pipeline.Step) pipeline.Verdict {
-	return b.set.Load().Decide(m, c, s)
-}
-func (b *policyBox) Version() string { return b.set.Load().Version() }
-
 func (d *daemon) openPolicy(context.Context) error {
 	if err := config.CheckFiles(d.cfg); err != nil {
 		return &UsageError{err}
@@ -51,8 +42,7 @@ func (d *daemon) openPolicy(context.Context) error {
 	if err != nil {
 		return &UsageError{err}
 	}
-	d.policy = &policyBox{}
-	d.policy.set.Store(set)
+	d.policy = policy.NewEngine(set, policy.EngineOptions{})
 	return nil
 }
 
@@ -73,9 +63,9 @@ func (d *daemon) reload(ctx context.Context) {
 		d.Log.Error("the new policy is refused, the old one stays in force", telemetry.KeyError, err)
 		return
 	}
-	old := d.policy.set.Swap(set)
+	old := d.policy.Swap(set)
 	if err := d.recordPolicy(ctx, "reload"); err != nil {
-		d.policy.set.Store(old)
+		d.policy.Swap(old)
 		d.Log.Error("the policy change cannot be recorded, the old one stays in force", telemetry.KeyError, err)
 		return
 	}
@@ -176,7 +166,7 @@ func (d *daemon) openFlow(context.Context) error {
 	d.sessions = session.New(session.Options{})
 	d.resumeSessions()
 	d.flow, err = flow.New(flow.Options{
-		Decider: d.policy, Masker: masker{mask.New(mask.Options{Key: key})}, Log: d.journal, Sessions: d.sessions,
+		Decider: d.policy, Holder: d.desk, Masker: masker{mask.New(mask.Options{Key: key})}, Log: d.journal, Sessions: d.sessions,
 		Codecs: protocols(), HelpURL: d.cfg.Policy.HelpURL, Notice: d.notice,
 	})
 	return err

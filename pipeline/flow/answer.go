@@ -58,6 +58,9 @@ func (x *exchange) answer(ctx context.Context, reply pipeline.Reply) error {
 	src := &source{ctx: ctx, x: x, reply: reply}
 	kind := formOf(&head, x.codec.Framing())
 	var err error
+	if x.h.early && kind != formStream {
+		return x.answerLate(ctx, src, head, kind)
+	}
 	switch kind {
 	case formUnknown:
 		err = llm.NotInspected("reply with status %d and content type %q", head.Status, head.Get("Content-Type"))
@@ -69,6 +72,7 @@ func (x *exchange) answer(ctx context.Context, reply pipeline.Reply) error {
 	if err == nil || x.responded {
 		return err
 	}
+	x.seal(head, err)
 	var cut *cutError
 	if errors.As(err, &cut) { // nothing was written: the line breaks as it would without us
 		x.cut(cut.by, err)
@@ -93,6 +97,7 @@ func (x *exchange) answerWhole(ctx context.Context, src *source, head pipeline.H
 	if err != nil {
 		return err
 	}
+	x.h.reply = raw
 	var now []byte
 	changed := false
 	err = x.inspect("reply", func() error {
