@@ -14,8 +14,9 @@ import (
 // Reader walks a request body once and notes what is in it. Codecs build on it; they decide what each key means.
 type Reader struct {
 	*Scanner
-	R     *Request
-	tools int // offered so far
+	R        *Request
+	tools    int      // offered so far
+	features []string // noted so far
 }
 
 // Read empties r and lets f read the one value that body is. Errors wrap ErrNotInspected.
@@ -144,9 +145,8 @@ func (rd *Reader) Offer() int {
 
 // Feature notes something that is decided like a tool of the provider's, but is none that could be removed from the body.
 func (rd *Reader) Feature(name string) {
-	if !slices.ContainsFunc(rd.R.Call.Steps, func(s pipeline.Step) bool {
-		return s.Kind == pipeline.StepToolOffer && s.ByProvider && s.Name == name
-	}) {
+	if !slices.Contains(rd.features, name) {
+		rd.features = append(rd.features, name)
 		step := rd.Offer()
 		rd.R.Call.Steps[step].Name, rd.R.Call.Steps[step].ByProvider = name, true
 	}
@@ -156,6 +156,7 @@ func (rd *Reader) Feature(name string) {
 const (
 	ImageInput    = "image-input"
 	DocumentInput = "document-input"
+	TokenInput    = "token-input"
 )
 
 // Blob reads an image or a document, or where it is. Of its strings, the names are noted, so that records can be masked, not the data.

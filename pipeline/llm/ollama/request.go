@@ -29,6 +29,9 @@ type reader struct {
 	calls []called // of the last message that has some, and that no result answers yet
 }
 
+// maxCalls is how many calls a message may make: results are looked up among them.
+const maxCalls = 256
+
 // called is a tool call that waits for its result.
 type called struct{ id, name string }
 
@@ -83,14 +86,6 @@ func (rd *reader) options() error {
 		rd.Seek(at)
 		return rd.Pass()
 	})
-}
-
-// empty refuses a list with something in it.
-func (rd *reader) empty(what string) error {
-	if null, err := rd.Null(); null || err != nil {
-		return err
-	}
-	return rd.Array(func(int) error { return llm.NotInspected("request with %s", what) })
 }
 
 // images are data, which no rule over texts can read.
@@ -173,6 +168,9 @@ func (rd *reader) message() error {
 			return rd.images()
 		case 4:
 			return rd.Array(func(i int) error {
+				if i == maxCalls {
+					return llm.NotInspected("more than %d tool calls in a message", maxCalls)
+				}
 				c, err := rd.call(i)
 				calls = append(calls, c)
 				return err
@@ -298,7 +296,10 @@ func (generate) Request(body []byte, r *llm.Request) error {
 				}
 				return rd.images()
 			case 8:
-				return rd.empty("a context of token numbers")
+				if null, err := rd.Null(); null || err != nil {
+					return err
+				}
+				return rd.Array(func(int) error { rd.Feature(llm.TokenInput); return rd.Pass() })
 			}
 			return rd.common(k)
 		})

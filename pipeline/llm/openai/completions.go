@@ -19,8 +19,7 @@ var (
 // completions is the older operation that goes on with a text.
 type completions struct {
 	Provider
-	tokens bool
-	model  string
+	model string
 }
 
 func (cs completions) Request(body []byte, r *llm.Request) error {
@@ -44,7 +43,7 @@ func (cs completions) Request(body []byte, r *llm.Request) error {
 			case "model":
 				return rd.Word(&rd.R.Call.Model)
 			case "prompt":
-				prompts, err = rd.input(cs.tokens)
+				prompts, err = rd.input()
 				return err
 			case "suffix":
 				return rd.Step(pipeline.Step{Kind: pipeline.StepPrompt})

@@ -11,6 +11,7 @@
 //
 //	image-input           images, and screenshots
 //	document-input        documents
+//	token-input           embeddings, completions: token numbers in place of texts
 //	stored-conversation   responses: previous_response_id, conversation, item_reference: what was said before is at the provider
 //	background            responses: the answer is fetched later
 //	prompt-template       responses: the prompt is at the provider

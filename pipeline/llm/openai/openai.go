@@ -12,10 +12,7 @@ import (
 )
 
 // Provider is the OpenAI protocol.
-type Provider struct {
-	// TokenInput lets requests pass whose input is token numbers, which no rule over texts can read.
-	TokenInput bool
-}
+type Provider struct{}
 
 // basePath is that of endpoints that name none.
 const basePath = "/v1"
@@ -36,9 +33,9 @@ func (p Provider) Codec(e *pipeline.Endpoint, h *pipeline.Head) (llm.Codec, erro
 	case "/responses":
 		c = responses{model: model}
 	case "/completions":
-		c = completions{tokens: p.TokenInput, model: model}
+		c = completions{model: model}
 	case "/embeddings":
-		c = embeddings{tokens: p.TokenInput, model: model}
+		c = embeddings{model: model}
 	default:
 		return nil, llm.NotInspected("unknown path %q", tail)
 	}

@@ -60,7 +60,7 @@ type spoken struct {
 
 // TestWire decodes what real clients send, and compares with another reader of the same bytes.
 func TestWire(t *testing.T) {
-	files, err := filepath.Glob("testdata/wire/*openai-*.json")
+	files, err := wireFiles()
 	if err != nil || len(files) < 5 {
 		t.Fatalf("%d captures, %v", len(files), err)
 	}
@@ -240,7 +240,8 @@ func TestEmbeddings(t *testing.T) {
 	}{
 		"one text":   {`{"model":"text-embedding-3-small","input":"hello"}`, true},
 		"two texts":  {`{"model":"text-embedding-3-small","input":["a","b"],"encoding_format":"base64"}`, true},
-		"tokens":     {`{"model":"text-embedding-3-small","input":[1,2]}`, false},
+		"tokens":     {`{"model":"text-embedding-3-small","input":[1,2]}`, true},
+		"objects":    {`{"model":"m","input":[{"text":"a"}]}`, false},
 		"two inputs": {`{"model":"m","input":"a","input":"b"}`, false},
 	} {
 		var r llm.Request
@@ -287,4 +288,15 @@ func FuzzReply(f *testing.F) {
 			t.Fatal("accepted event, but no JSON")
 		}
 	})
+}
+
+// wireFiles are the captures of chat completions.
+func wireFiles() (out []string, err error) {
+	all, err := filepath.Glob("testdata/wire/*.json")
+	for _, f := range all {
+		if !strings.Contains(f, "openai_resp") {
+			out = append(out, f)
+		}
+	}
+	return out, err
 }

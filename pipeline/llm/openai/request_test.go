@@ -64,6 +64,7 @@ func TestRequests(t *testing.T) {
 			summary{"completions", "m", "", true, 20, []string{"prompt||||a", "prompt||||b"}}},
 		{"completions", "/v1/completions", `{"model":"m","max_tokens":5,"prompt":["a","b","c"],"echo":true}`,
 			summary{"completions", "m", "", false, 15, []string{"prompt||||a", "prompt||||b", "prompt||||c"}}},
+		{"tokens", "/v1/completions", `{"model":"m","max_tokens":5,"prompt":[[1],[2]]}`, summary{"completions", "m", "", false, 10, []string{"provider's toolOffer|token-input|||"}}},
 		{"a limit that is none", "/v1/completions", `{"model":"m","max_tokens":999999999999999,"n":999999999999999}`, summary{"completions", "m", "", false, 1 << 50, nil}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -187,7 +188,7 @@ func TestCompletions(t *testing.T) {
 		t.Errorf("%v %+v", err, chunk)
 	}
 	for name, body := range map[string]string{
-		"tokens": `{"model":"m","prompt":[1,2]}`, "lists of tokens": `{"model":"m","prompt":[[1],[2]]}`, "two prompts": `{"model":"m","prompt":"a","prompt":"b"}`,
+		"two prompts":            `{"model":"m","prompt":"a","prompt":"b"}`,
 		"stream in another case": `{"model":"m","prompt":"a","Stream":true}`, "no model": `{"prompt":"a"}`,
 	} {
 		var r llm.Request
