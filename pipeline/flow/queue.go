@@ -96,7 +96,7 @@ func (e *event) finishes(choice int) bool {
 // close hands over what the outcome wants to know.
 func (m *events) close() {
 	for _, l := range m.lanes {
-		m.x.out.Masks = append(m.x.out.Masks, l.rw.Masks()...)
+		m.x.out.Masks = append(m.x.out.Masks, l.found()...)
 		if l.keep {
 			m.x.out.Text = join(m.x.out.Text, string(l.kept))
 		}

@@ -48,6 +48,8 @@ func (p Provider) Codec(e *pipeline.Endpoint, h *pipeline.Head) (llm.Codec, erro
 	switch tail {
 	case "/chat/completions":
 		c = chat{model: model}
+	case "/responses":
+		c = responses{model: model}
 	case "/completions":
 		c = completions{tokens: p.TokenInput, model: model}
 	case "/embeddings":

@@ -60,7 +60,7 @@ type spoken struct {
 
 // TestWire decodes what real clients send, and compares with another reader of the same bytes.
 func TestWire(t *testing.T) {
-	files, err := filepath.Glob("testdata/wire/*.json")
+	files, err := filepath.Glob("testdata/wire/*openai-*.json")
 	if err != nil || len(files) < 5 {
 		t.Fatalf("%d captures, %v", len(files), err)
 	}
