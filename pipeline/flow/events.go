@@ -256,21 +256,6 @@ func (m *events) event(ev *stream.Event) error {
 // size is roughly the memory of an event in the queue.
 func (e *event) size() int { return len(e.raw) + len(e.text) + 256 }
 
-// after takes an event that follows the end of the stream: it may say once more that this is the end, and nothing else.
-func (m *events) after(ev *stream.Event) error {
-	c := &m.x.buf.chunk
-	if err := m.x.codec.Event(ev.Name, ev.Data, c); err != nil {
-		return err
-	}
-	if !c.Done || c.Error || len(c.Pieces)+len(c.Tools)+len(c.Choices)+len(c.Places) > 0 {
-		return llm.NotInspected("events after the end of the stream")
-	}
-	e := m.take(ev)
-	e.done = m.final != nil && !m.x.closed // as long as the end waits for the outcome, so does this
-	m.queue = append(m.queue, e)
-	return nil
-}
-
 // take copies an event.
 func (m *events) take(ev *stream.Event) *event {
 	var e *event

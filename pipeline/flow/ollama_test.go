@@ -166,6 +166,17 @@ func TestOllamaBroken(t *testing.T) {
 	}
 }
 
+// TestOllamaRecord: a secret in the arguments of a call that a request repeats is not on record, and the record is JSON as the request was.
+func TestOllamaRecord(t *testing.T) {
+	r := ollamaRig(t, pipeline.ModeEnforce, last)
+	r.client.Payload = []byte(`{"model":"llama3","messages":[{"role":"assistant","tool_calls":[{"function":{"name":"search","arguments":{"q":"` + secret + `"}}}]},{"role":"tool","content":"ok"}]}`)
+	r.must()
+	r.noSecret()
+	if in := r.intent(); !strings.Contains(string(in.Body), `"arguments":{"q":"[MASKED]"}`) || string(in.Call.Steps[0].Args) != `{"q":"[MASKED]"}` {
+		t.Errorf("on record: %s %s", in.Body, in.Call.Steps[0].Args)
+	}
+}
+
 // FuzzOllamaStream: no stream makes us panic or run on.
 func FuzzOllamaStream(f *testing.F) {
 	for _, events := range ollamaStreams {

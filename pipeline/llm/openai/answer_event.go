@@ -307,7 +307,8 @@ func (responses) AppendText(dst, like []byte, _, block int, text string) []byte 
 	return dst
 }
 
-// AppendPing appends the event with which the API itself keeps connections alive.
+// AppendPing appends the event with which the API itself keeps connections alive. LangChain takes it at any place; the helper
+// responses.stream of the Python SDK, which LangChain does not use, only after the first event of the answer.
 func (responses) AppendPing(dst, like []byte) []byte {
 	data := append([]byte(`{"type":"keepalive","sequence_number":`), sequence(like)...)
 	return stream.AppendEvent(dst, "keepalive", append(data, '}'))

@@ -22,7 +22,7 @@ var (
 		"conversation", "prompt", "background", "modalities", "audio", "messages", "mcp_servers", "plugins", "search_parameters"}
 	itemKeys = llm.Names{"type", "role", "id", "call_id", "name", "server_label", "content", "summary", "arguments", "input", "action",
 		"operation", "output", "encrypted_content", "namespace", "status", "result", "actions"}
-	itemPartKeys = llm.Names{"type", "text", "refusal", "annotations", "logprobs"}
+	itemPartKeys = llm.Names{"type", "text", "refusal", "annotations", "logprobs", "image_url", "file_url", "file_data", "file_id"}
 )
 
 // responses is the operation that came after chat completions: items instead of messages.
@@ -68,16 +68,16 @@ func (rs responses) Request(body []byte, r *llm.Request) error {
 			case "max_output_tokens":
 				return nil, rd.most()
 			case "previous_response_id", "conversation":
-				rd.extra(storedConversation)
+				rd.Feature(storedConversation)
 				return nil, rd.Rest()
 			case "prompt":
 				template = true
-				rd.extra(promptTemplate)
+				rd.Feature(promptTemplate)
 				return nil, rd.Rest()
 			case "background":
 				on, err := rd.Bool()
 				if on {
-					rd.extra(background)
+					rd.Feature(background)
 				}
 				return nil, err
 			case "modalities":
@@ -161,6 +161,8 @@ func itemOf(kind string) (what int, tool string, err error) {
 		return itemCall, strings.TrimSuffix(kind, "_call"), nil
 	case "local_shell_call_output", "shell_call_output", "apply_patch_call_output":
 		return itemOutput, strings.TrimSuffix(kind, "_call_output"), nil
+	case "computer_call_output":
+		return itemOutput, "computer", nil
 	case "mcp_call", "mcp_list_tools", "mcp_approval_request", "mcp_approval_response":
 		return itemHosted, "mcp", nil
 	case "web_search_call", "file_search_call", "code_interpreter_call":
@@ -185,7 +187,7 @@ func (rd *reader) item() error {
 		}
 	}
 	if what == itemReference || what == itemSealed {
-		rd.extra(storedConversation)
+		rd.Feature(storedConversation)
 	}
 	seen, first := uint64(0), len(rd.R.Call.Steps)
 	var id, callID, name, label string
@@ -288,7 +290,9 @@ func (rd *reader) item() error {
 			callID = id
 		}
 		for i := first; i < len(rd.R.Call.Steps); i++ {
-			rd.R.Call.Steps[i].Name, rd.R.Call.Steps[i].ID = tool, callID
+			if st := &rd.R.Call.Steps[i]; st.Kind != pipeline.StepToolOffer { // a feature
+				st.Name, st.ID = tool, callID
+			}
 		}
 	}
 	return nil
@@ -315,33 +319,55 @@ func (rd *reader) output(step pipeline.Step, kind string) error {
 		return rd.Step(step)
 	case kind == "shell_call_output":
 		return rd.all(step, itemOutput)
+	case kind == "computer_call_output": // a screenshot
+		return rd.itemPart(step)
 	}
 	return rd.parts(step)
 }
 
-// parts reads the parts of a message, or a text in their place; only text can be read.
+// parts reads the parts of a message, or a text in their place. Images and documents are features: only text can be read.
 func (rd *reader) parts(step pipeline.Step) error {
 	if rd.Peek() == llm.String {
 		return rd.Step(step)
 	}
-	return rd.Array(func(int) error {
-		seen, kind := uint64(0), ""
-		err := rd.Object(func(m llm.Member) error {
-			k, err := itemPartKeys.Once(m.Key, &seen)
-			if err != nil {
-				return err
-			}
-			switch k {
-			case 0:
-				return rd.Word(&kind)
-			case 1, 2:
-				return rd.Step(step)
-			}
-			return rd.Rest()
-		})
+	return rd.Array(func(int) error { return rd.itemPart(step) })
+}
+
+func (rd *reader) itemPart(step pipeline.Step) error {
+	seen, kind, blob := uint64(0), "", false
+	err := rd.Object(func(m llm.Member) error {
+		k, err := itemPartKeys.Once(m.Key, &seen)
 		if err != nil {
 			return err
 		}
-		return llm.Known("content part of type", kind, "input_text", "output_text", "text", "refusal", "summary_text", "reasoning_text")
+		switch {
+		case k == 0:
+			return rd.Word(&kind)
+		case k == 1 || k == 2:
+			return rd.Step(step)
+		case k < 5:
+			return rd.Rest()
+		case rd.Peek() == llm.Null:
+			return rd.Pass()
+		case k == 8:
+			return llm.NotInspected("file that was uploaded")
+		}
+		blob = true
+		return rd.Blob()
 	})
+	if err != nil {
+		return err
+	}
+	switch kind {
+	case "input_image", "computer_screenshot":
+		rd.Feature(llm.ImageInput)
+		return nil
+	case "input_file":
+		rd.Feature(llm.DocumentInput)
+		return nil
+	}
+	if blob {
+		return llm.NotInspected("content part of type %q with a file", kind)
+	}
+	return llm.Known("content part of type", kind, "input_text", "output_text", "text", "refusal", "summary_text", "reasoning_text")
 }
