@@ -29,6 +29,7 @@ type Status struct {
 	Untrusted  []TrustProcess `json:"untrusted,omitempty"` // processes whose trust in our root is not proven
 	SelfTest   SelfTest       `json:"self_test,omitzero"`
 	Quarantine []Quarantine   `json:"quarantine,omitempty"` // who is cut off
+	Approvals  Approvals      `json:"approvals,omitzero"`
 }
 
 // SelfTest is how the last connection of the daemon's own went, from a process outside its cgroup to the proxy.
@@ -271,6 +272,11 @@ type Decision struct {
 	UID      uint32    `json:"uid"`
 	Policy   string    `json:"policy,omitempty"` // version of the policy that decided
 	HelpURL  string    `json:"help_url,omitempty"`
+
+	Approval      string `json:"approval_id,omitempty"` // what was asked of people
+	ApprovalState string `json:"approval_state,omitempty"`
+	Elevation     string `json:"elevation_id,omitempty"` // the grant by which it was allowed
+	Elevate       string `json:"elevate,omitempty"`      // the command that asks for a role that would allow it
 }
 
 // Trust says which trust stores were changed and for whom.
@@ -349,8 +355,9 @@ type Explanation struct {
 
 // Action is the body of an admin record: who did what through the admin API.
 type Action struct {
-	Action string `json:"action"` // "session.read", "sessions.read", "trust.remove", "trust.apply", "trust.inspector"
+	Action string `json:"action"` // "session.read", "sessions.read", "trust.remove", "trust.apply", "trust.inspector", "approval.approve" …
 	Target string `json:"target,omitempty"`
+	User   string `json:"user,omitempty"` // where the person matters
 	UID    uint32 `json:"uid"`
 	PID    uint32 `json:"pid"`
 	Comm   string `json:"comm,omitempty"`
@@ -372,4 +379,5 @@ const (
 	CodeMediaType   = "unsupported_media_type"
 	CodeUnavailable = "unavailable"
 	CodeInternal    = "internal"
+	CodeConflict    = "conflict" // it is too late: decided, expired or over already
 )

@@ -156,7 +156,8 @@ func (d *Desk) Fold(r pipeline.Record) error {
 		fallthrough
 	case a.Asked != nil:
 		it = newItem(r.Kind, a.ID, whoOf(a.Asked))
-		it.ApprovalAsked, it.State, it.restored, it.late = *a.Asked, pipeline.ApprovalWaiting, true, true
+		it.ApprovalAsked, it.State, it.late = *a.Asked, pipeline.ApprovalWaiting, true
+		close(it.written)
 		it.Need, it.Votes, it.Uses = need(a.Asked), a.Votes, a.Uses
 		d.file(it)
 	case it == nil:

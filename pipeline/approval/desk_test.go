@@ -195,7 +195,7 @@ func TestTimes(t *testing.T) {
 			synctest.Wait()
 			a.want(t, pipeline.Deny)
 			b := r.wait(bg(), call("2", `{"x":1}`))
-			if !b.got || !errors.Is(b.err, pipeline.ErrNotRecorded) || len(r.desk.List(approval.Filter{})) != 0 {
+			if !b.has() || !errors.Is(b.err, pipeline.ErrNotRecorded) || len(r.desk.List(approval.Filter{})) != 0 {
 				t.Errorf("asked without a record: %+v", b)
 			}
 		})
@@ -233,7 +233,7 @@ func TestTimes(t *testing.T) {
 			id := r.one(approval.Filter{}).ID
 			cancel()
 			synctest.Wait()
-			if !a.got || !errors.Is(a.err, context.Canceled) {
+			if !a.has() || !errors.Is(a.err, context.Canceled) {
 				t.Fatalf("answer %+v", a)
 			}
 			time.Sleep(20 * time.Second)
@@ -274,12 +274,12 @@ func TestTries(t *testing.T) {
 			t.Fatalf("item %+v", next)
 		}
 		r.decide(next.ID, alice, yes)
-		if a.got == b.got {
+		if a.has() == b.has() {
 			t.Fatalf("one approval for both: %+v %+v", a, b)
 		}
 		last := r.one(approval.Filter{})
 		r.decide(last.ID, alice, no)
-		if !a.got || !b.got || a.v.Action+b.v.Action != pipeline.Allow+pipeline.Deny {
+		if !a.has() || !b.has() || a.v.Action+b.v.Action != pipeline.Allow+pipeline.Deny {
 			t.Errorf("%+v %+v", a, b)
 		}
 	})
