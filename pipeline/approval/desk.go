@@ -95,6 +95,7 @@ type item struct {
 	waiters []*waiter     // newest last
 	gone    limit         // without waiters until then it is withdrawn; zero: not so
 	changed chan struct{} // closed at the next change
+	own     bool          // begun by this process
 	late    bool          // whoever waited was told that it is held: it is not withdrawn
 	free    []string      // ScopeSession: the arguments that may differ
 	scope   string        // of what is approved
@@ -199,7 +200,7 @@ func (d *Desk) begin(kind, prefix, who string, asked pipeline.ApprovalAsked) (*i
 	asked.Deadline = asked.Time.Add(asked.Settings.Timeout)
 	it := newItem(kind, prefix+id.String(), who)
 	it.ApprovalAsked, it.State = asked, pipeline.ApprovalWaiting
-	it.lasts, it.begun = d.in(asked.Settings.Timeout), d.o.Mono()
+	it.lasts, it.begun, it.own = d.in(asked.Settings.Timeout), d.o.Mono(), true
 	it.Need = need(&it.ApprovalAsked)
 	return it, nil
 }

@@ -324,3 +324,35 @@ func TestLimits(t *testing.T) {
 		r.desk.Close()
 	})
 }
+
+// TestTakeOver has a desk that is asked before it knows what the one before it had.
+func TestTakeOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, pipeline.ApprovalSettings{})
+		h := call("1", `{}`)
+		h.Patience = time.Second
+		a := r.wait(bg(), h)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		a.want(t, pipeline.Hold)
+		r.decide(a.v.Approval, alice, yes)
+		r.end()
+		next, err := approval.New(r.o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.desk = next
+		b, c := r.wait(bg(), call("2", `{}`)), r.wait(bg(), call("3", `{"x":1}`))
+		b.waits(t)
+		r.log.replay(t, next, 0, r.log.len())
+		if n := len(next.List(approval.Filter{})); n != 3 {
+			t.Fatalf("%d items", n)
+		}
+		r.wait(bg(), call("4", `{}`)).want(t, pipeline.Allow) // what was approved before
+		for _, it := range next.List(approval.Filter{States: []string{pipeline.ApprovalWaiting}}) {
+			r.decide(it.ID, alice, yes)
+		}
+		b.want(t, pipeline.Allow)
+		c.want(t, pipeline.Allow)
+	})
+}

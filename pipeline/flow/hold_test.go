@@ -85,7 +85,7 @@ func newFlow(t *testing.T, o flow.Options) *flow.Flow {
 
 func pinged(t *testing.T, like string) string {
 	t.Helper()
-	c, err := openai.Provider{}.Codec(&pipeline.Head{Method: "POST", Target: "/v1/chat/completions", Fields: []pipeline.Field{{Name: "Content-Type", Value: "application/json"}}})
+	c, err := openai.Provider{}.Codec(&pipeline.Endpoint{}, &pipeline.Head{Method: "POST", Target: "/v1/chat/completions", Fields: []pipeline.Field{{Name: "Content-Type", Value: "application/json"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
