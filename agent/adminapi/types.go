@@ -155,6 +155,8 @@ type Principal struct {
 	SPIFFEID string `json:"spiffe_id"`
 	User     string `json:"user"`
 	Source   string `json:"source,omitempty"` // how the SPIFFE ID came about
+
+	Groups []string `json:"groups,omitempty"` // of the person
 }
 
 // Workload is what ran.
@@ -172,6 +174,8 @@ type Workload struct {
 	Comm           string `json:"comm,omitempty"`
 	Exe            string `json:"exe,omitempty"`
 	Found          string `json:"found,omitempty"` // how it was recognised, if not by opening a package's file
+
+	Labels map[string]string `json:"labels,omitempty"` // of the pod
 }
 
 // Exchange is one request and its response as recorded: contents are masked.
@@ -238,6 +242,7 @@ type Tool struct {
 	Rule    string          `json:"rule,omitempty"`
 	Reason  string          `json:"reason,omitempty"`
 	Decided string          `json:"decision,omitempty"` // decision ID, for `sallyport why`
+	Index   int             `json:"index,omitempty"`    // its place among the calls
 }
 
 // Verdict is the most severe verdict of an exchange.
@@ -249,6 +254,8 @@ type Verdict struct {
 	Mode     string `json:"mode"`
 	Enforced bool   `json:"enforced"`
 	Decision string `json:"decision,omitempty"`
+
+	Elevation string `json:"elevation,omitempty"` // the grant without which it would have been denied
 }
 
 // Decision is one recorded decision: what `sallyport why` explains.
@@ -271,6 +278,13 @@ type Decision struct {
 	UID      uint32    `json:"uid"`
 	Policy   string    `json:"policy,omitempty"` // version of the policy that decided
 	HelpURL  string    `json:"help_url,omitempty"`
+
+	Code      string             `json:"code,omitempty"`      // the kind of a denial: "budget"
+	Elevation string             `json:"elevation,omitempty"` // the grant without which it would have been denied
+	Matched   []pipeline.Matched `json:"matched,omitempty"`   // every guardrail that matched, and rules that only observe
+	Step      *pipeline.Step     `json:"step,omitempty"`      // what it was about, masked; not in the answer to why
+	Others    []Decision         `json:"others,omitempty"`    // why of an exchange: its other decisions, in their order
+	Next      string             `json:"next,omitempty"`      // what to do about it
 }
 
 // Trust says which trust stores were changed and for whom.

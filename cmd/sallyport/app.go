@@ -48,7 +48,7 @@ type command struct {
 func commands() []command {
 	return []command{
 		statusCommand(), doctorCommand(), whyCommand(), sessionsListCommand(), sessionsShowCommand(),
-		policyCheckCommand(), policyExplainCommand(), maskCommand(), journalVerifyCommand(),
+		policyCheckCommand(), policyExplainCommand(), policyTestCommand(), policyDiffCommand(), policyLearnCommand(), maskCommand(), journalVerifyCommand(),
 		trustStatusCommand(), trustRemoveCommand(), quarantineCommand(), runCommand(), versionCommand(), completionCommand(), helpCommand(),
 	}
 }

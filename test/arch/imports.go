@@ -50,7 +50,7 @@ var permissions = []permission{
 	{"pipeline/archive", []string{"pipeline", "pipeline/journal"}},
 	{"pipeline/elastic", []string{"pipeline", "pipeline/journal"}},
 	{"pipeline/report", []string{"pipeline", "pipeline/journal", "pipeline/archive"}},
-	{"pipeline/policy/*", []string{"pipeline", "pipeline/policy/replay"}}, // replay says what an exchange is
+	{"pipeline/policy/*", []string{"pipeline", "pipeline/policy/*"}}, // tools around the engine, and its parts
 	{"pipeline/*", []string{"pipeline"}},
 
 	{"tlsca", nil},

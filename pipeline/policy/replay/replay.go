@@ -5,6 +5,7 @@ package replay
 import (
 	"bytes"
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -325,7 +326,16 @@ func same(a, b *pipeline.Step) bool {
 	if a == nil || b == nil {
 		return a == b
 	}
-	return a.Kind == b.Kind && a.Name == b.Name && a.ID == b.ID && a.Index == b.Index && a.Text == b.Text && bytes.Equal(a.Args, b.Args)
+	return a.Kind == b.Kind && a.Name == b.Name && a.ID == b.ID && a.Index == b.Index && a.Text == b.Text && (bytes.Equal(a.Args, b.Args) || bytes.Equal(compact(a.Args), compact(b.Args)))
+}
+
+// compact takes out the space that a listing put in.
+func compact(args []byte) []byte {
+	var b bytes.Buffer
+	if json.Compact(&b, args) != nil {
+		return args
+	}
+	return b.Bytes()
 }
 
 // ours says whether a verdict is of the machinery around policy: no policy would change it.
