@@ -29,6 +29,15 @@ type Status struct {
 	Untrusted  []TrustProcess `json:"untrusted,omitempty"` // processes whose trust in our root is not proven
 	SelfTest   SelfTest       `json:"self_test,omitzero"`
 	Quarantine []Quarantine   `json:"quarantine,omitempty"` // who is cut off
+	Policy     Policy         `json:"policy,omitzero"`
+}
+
+// Policy is the policy in force.
+type Policy struct {
+	Version string    `json:"version"`
+	Loaded  time.Time `json:"loaded_at"`
+	Cause   string    `json:"cause"`           // "start", "reload" (asked for by SIGHUP) or "file" (the folder changed)
+	Error   string    `json:"error,omitempty"` // what is wrong with what is in the folder now, which is therefore not in force
 }
 
 // SelfTest is how the last connection of the daemon's own went, from a process outside its cgroup to the proxy.

@@ -50,6 +50,7 @@ func (c console) Status(context.Context) (adminapi.Status, error) {
 		}
 	}
 	d.health.tell(&s)
+	d.policy.tell(&s)
 	var err error
 	s.Kernel.Attached = d.kernel.Attached()
 	if s.Kernel.Errors, err = d.kernel.Errors(); err != nil {

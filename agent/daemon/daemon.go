@@ -60,7 +60,7 @@ type daemon struct {
 	cfg *config.Config
 	Options
 
-	policy    *policyBox
+	policy    *policies
 	ca        *authority.Authority
 	leaves    *leaf.Cache
 	journal   *journal.Journal
@@ -190,7 +190,7 @@ func (d *daemon) openJournal(ctx context.Context) (err error) {
 	if n > 0 {
 		d.Log.Warn("exchanges were cut by the end of the last run", telemetry.KeyCount, n)
 	}
-	return d.recordPolicy(ctx, "start")
+	return d.policy.begin(ctx, d.append)
 }
 
 func (d *daemon) openKernel(context.Context) (err error) {

@@ -15,11 +15,9 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/sallyport-dev/sallyport/agent"
-	"github.com/sallyport-dev/sallyport/agent/config"
 	"github.com/sallyport-dev/sallyport/agent/enrol"
 	"github.com/sallyport-dev/sallyport/agent/proxy"
 	"github.com/sallyport-dev/sallyport/agent/telemetry"
@@ -29,56 +27,8 @@ import (
 	"github.com/sallyport-dev/sallyport/pipeline/llm"
 	"github.com/sallyport-dev/sallyport/pipeline/llm/openai"
 	"github.com/sallyport-dev/sallyport/pipeline/mask"
-	"github.com/sallyport-dev/sallyport/pipeline/policy"
 	"github.com/sallyport-dev/sallyport/pipeline/session"
 )
-
-// policyBox holds the policy in force; a reload replaces it as a whole.
-type policyBox struct{ set atomic.Pointer[policy.Set] }
-
-func (b *policyBox) Decide(m *pipeline.Meta, c *pipeline.Call, s *pipeline.Step) pipeline.Verdict {
-	return b.set.Load().Decide(m, c, s)
-}
-func (b *policyBox) Version() string { return b.set.Load().Version() }
-
-func (d *daemon) openPolicy(context.Context) error {
-	if err := config.CheckFiles(d.cfg); err != nil {
-		return &UsageError{err}
-	}
-	set, err := policy.Load(d.cfg.Policy.Dir)
-	if err != nil {
-		return &UsageError{err}
-	}
-	d.policy = &policyBox{}
-	d.policy.set.Store(set)
-	return nil
-}
-
-// PolicyChange is the body of a policy record.
-type PolicyChange struct {
-	Version string `json:"version"`
-	Cause   string `json:"cause"` // "start" or "reload"
-}
-
-func (d *daemon) recordPolicy(ctx context.Context, cause string) error {
-	return d.append(ctx, pipeline.Record{Kind: pipeline.KindPolicy, Time: time.Now(), Body: PolicyChange{d.policy.Version(), cause}})
-}
-
-// reload reads the policy again. A policy that is wrong changes nothing.
-func (d *daemon) reload(ctx context.Context) {
-	set, err := policy.Load(d.cfg.Policy.Dir)
-	if err != nil {
-		d.Log.Error("the new policy is refused, the old one stays in force", telemetry.KeyError, err)
-		return
-	}
-	old := d.policy.set.Swap(set)
-	if err := d.recordPolicy(ctx, "reload"); err != nil {
-		d.policy.set.Store(old)
-		d.Log.Error("the policy change cannot be recorded, the old one stays in force", telemetry.KeyError, err)
-		return
-	}
-	d.Log.Info("policy reloaded", telemetry.KeyVersion, set.Version())
-}
 
 // watch serves reload requests and notices, once a second, whether kernel events were lost.
 func (d *daemon) watch(ctx context.Context) error {
@@ -101,7 +51,7 @@ func (d *daemon) watch(ctx context.Context) error {
 				continue
 			}
 			d.reloading()
-			d.reload(ctx)
+			d.policy.reload(ctx, causeReload)
 			d.reloaded("")
 		case now := <-tick.C:
 			d.tellRest(false)
