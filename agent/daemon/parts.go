@@ -301,14 +301,14 @@ func (r *router) Route(c agent.Conn, w *pipeline.Workload, sni string, tls bool)
 }
 
 func (d *daemon) enrolOptions(root, attach string) enrol.Options {
-	o := enrol.Options{CgroupRoot: root, Attach: attach, Kernel: d.selftest, Trust: d.trust, Root: d.rootOf, Unit: workload.Unit, Log: d.Log}
+	o := enrol.Options{CgroupRoot: root, Attach: attach, Kernel: d.selftest, Trust: d.trust, Root: d.rootOf, Unit: workload.Unit, Host: hostID(), Log: d.Log}
 	if d.kernel != nil { // a check of the configuration has none
 		o.Learned, o.Proofs = d.kernel.Learner(), d.kernel
 	}
 	o.DefaultMode, _ = agent.ParseMode(d.cfg.Capture.DefaultMode) // config has checked both modes
 	for _, s := range d.cfg.Protect {
 		mode, _ := agent.ParseMode(s.Mode)
-		o.Scopes = append(o.Scopes, agent.Scope{Name: s.Name, Mode: mode, Closed: s.Fail == "closed", Deny: s.Untrusted == "deny", DenyDNS: s.EncryptedDNS == "deny",
+		o.Scopes = append(o.Scopes, agent.Scope{Name: s.Name, Mode: mode, Closed: s.Fail == "closed", Deny: s.Untrusted == "deny", DenyDNS: s.EncryptedDNS == "deny", Canary: s.Canary,
 			Match: agent.Match{Cgroup: s.Match.Cgroup, Unit: s.Match.Unit, UID: s.Match.UID, Exe: s.Match.Exe, LangChain: s.Match.LangChain}})
 	}
 	for _, e := range d.cfg.Endpoints {

@@ -224,7 +224,7 @@ func (p *policies) change(ctx context.Context, cause string) error {
 	p.set.Store(set)
 	p.now = snap
 	p.accept(adminapi.Policy{Version: set.Version(), Loaded: time.Now(), Cause: cause})
-	p.log.Info("policy in force", telemetry.KeyVersion, set.Version(), telemetry.KeyState, cause, "files", words(c.Files))
+	p.log.Info("policy reloaded", telemetry.KeyVersion, set.Version(), telemetry.KeyState, cause, "files", words(c.Files))
 	return nil
 }
 
