@@ -111,6 +111,7 @@ type Endpoint struct {
 	Host     string `json:"host"`
 	Protocol string `json:"protocol"`
 	Port     uint16 `json:"port"`
+	BasePath string `json:"base_path,omitempty"` // what the paths of its API begin with; "" = as the protocol has it
 }
 
 // Field is one header field; order and case are those of the wire.
@@ -224,6 +225,8 @@ type Call struct {
 	Model     string `json:"model"`
 	Stream    bool   `json:"stream"`
 	Steps     []Step `json:"steps,omitempty"`
+
+	MaxTokens int64 `json:"max_tokens,omitempty"` // the most that the request lets the model write; 0 if it does not say
 }
 
 // Verdict is one decision. Rule and Reason are meant for people and never hold a pattern or a matched value.
@@ -237,10 +240,13 @@ type Verdict struct {
 
 	Code      string    `json:"code,omitempty"`      // the kind of a denial, for the application: "" for denied, CodeBudget
 	Elevation string    `json:"elevation,omitempty"` // the grant without which it would have been denied
+	Approval  string    `json:"approval,omitempty"`  // what people decide, or decided, about it
 	Matched   []Matched `json:"matched,omitempty"`   // every guardrail that matched, by name, and rules that only observe
 	Digest    string    `json:"digest,omitempty"`    // of the rule that holds, so that an approval is for this rule as it reads now
 	// Masks are what a Transform is to put in place of what matched in the step's Text or Args (Carrier "text" or "args").
 	Masks []Mask `json:"-"`
+	// Done says of a Transform that it was carried out. Who decides does not set it.
+	Done bool `json:"-"`
 }
 
 // CodeBudget is the code of a denial for want of budget.

@@ -121,8 +121,32 @@ type Outcome struct {
 	BytesReleased  int64    `json:"bytes_released"`
 	DurationMS     int64    `json:"duration_ms"`
 	FirstReleaseMS int64    `json:"first_release_ms,omitempty"`
-	OverheadUS     int64    `json:"overhead_us"` // time spent by us on the path, upstream waiting excluded
+	OverheadUS     int64    `json:"overhead_us"`        // time spent by us on the path, upstream waiting excluded
+	HoldMS         int64    `json:"hold_ms,omitempty"`  // time spent waiting for people
+	ReplyOf        string   `json:"reply_of,omitempty"` // the exchange whose reply this is: it had been kept, and the provider was not asked again
 	Pace           []Pace   `json:"pace,omitempty"`
+}
+
+// Used is the usage of an exchange whose request had so many bytes. Where the provider did not say, it is estimated as one token
+// for each four bytes of what was sent, and of what was answered.
+func (o *Outcome) Used(bodyBytes int64) Usage {
+	u := o.Usage
+	if o.Status == 403 && o.ResponseID == "" && o.BytesReleased > 0 && o.Verdict.Action >= Hold { // refused before it was sent
+		return u
+	}
+	if u.InputTokens == nil {
+		in := bodyBytes / 4
+		u.InputTokens = &in
+	}
+	if u.OutputTokens == nil {
+		n := int64(len(o.Text))
+		for i := range o.Tools {
+			n += int64(len(o.Tools[i].Args))
+		}
+		n /= 4
+		u.OutputTokens = &n
+	}
+	return u
 }
 
 // Flow is a connection that carried no recorded exchange: missed, passed or refused.

@@ -268,7 +268,10 @@ func endpoints(p *problems, in []endpoint) []Endpoint {
 			p.add(line("port"), "port 0 cannot be reached: give 1 to 65535")
 		}
 		if e.Protocol = cmp.Or(e.Protocol, "openai"); !slices.Contains(protocols, e.Protocol) {
-			p.add(line("protocol"), "protocol %q is not supported yet: use %s, or http for an API that is opened but not decoded", e.Protocol, protocols[0])
+			p.add(line("protocol"), "protocol %q is not supported yet: use %s, or http for an API that is opened but not decoded", e.Protocol, strings.Join(protocols[:len(protocols)-1], ", "))
+		}
+		if e.BasePath != "" && !basePathOK(e.BasePath) {
+			p.add(line("base_path"), "base_path %q is no plain path: give what the paths of the API begin with, such as /v1, /openai/v1 or /openai/deployments/{model}", e.BasePath)
 		}
 		if e.UpstreamCA != "" && !clean(e.UpstreamCA) {
 			p.add(line("upstream_ca"), "upstream_ca %q is no absolute path: give the path of a PEM file", e.UpstreamCA)
@@ -276,14 +279,21 @@ func endpoints(p *problems, in []endpoint) []Endpoint {
 		if e.Plain && e.UpstreamCA != "" {
 			p.add(line("upstream_ca"), "a plain endpoint has no TLS to verify: remove upstream_ca or plain")
 		}
-		out = append(out, Endpoint{e.Name, host, port, e.Protocol, e.UpstreamCA, e.Plain})
+		out = append(out, Endpoint{e.Name, host, port, e.Protocol, e.BasePath, e.UpstreamCA, e.Plain})
 	}
 	return out
 }
 
 // protocols are those that endpoints may speak. http is that of an API nobody here decodes: who calls what is known, what is
 // said is not inspected, and so refused in enforce.
-var protocols = []string{"openai", "http"}
+var protocols = []string{"openai", "anthropic", "ollama", "http"}
+
+// basePathOK accepts a path of plain segments, of which one may be {model}. No endpoint is reached by two spellings of it.
+func basePathOK(p string) bool {
+	return p == "/" || len(p) <= 200 && basePathShape.MatchString(p) && strings.Count(p, "{model}") <= 1 && !strings.Contains(p, "/./") && !strings.Contains(p, "/../")
+}
+
+var basePathShape = regexp.MustCompile(`^(/([A-Za-z0-9._~-]*[A-Za-z0-9_~-]|\{model\}))+/?$`)
 
 // hostOK accepts an IP address or a DNS name of lower-case labels. A name that looks like a number is neither.
 func hostOK(h string) bool {

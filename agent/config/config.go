@@ -83,6 +83,7 @@ type Endpoint struct {
 	Name, Host string
 	Port       uint16
 	Protocol   string
+	BasePath   string // what the paths of its API begin with; "" = as the protocol has it
 	UpstreamCA string // file; "" = system roots
 	Plain      bool   // HTTP without TLS
 }

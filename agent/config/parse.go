@@ -66,6 +66,7 @@ type endpoint struct {
 	Host       string  `yaml:"host"`
 	Port       *uint16 `yaml:"port"`
 	Protocol   string  `yaml:"protocol"`
+	BasePath   string  `yaml:"base_path"`
 	UpstreamCA string  `yaml:"upstream_ca"`
 	Plain      bool    `yaml:"plain"`
 }
@@ -115,7 +116,7 @@ func parse(name string, b []byte, env func(string) string) (*Config, error) {
 		Record: record{d.Record.Required, d.Record.Dir, strconv.FormatInt(d.Record.MaxBytes, 10), d.Record.WhenFull},
 		Proxy:  proxy{d.Proxy.Listen, d.Proxy.Drain.String(), d.Proxy.Stall.String(), d.Proxy.UpstreamStall.String(), d.Proxy.MaxConnections, strconv.FormatInt(d.Proxy.MaxMemory, 10), d.Proxy.MaxNamespaces}}
 	for _, e := range d.Endpoints {
-		f.Endpoints = append(f.Endpoints, endpoint{e.Name, e.Host, &e.Port, e.Protocol, e.UpstreamCA, e.Plain})
+		f.Endpoints = append(f.Endpoints, endpoint{e.Name, e.Host, &e.Port, e.Protocol, e.BasePath, e.UpstreamCA, e.Plain})
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(b))
 	dec.KnownFields(true)

@@ -299,7 +299,7 @@ func (c console) TrustApply(ctx context.Context, p admin.Peer, program string) (
 // Explain implements admin.Explainer.
 func (c console) Explain(_ context.Context, r adminapi.ExplainRequest) (adminapi.Explanation, error) {
 	m := pipeline.Meta{Mode: r.Mode, Workload: r.Workload, Principal: r.Principal, Endpoint: r.Endpoint}
-	e := c.d.policy.set.Load().Explain(&m, &r.Call, r.Step)
+	e := c.d.policy.Explain(&m, &r.Call, r.Step)
 	return adminapi.Explanation{Verdict: e.Verdict, Policy: e.Policy, Trace: e.Trace}, nil
 }
 

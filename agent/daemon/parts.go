@@ -25,6 +25,8 @@ import (
 	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/flow"
 	"github.com/sallyport-dev/sallyport/pipeline/llm"
+	"github.com/sallyport-dev/sallyport/pipeline/llm/anthropic"
+	"github.com/sallyport-dev/sallyport/pipeline/llm/ollama"
 	"github.com/sallyport-dev/sallyport/pipeline/llm/openai"
 	"github.com/sallyport-dev/sallyport/pipeline/mask"
 	"github.com/sallyport-dev/sallyport/pipeline/session"
@@ -106,6 +108,12 @@ type masker struct{ e *mask.Engine }
 
 func (m masker) Stream(carrier string, _ *pipeline.Meta) flow.Rewriter { return m.e.Stream(carrier) }
 
+// protocols are those of the configuration that somebody here decodes.
+func protocols() llm.Registry {
+	open := openai.Provider{}
+	return llm.Registry{"openai": open, "anthropic": anthropic.Provider{}, "ollama": ollama.Provider{Compatible: open}}
+}
+
 func (d *daemon) openFlow(context.Context) error {
 	key, err := keyFile(d.cfg.Mask.KeyFile)
 	if err != nil {
@@ -119,7 +127,7 @@ func (d *daemon) openFlow(context.Context) error {
 	d.resumeSessions()
 	d.flow, err = flow.New(flow.Options{
 		Decider: d.policy, Masker: masker{mask.New(mask.Options{Key: key})}, Log: d.journal, Sessions: d.sessions,
-		Codecs: llm.Registry{"openai": openai.Provider{}}, HelpURL: d.cfg.Policy.HelpURL, Notice: d.notice,
+		Codecs: protocols(), HelpURL: d.cfg.Policy.HelpURL, Notice: d.notice,
 	})
 	return err
 }
@@ -316,7 +324,7 @@ func (d *daemon) enrolOptions(root, attach string) enrol.Options {
 		if e.UpstreamCA != "" {
 			ca = d.upstreamCAs[e.UpstreamCA]
 		}
-		o.Endpoints = append(o.Endpoints, enrol.Endpoint{Name: e.Name, Host: e.Host, Protocol: e.Protocol, Port: e.Port, UpstreamCA: ca, Plain: e.Plain})
+		o.Endpoints = append(o.Endpoints, enrol.Endpoint{Name: e.Name, Host: e.Host, Protocol: e.Protocol, BasePath: e.BasePath, Port: e.Port, UpstreamCA: ca, Plain: e.Plain})
 	}
 	return o
 }

@@ -58,9 +58,10 @@ type PolicyFile struct {
 // policies holds the policy in force and puts what is in the folder into its place: as a whole, recorded before it decides
 // anything, and only if it has no mistake. It is the Decider of flow.
 type policies struct {
+	*policy.Engine
+
 	dir string
 	log *slog.Logger
-	set atomic.Pointer[policy.Set]
 
 	record func(context.Context, pipeline.Record) error // durable when it returns
 
@@ -72,14 +73,6 @@ type policies struct {
 
 	state atomic.Pointer[adminapi.Policy]
 }
-
-// Decide implements flow.Decider.
-func (p *policies) Decide(m *pipeline.Meta, c *pipeline.Call, s *pipeline.Step) pipeline.Verdict {
-	return p.set.Load().Decide(m, c, s)
-}
-
-// Version implements flow.Decider.
-func (p *policies) Version() string { return p.set.Load().Version() }
 
 func (d *daemon) openPolicy(ctx context.Context) error {
 	if err := config.CheckFiles(d.cfg); err != nil {
@@ -98,7 +91,7 @@ func (p *policies) open(ctx context.Context) error {
 		snap, set, err := p.read()
 		if err == nil {
 			p.now, p.seen = snap, snap.Mark
-			p.set.Store(set)
+			p.Engine = policy.NewEngine(set, policy.EngineOptions{})
 			p.state.Store(&adminapi.Policy{Version: set.Version(), Loaded: time.Now(), Cause: causeStart})
 			return nil
 		}
@@ -221,7 +214,7 @@ func (p *policies) change(ctx context.Context, cause string) error {
 		p.refuse(err)
 		return err
 	}
-	p.set.Store(set)
+	p.Swap(set)
 	p.now = snap
 	p.accept(adminapi.Policy{Version: set.Version(), Loaded: time.Now(), Cause: cause})
 	p.log.Info("policy reloaded", telemetry.KeyVersion, set.Version(), telemetry.KeyState, cause, "files", words(c.Files))

@@ -47,6 +47,7 @@ type Trust interface {
 // Endpoint is one provider host.
 type Endpoint struct {
 	Name, Host, Protocol string
+	BasePath             string
 	Port                 uint16
 	UpstreamCA           []byte // PEM; nil = system roots
 	Plain                bool   // HTTP without TLS

@@ -90,7 +90,7 @@ func (e *Enrol) Route(c agent.Conn, w *pipeline.Workload, sni string, tls bool) 
 		}
 	}
 	out.Disposition = Terminate
-	out.Endpoint = pipeline.Endpoint{Name: ep.Name, Host: ep.Host, Protocol: ep.Protocol, Port: ep.Port}
+	out.Endpoint = pipeline.Endpoint{Name: ep.Name, Host: ep.Host, Protocol: ep.Protocol, BasePath: ep.BasePath, Port: ep.Port}
 	out.UpstreamCA, out.Plain = ep.UpstreamCA, ep.Plain
 	return out
 }

@@ -19,7 +19,7 @@ type form int
 
 const (
 	formUnknown form = iota
-	formStream       // server-sent events
+	formStream       // server-sent events, or lines of JSON
 	formReply        // the JSON of a success
 	formError        // the JSON of an error
 	formText         // an error in words
@@ -27,14 +27,14 @@ const (
 )
 
 // formOf goes by the content type, not by what was asked for: providers answer errors in JSON to a request for a
-// stream.
-func formOf(h *pipeline.Head) form {
+// stream. framing is that of the streams of the codec.
+func formOf(h *pipeline.Head, framing llm.Framing) form {
 	kind, _, _ := strings.Cut(h.Get("Content-Type"), ";")
 	kind = strings.ToLower(strings.TrimSpace(kind))
 	ok, bad := h.Status >= 200 && h.Status < 300, h.Status >= 400
 	isJSON := kind == "application/json" || strings.HasPrefix(kind, "application/") && strings.HasSuffix(kind, "+json")
 	switch {
-	case ok && kind == "text/event-stream":
+	case ok && kind == streamTypes[framing]:
 		return formStream
 	case ok && isJSON:
 		return formReply
@@ -48,13 +48,19 @@ func formOf(h *pipeline.Head) form {
 	return formUnknown
 }
 
+// streamTypes are the content types of streams.
+var streamTypes = [...]string{llm.SSE: "text/event-stream", llm.NDJSON: "application/x-ndjson"}
+
 // answer takes the reply of an enforcing scope to the application.
 func (x *exchange) answer(ctx context.Context, reply pipeline.Reply) error {
 	head := reply.Head()
 	x.out.Status = head.Status
 	src := &source{ctx: ctx, x: x, reply: reply}
-	kind := formOf(&head)
+	kind := formOf(&head, x.codec.Framing())
 	var err error
+	if x.h.early && kind != formStream {
+		return x.answerLate(ctx, src, head, kind)
+	}
 	switch kind {
 	case formUnknown:
 		err = llm.NotInspected("reply with status %d and content type %q", head.Status, head.Get("Content-Type"))
@@ -66,6 +72,7 @@ func (x *exchange) answer(ctx context.Context, reply pipeline.Reply) error {
 	if err == nil || x.responded {
 		return err
 	}
+	x.seal(head, err)
 	var cut *cutError
 	if errors.As(err, &cut) { // nothing was written: the line breaks as it would without us
 		x.cut(cut.by, err)
@@ -90,6 +97,7 @@ func (x *exchange) answerWhole(ctx context.Context, src *source, head pipeline.H
 	if err != nil {
 		return err
 	}
+	x.h.reply = raw
 	var now []byte
 	changed := false
 	err = x.inspect("reply", func() error {

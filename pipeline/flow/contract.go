@@ -16,9 +16,18 @@ type Decider interface {
 	Version() string
 }
 
-// Holder waits for a human. Without one, a hold is a denial.
+// Holder waits for people (pipeline/approval). Without one, a hold is a denial. The verdict allows or denies for good, or holds
+// still: then patience was over, and what is held is not released now. Its Approval names what people decide about. The bytes of
+// Held are valid until Wait returns. When ctx ends, whoever asked is gone.
 type Holder interface {
-	Wait(context.Context, *pipeline.Meta, *pipeline.Step, pipeline.Verdict) (pipeline.Verdict, error)
+	Wait(context.Context, *pipeline.Held) (pipeline.Verdict, error)
+}
+
+// Accountant is a Decider that wants to know what exchanges used.
+type Accountant interface {
+	// Account is called once when an exchange ends whose request was sent, whether it was answered or cut. Where the provider did not
+	// say what it counted, the usage is an estimate.
+	Account(m *pipeline.Meta, c *pipeline.Call, v pipeline.Verdict, u pipeline.Usage)
 }
 
 // Masker makes a rewriter for one text carrier of one exchange (pipeline/mask). carrier is "text" (all detectors) or

@@ -29,6 +29,9 @@ func (x *exchange) message(d *denial) string {
 	} else {
 		s += " (" + d.id + "). Run `sallyport why " + d.id + "` for details."
 	}
+	if d.code == codeHeld && v.Approval != "" {
+		s += " Approval " + v.Approval + " waits for people: once it is given, the same request, sent again, is let through."
+	}
 	if x.f.o.HelpURL != "" {
 		s += " To ask for access, see " + x.f.o.HelpURL + "."
 	}
@@ -66,6 +69,9 @@ func (p plainFailer) AppendFailureEvent(dst []byte, f llm.Failure) []byte {
 
 // refuse ends an exchange by a denial. The denial goes out even if it cannot be recorded: it releases nothing.
 func (x *exchange) refuse(ctx context.Context, d *denial) error {
+	if x.h.early {
+		return x.refuseInside(ctx, d)
+	}
 	body := x.failer().AppendFailure(nil, llm.Failure{Code: d.code, Message: x.message(d)})
 	x.out.BytesReleased, x.out.Pace, x.out.FirstReleaseMS = int64(len(body)), nil, 0
 	x.finish(403)
@@ -80,6 +86,9 @@ func (x *exchange) refuse(ctx context.Context, d *denial) error {
 
 // respondFailure is refuse without a record.
 func (x *exchange) respondFailure(d *denial) error {
+	if x.h.early {
+		return x.client.Write(x.failer().AppendFailureEvent(nil, llm.Failure{Code: d.code, Message: x.message(d)}))
+	}
 	return x.respondBody(d, x.failer().AppendFailure(nil, llm.Failure{Code: d.code, Message: x.message(d)}))
 }
 
@@ -106,6 +115,10 @@ func (x *exchange) finish(status int) {
 	x.out.Status = status
 	if x.began.IsZero() {
 		x.began = now
+	}
+	x.out.HoldMS = x.h.held.Milliseconds()
+	if x.out.ReplyOf != "" {
+		x.out.Usage = pipeline.Usage{} // counted when the reply came
 	}
 	x.out.DurationMS = now.Sub(x.began).Milliseconds()
 	x.out.OverheadUS = max(0, (now.Sub(x.began) - x.waited).Microseconds())

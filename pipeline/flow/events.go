@@ -25,6 +25,7 @@ type events struct {
 	chose []*choiceState
 	queue []*event
 	spare []*event
+	held  int    // bytes in queue, roughly
 	like  []byte // data of an early event, for the identity of events that we add
 
 	out    []byte    // may be released
@@ -39,11 +40,12 @@ type events struct {
 // choiceState is what is known of one choice.
 type choiceState struct {
 	index    int
-	calls    int  // tool calls so far
+	calls    int  // tool calls so far, but for those that the provider runs
 	denied   int  // of these
 	said     bool // the text that stands for them is out
 	finished bool
 	answered bool // policy was asked about the text
+	top      int  // the highest number of a block so far; -1 if blocks have none
 }
 
 // segment is a part of out, up to end, that came with one piece of the stream.
@@ -60,7 +62,9 @@ type event struct {
 	done    bool
 	usage   bool
 	texts   []eventText
+	repeats []eventRepeat
 	tools   []eventTool
+	places  []llm.Place
 	fixed   []llm.Edit // decided already
 	choices []llm.Choice
 	text    []byte // owned: the original pieces, one after the other
@@ -82,7 +86,13 @@ type eventTool struct {
 }
 
 func newEvents(ctx context.Context, x *exchange) *events {
-	return &events{x: x, ctx: ctx, split: stream.NewSSE(x.f.o.EventLimit), out: x.buf.out[:0]}
+	m := &events{x: x, ctx: ctx, out: x.buf.out[:0]}
+	if x.codec.Framing() == llm.NDJSON {
+		m.split = stream.NewNDJSON(x.f.o.EventLimit)
+	} else {
+		m.split = stream.NewSSE(x.f.o.EventLimit)
+	}
+	return m
 }
 
 // step takes what one read of the stream gave.
@@ -179,6 +189,9 @@ func (m *events) pull() error {
 	}
 }
 
+// heldLimit is how many bytes may wait for a decision: those of a tool call's arguments, and what else came since.
+const heldLimit = 32 << 20
+
 func (m *events) event(ev *stream.Event) error {
 	if m.done && ev.HasData {
 		return llm.NotInspected("events after the end of the stream")
@@ -186,6 +199,7 @@ func (m *events) event(ev *stream.Event) error {
 	e := m.take(ev)
 	if !ev.HasData {
 		m.queue = append(m.queue, e)
+		m.held += e.size()
 		return nil
 	}
 	c := &m.x.buf.chunk
@@ -211,7 +225,20 @@ func (m *events) event(ev *stream.Event) error {
 			return err
 		}
 	}
+	if err := m.blocks(e, c); err != nil {
+		return err
+	}
 	m.queue = append(m.queue, e)
+	if m.held += e.size(); m.held > heldLimit {
+		return llm.NotInspected("more than %d bytes of a stream wait for the end of a tool call", heldLimit)
+	}
+	for i := range e.tools {
+		if t := &e.tools[i]; t.piece.Complete {
+			if err := m.decide(t.call); err != nil {
+				return err
+			}
+		}
+	}
 	for i := range c.Choices {
 		if c.Choices[i].Finish != "" {
 			if err := m.complete(c.Choices[i].Index); err != nil {
@@ -226,6 +253,9 @@ func (m *events) event(ev *stream.Event) error {
 	return nil
 }
 
+// size is roughly the memory of an event in the queue.
+func (e *event) size() int { return len(e.raw) + len(e.text) + 256 }
+
 // take copies an event.
 func (m *events) take(ev *stream.Event) *event {
 	var e *event
@@ -235,7 +265,7 @@ func (m *events) take(ev *stream.Event) *event {
 		e = new(event)
 	}
 	*e = event{piece: m.pieces, raw: append(e.raw[:0], ev.Raw...), at: ev.At, hasData: ev.HasData,
-		texts: e.texts[:0], tools: e.tools[:0], fixed: e.fixed[:0], choices: e.choices[:0], text: e.text[:0]}
+		texts: e.texts[:0], repeats: e.repeats[:0], tools: e.tools[:0], places: e.places[:0], fixed: e.fixed[:0], choices: e.choices[:0], text: e.text[:0]}
 	if ev.At >= 0 {
 		e.data = e.raw[ev.At : ev.At+len(ev.Data)]
 	} else if ev.HasData {
@@ -251,14 +281,18 @@ func (m *events) choice(index int) *choiceState {
 			return ch
 		}
 	}
-	ch := &choiceState{index: index}
+	ch := &choiceState{index: index, top: -1}
 	m.chose = append(m.chose, ch)
 	return ch
 }
 
 // piece gives a text to its lane.
 func (m *events) piece(e *event, p *llm.Piece) error {
-	if p.Whole {
+	l := m.lane(p.Choice, p.Lane)
+	if p.Repeat && l != nil && l.total > 0 {
+		return m.repeat(e, l, p)
+	}
+	if p.Whole && !p.Repeat {
 		with, masks, err := m.x.maskText(p.Text)
 		if err == nil && len(masks) > 0 {
 			m.x.out.Masks = append(m.x.out.Masks, masks...)
@@ -266,37 +300,43 @@ func (m *events) piece(e *event, p *llm.Piece) error {
 		}
 		return err
 	}
-	var l *lane
-	for _, have := range m.lanes {
-		if have.choice == p.Choice && have.name == p.Lane {
-			l = have
-		}
-	}
 	if l == nil {
-		l = &lane{choice: p.Choice, name: p.Lane, rw: m.x.f.o.Masker.Stream("text", m.x.m)}
-		l.keep = p.Lane == "content" || p.Lane == "refusal"
+		l = &lane{choice: p.Choice, name: p.Lane, rw: m.x.f.o.Masker.Stream("text", m.x.m), keep: p.Answer}
 		m.lanes = append(m.lanes, l)
 	}
 	e.texts = append(e.texts, eventText{lane: l, from: l.total, n: len(p.Text), off: len(e.text), at: p.At})
 	e.text = append(e.text, p.Text...)
-	return l.write(p.Text)
+	if err := l.write(p.Text); err != nil || !p.Repeat {
+		return err
+	}
+	return l.end()
 }
 
 // tool gives a piece of a tool call to its call. Where clients put pieces together differently, nothing is inspected.
 func (m *events) tool(e *event, p *llm.ToolPiece) error {
-	var call *toolCall
-	for _, have := range m.calls {
-		if have.choice == p.Choice && have.index == p.Index {
-			call = have
-		}
+	index := p.Index
+	call := m.call(p.Choice, index)
+	if p.Complete && p.Name != "" && !p.Repeat { // a call in one piece: its place is only that in its event
+		call, index = nil, m.choice(p.Choice).calls
 	}
-	if call == nil {
+	switch {
+	case call == nil && p.Complete && p.Name == "" && p.ID == "" && p.ArgsAt.Empty():
+		return nil // the end of a block of another kind
+	case call == nil:
 		if err := m.completeCalls(p.Choice); err != nil { // the next call begins: those before it are complete
 			return err
 		}
-		call = &toolCall{choice: p.Choice, index: p.Index}
+		ch := m.choice(p.Choice)
+		if ch.top >= index && index >= 0 {
+			return llm.NotInspected("tool call in block %d after block %d has begun", index, ch.top)
+		}
+		call = &toolCall{choice: p.Choice, index: index, byProvider: p.ByProvider}
 		m.calls = append(m.calls, call)
-		m.choice(p.Choice).calls++
+		if !p.ByProvider {
+			ch.calls++
+		}
+	case p.Repeat:
+		return m.repeatCall(e, call, p)
 	}
 	if call.decided {
 		return llm.NotInspected("tool call goes on after its end")
@@ -340,14 +380,11 @@ func (m *events) complete(choice int) error {
 
 func (m *events) completeCalls(choice int) error {
 	for _, t := range m.calls {
-		if t.choice != choice || t.decided {
+		if t.choice != choice {
 			continue
 		}
-		if err := m.x.decideCall(m.ctx, t); err != nil {
+		if err := m.decide(t); err != nil {
 			return err
-		}
-		if t.denied {
-			m.choice(choice).denied++
 		}
 	}
 	return nil

@@ -42,6 +42,9 @@ type exchange struct {
 	closed    bool // the outcome is written
 	seq       int
 	buf       *buffers
+	h         holding
+	sent      bool  // the request is with the provider
+	bodyBytes int64 // of what was sent
 }
 
 // buffers are reused from one exchange to the next.
@@ -92,6 +95,7 @@ func (x *exchange) free() {
 func (x *exchange) release() {
 	clear(x.req.Texts)
 	x.steps, x.req.Call.Steps = nil, nil
+	x.h.body, x.h.shown = nil, nil
 	if cap(x.req.Texts) > keepTexts {
 		x.req.Texts = nil
 	}
@@ -120,6 +124,7 @@ func (x *exchange) decodeRequest(body []byte, read error) error {
 		return err
 	}
 	x.codec = codec
+	x.req.Call.MaxTokens = x.req.MaxTokens
 	return nil
 }
 
@@ -151,7 +156,7 @@ func (x *exchange) settle(ctx context.Context, keep int) error {
 	return nil
 }
 
-// recordIntent masks the request for the record and writes it down. The request itself is sent as it is.
+// recordIntent masks the request for the record and writes it down. The request itself is sent as it is here.
 func (x *exchange) recordIntent(body []byte, unread error) {
 	in := &pipeline.Intent{
 		Flow: x.m.Flow, Scope: x.m.Scope, Mode: x.m.Mode, Workload: x.m.Workload, Principal: x.m.Principal, Endpoint: x.m.Endpoint,
@@ -172,6 +177,7 @@ func (x *exchange) recordIntent(body []byte, unread error) {
 		sum := sha256.Sum256(body)
 		in.BodySHA256 = hex.EncodeToString(sum[:])
 	}
+	x.h.body, x.h.shown = body, in.Body
 	in.Call = x.req.Call
 	in.Call.Steps = x.steps
 	x.asked = x.f.o.Now()
@@ -230,7 +236,7 @@ func (x *exchange) maskRequest(body []byte, in *pipeline.Intent) error {
 			continue
 		}
 		in.Masks = append(in.Masks, masks...)
-		with := llm.AppendString(nil, masked)
+		with := argsValue(masked, t.Raw)
 		edits = append(edits, llm.Edit{Span: t.At, With: with})
 		at := t.At.Start + moved
 		moved += len(with) - (t.At.End - t.At.Start)
@@ -328,6 +334,12 @@ func validJSON(b []byte) bool {
 // send asks the provider. An error means that the connection ends without a reply, as it would without us.
 func (x *exchange) send(ctx context.Context, body []byte) (pipeline.Reply, error) {
 	var durable <-chan error
+	if reply := x.unseal(); reply != nil {
+		if err := x.settle(ctx, 0); err != nil {
+			return nil, x.refuse(ctx, x.unavailable(err))
+		}
+		return reply, nil
+	}
 	if x.enforce {
 		if err := x.settle(ctx, 1); err != nil {
 			return nil, x.refuse(ctx, x.unavailable(err))
@@ -338,6 +350,7 @@ func (x *exchange) send(ctx context.Context, body []byte) (pipeline.Reply, error
 		}
 	}
 	before := x.f.o.Now()
+	x.sent, x.bodyBytes = true, int64(len(body))
 	reply, err := x.up.Send(ctx, x.head, body, x.cred, durable)
 	x.waited += x.f.o.Now().Sub(before)
 	if err == nil {
@@ -357,4 +370,16 @@ func (x *exchange) send(ctx context.Context, body []byte) (pipeline.Reply, error
 		return nil, x.respondFailure(x.unavailable(lerr))
 	}
 	return nil, fmt.Errorf("send: %w", err)
+}
+
+// account tells who wants to know what the exchange used.
+func (x *exchange) account() {
+	a, ok := x.f.o.Decider.(Accountant)
+	if !ok || !x.sent {
+		return
+	}
+	_ = x.inspect("account", func() error {
+		a.Account(x.m, &x.req.Call, x.out.Verdict, x.out.Used(x.bodyBytes))
+		return nil
+	})
 }

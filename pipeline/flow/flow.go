@@ -37,6 +37,7 @@ type Options struct {
 type Flow struct {
 	o     Options
 	flood flood
+	vault *vault
 }
 
 // New checks the options.
@@ -56,7 +57,11 @@ func New(o Options) (*Flow, error) {
 	if o.Notice == nil {
 		o.Notice = func(string, error) {}
 	}
-	return &Flow{o: o}, nil
+	v, err := newVault(o.Now)
+	if err != nil {
+		return nil, err
+	}
+	return &Flow{o: o, vault: v}, nil
 }
 
 // Serve takes one exchange from head to outcome. It returns nil after a complete reply (a denial is one), an error
@@ -64,6 +69,7 @@ func New(o Options) (*Flow, error) {
 func (f *Flow) Serve(ctx context.Context, m *pipeline.Meta, client pipeline.Client, up pipeline.Upstream) (err error) {
 	x := newExchange(f, m, client, up)
 	defer x.free()
+	defer x.account()
 	defer func() {
 		if p := recover(); p != nil {
 			err = x.panicked(p)
@@ -87,6 +93,13 @@ func (f *Flow) Serve(ctx context.Context, m *pipeline.Meta, client pipeline.Clie
 	unread := x.inspect("request", func() error { return x.decodeRequest(body, err) })
 	f.o.Sessions.Assign(m, &x.req.Call)
 
+	// What does policy say? What it wants changed is changed before anything else is done with the request.
+	var said asked
+	if unread == nil {
+		said = x.askRequest()
+		body = x.transform(&said, body)
+	}
+
 	// Write down that it is asked, with everything masked.
 	x.recordIntent(body, unread)
 	if unread != nil && x.enforce {
@@ -95,7 +108,10 @@ func (f *Flow) Serve(ctx context.Context, m *pipeline.Meta, client pipeline.Clie
 
 	// May it be asked?
 	if unread == nil {
-		denied, err := x.decideRequest(ctx)
+		denied, err := x.decideRequest(ctx, &said)
+		if by := leftBy(err); by != "" && x.enforce { // while it was held
+			return x.cutBy(ctx, nil, by, err)
+		}
 		if err != nil && x.enforce {
 			denied = x.unavailable(err)
 		}

@@ -385,9 +385,9 @@ type holder struct {
 	kept **pipeline.Step // if not nil, what is held is kept here
 }
 
-func (h holder) Wait(_ context.Context, _ *pipeline.Meta, s *pipeline.Step, _ pipeline.Verdict) (pipeline.Verdict, error) {
+func (h holder) Wait(_ context.Context, held *pipeline.Held) (pipeline.Verdict, error) {
 	if h.kept != nil {
-		*h.kept = s
+		*h.kept = held.Step
 	}
 	return h.v, h.err
 }

@@ -8,9 +8,10 @@ import (
 	"fmt"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
+	"github.com/sallyport-dev/sallyport/pipeline/llm"
 )
 
-// lane is one text of a reply that arrives in pieces: the content of a choice, its refusal, its reasoning.
+// lane is one text of a reply that arrives in pieces: the content of a choice, or of one of its blocks, its refusal, its reasoning.
 //
 // The rewriter says what the masked text is; its list of masks says which piece each part of it belongs to. Both are
 // followed, and they must agree: what a piece releases has to be what the rewriter released at that place.
@@ -33,7 +34,7 @@ type cursor struct {
 	placed int // masks whose replacement has been put out
 }
 
-var errText = errors.New("text after its end")
+var errText = llm.NotInspected("text after its end")
 
 func (l *lane) write(p []byte) error {
 	if l.ended {

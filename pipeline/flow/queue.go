@@ -57,6 +57,7 @@ func (m *events) drain() error {
 			return err
 		}
 		m.mark(e.piece)
+		m.held -= e.size()
 		m.spare = append(m.spare, e)
 	}
 	m.queue = kept
@@ -70,12 +71,14 @@ func (m *events) answers(e *event) error {
 			continue
 		}
 		ch.answered = true
+		said := ""
 		for _, l := range m.lanes {
 			if l.choice == ch.index && l.keep {
-				if err := m.x.response(m.ctx, ch.index, string(l.kept)); err != nil {
-					return err
-				}
+				said = join(said, string(l.kept))
 			}
+		}
+		if err := m.x.response(m.ctx, ch.index, said); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -20,11 +20,14 @@ func (x *exchange) answerStream(ctx context.Context, src *source, head pipeline.
 		return x.refuse(ctx, x.failed(err))
 	}
 	defer done()
-	x.responded = true
-	if err := x.client.Respond(streamHead(head)); err != nil {
-		return x.cutBy(ctx, nil, "client", err)
+	if !x.responded { // it may have been held for so long that the head had to go out
+		x.responded = true
+		if err := x.client.Respond(streamHead(head)); err != nil {
+			return x.cutBy(ctx, nil, "client", err)
+		}
 	}
 	m := newEvents(ctx, x)
+	x.h.stream = m
 	defer m.reuse()
 	for {
 		p, rerr := next()
@@ -263,7 +266,10 @@ func (x *exchange) observe(ctx context.Context, reply pipeline.Reply, readable b
 		return x.cutBy(ctx, nil, "client", err)
 	}
 	x.responded = true
-	kind := formOf(&head)
+	kind := formUnknown
+	if readable {
+		kind = formOf(&head, x.codec.Framing())
+	}
 	var m *events
 	var why error
 	whole := false // the application has the last event of a stream

@@ -16,6 +16,9 @@ func (m *events) release(e *event) error {
 	if err != nil {
 		return err
 	}
+	if err := m.repeated(e); err != nil {
+		return err
+	}
 	if err := m.answers(e); err != nil {
 		return err
 	}
@@ -60,20 +63,25 @@ func (m *events) sayRefused(dst []byte, choice int) []byte {
 		return dst
 	}
 	ch.said = true
-	said, before := "", false
+	said, before := m.refused(choice), false
 	for _, l := range m.lanes {
-		before = before || l.choice == choice && l.name == "content" && len(l.kept) > 0
+		before = before || l.choice == choice && l.keep && len(l.kept) > 0
 	}
+	m.x.out.Text = join(m.x.out.Text, said)
+	if before && ch.top < 0 {
+		said = "\n\n" + said
+	}
+	return m.x.codec.AppendText(dst, m.like, choice, ch.next(), said)
+}
+
+// refused is the text that stands for the refused calls of a choice.
+func (m *events) refused(choice int) (said string) {
 	for _, t := range m.calls {
 		if t.choice == choice {
 			said = join(said, t.said)
 		}
 	}
-	m.x.out.Text = join(m.x.out.Text, said)
-	if before {
-		said = "\n\n" + said
-	}
-	return m.x.codec.AppendText(dst, m.like, choice, said)
+	return said
 }
 
 // changes lists what has to change in an event. drop: nothing of it is left.
@@ -91,9 +99,10 @@ func (m *events) changes(e *event) (edits []llm.Edit, drop bool, err error) {
 			edits = append(edits, llm.Edit{Span: t.at, With: llm.AppendString(nil, text)})
 		}
 	}
-	if edits, drop, err = m.toolChanges(e, edits); err != nil {
+	if edits, drop, err = m.toolChanges(e, edits); err != nil || drop {
 		return edits, drop, err
 	}
+	edits = m.renumber(e, edits)
 	for i := range e.choices {
 		ch := &e.choices[i]
 		if !ch.Logprobs.Empty() && m.masked(e, ch.Index) {
@@ -130,6 +139,9 @@ func (m *events) toolChanges(e *event, edits []llm.Edit) (_ []llm.Edit, drop boo
 	for i := range e.tools {
 		t := &e.tools[i]
 		if t.call.denied {
+			if t.piece.Event {
+				return edits, true, nil
+			}
 			gone++
 			edits = dropInside(edits, t.piece.At)
 			if t.piece.Index < 0 {
@@ -140,20 +152,25 @@ func (m *events) toolChanges(e *event, edits []llm.Edit) (_ []llm.Edit, drop boo
 		if t.call.masked == nil || t.piece.ArgsAt.Empty() || t.n == 0 {
 			continue
 		}
-		text, changed := t.call.cursor.cut(nil, t.call.args[t.from:t.from+t.n], t.from, t.call.spans)
-		if changed {
-			edits = append(edits, llm.Edit{Span: t.piece.ArgsAt, With: llm.AppendString(nil, text)})
+		if text, changed := t.args(); changed {
+			edits = append(edits, llm.Edit{Span: t.piece.ArgsAt, With: argsValue(text, t.piece.Raw)})
 		}
 	}
 	if gone == 0 {
 		return edits, false, nil
 	}
-	if gone == len(e.tools) && !e.usage && len(e.choices) == 1 && !e.choices[0].Other && e.choices[0].Finish == "" {
+	if gone == len(e.tools) && !e.usage && len(e.choices) == 1 && !e.choices[0].Other && !e.choices[0].Blocks && e.choices[0].Finish == "" {
 		return edits, true, nil
 	}
 	for i := range e.choices {
 		ch := &e.choices[i]
 		if ch.Calls.Empty() {
+			continue
+		}
+		if ch.Blocks {
+			if edits, err = m.cutRepeated(e, ch, edits); err != nil {
+				return edits, false, err
+			}
 			continue
 		}
 		var elems []llm.Span

@@ -85,21 +85,27 @@ func TestAnySplit(t *testing.T) {
 					t.Fatalf("%d pieces:\n got %+v\nwant %+v", len(pieces), got, want)
 				}
 			}
-			check(events)
-			for i := 1; i < len(whole); i++ {
-				check([]string{whole[:i], whole[i:]})
-			}
-			check(strings.Split(whole, ""))
-			for seed := range uint64(20) {
-				r := rand.New(rand.NewPCG(seed, 7))
-				var pieces []string
-				for rest := whole; rest != ""; {
-					n := 1 + r.IntN(min(len(rest), 97))
-					pieces, rest = append(pieces, rest[:n]), rest[n:]
-				}
-				check(pieces)
-			}
+			everySplit(events, check)
 		})
+	}
+}
+
+// everySplit cuts the bytes of events in many ways.
+func everySplit(events []string, check func(pieces []string)) {
+	whole := strings.Join(events, "")
+	check(events)
+	for i := 1; i < len(whole); i++ {
+		check([]string{whole[:i], whole[i:]})
+	}
+	check(strings.Split(whole, ""))
+	for seed := range uint64(20) {
+		r := rand.New(rand.NewPCG(seed, 7))
+		var pieces []string
+		for rest := whole; rest != ""; {
+			n := 1 + r.IntN(min(len(rest), 97))
+			pieces, rest = append(pieces, rest[:n]), rest[n:]
+		}
+		check(pieces)
 	}
 }
 

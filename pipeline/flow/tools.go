@@ -15,6 +15,7 @@ type toolCall struct {
 	choice, index int
 	id, name      string
 	args          []byte
+	byProvider    bool
 	decided       bool
 	denied        bool   // and must not be released
 	said          string // stands for it if no call is left
@@ -33,7 +34,7 @@ func (x *exchange) decideCall(ctx context.Context, t *toolCall) error {
 	if err != nil {
 		return err
 	}
-	step := pipeline.Step{Kind: pipeline.StepToolCall, Name: t.name, ID: t.id, Index: t.index, Args: t.args}
+	step := pipeline.Step{Kind: pipeline.StepToolCall, Name: t.name, ID: t.id, Index: t.index, Args: t.args, ByProvider: t.byProvider}
 	shown := step
 	if masked == nil {
 		shown.Args = jsonOrString(append(json.RawMessage(nil), t.args...))
@@ -56,13 +57,19 @@ func (x *exchange) decideCall(ctx context.Context, t *toolCall) error {
 		if err != nil {
 			return err
 		}
-		if w.Action > v.Action {
-			v = w
-		}
+		v = severer(v, w)
 	}
+	if err := x.transformCall(t, &v, &shown); err != nil {
+		return err
+	}
+	x.h.call = t
 	d, err := x.apply(ctx, v, &shown)
+	x.h.call = nil
 	if err != nil {
 		return err
+	}
+	if d != nil && t.byProvider {
+		return &deniedError{d} // it has run: the reply that tells of it does not pass
 	}
 	if d != nil {
 		t.denied, t.said = true, refusedText(t.name, d)

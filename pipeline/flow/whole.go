@@ -33,7 +33,7 @@ func (x *exchange) processChunk(ctx context.Context, body []byte, c *llm.Chunk) 
 			dirty = append(dirty, p.Choice)
 			edits = append(edits, llm.Edit{Span: p.At, With: llm.AppendString(nil, masked)})
 		}
-		if at >= 0 && (p.Lane == "content" || p.Lane == "refusal") {
+		if at >= 0 && p.Answer {
 			if len(masks) > 0 {
 				text[at] = join(text[at], string(masked))
 			} else {
@@ -44,7 +44,7 @@ func (x *exchange) processChunk(ctx context.Context, body []byte, c *llm.Chunk) 
 
 	for i := range c.Choices {
 		ch := &c.Choices[i]
-		ce, said, masked, err := x.wholeCalls(ctx, c, ch)
+		ce, said, masked, err := x.wholeCalls(ctx, body, c, ch)
 		if err != nil {
 			return nil, false, err
 		}
@@ -53,9 +53,11 @@ func (x *exchange) processChunk(ctx context.Context, body []byte, c *llm.Chunk) 
 		}
 		if said != "" {
 			text[i] = join(text[i], said)
-			content := llm.AppendString(nil, []byte(text[i]))
-			edits = slices.DeleteFunc(edits, func(e llm.Edit) bool { return !ch.Content.Empty() && e.Span == ch.Content })
-			ce = append(ce, insertContent(c, ch, content)...)
+			if !ch.Blocks {
+				content := llm.AppendString(nil, []byte(text[i]))
+				edits = slices.DeleteFunc(edits, func(e llm.Edit) bool { return !ch.Content.Empty() && e.Span == ch.Content })
+				ce = append(ce, insertContent(c, ch, content)...)
+			}
 			if !ch.FinishAt.Empty() {
 				ce = append(ce, llm.Edit{Span: ch.FinishAt, With: []byte(x.codec.Stop())})
 			}
@@ -96,17 +98,18 @@ func removedBy(c *llm.Chunk, at llm.Span) bool {
 	return false
 }
 
-// wholeCalls decides the tool calls of one choice. said is the text that stands for them if none is left.
-func (x *exchange) wholeCalls(ctx context.Context, c *llm.Chunk, ch *llm.Choice) (edits []llm.Edit, said string, masked bool, err error) {
+// wholeCalls decides the tool calls of one choice. said is the text that stands for them if none is left; where answers are made
+// of blocks, the edits put it there.
+func (x *exchange) wholeCalls(ctx context.Context, body []byte, c *llm.Chunk, ch *llm.Choice) (edits []llm.Edit, said string, masked bool, err error) {
 	var cuts []bool
-	var elems []llm.Span
+	var elems, gone []llm.Span
 	left := 0
 	for i := range c.Tools {
 		t := &c.Tools[i]
 		if t.Choice != ch.Index {
 			continue
 		}
-		call := &toolCall{choice: t.Choice, index: t.Index, id: t.ID, name: t.Name, args: t.Args}
+		call := &toolCall{choice: t.Choice, index: t.Index, id: t.ID, name: t.Name, args: t.Args, byProvider: t.ByProvider}
 		if err := x.decideCall(ctx, call); err != nil {
 			return nil, "", false, err
 		}
@@ -115,15 +118,18 @@ func (x *exchange) wholeCalls(ctx context.Context, c *llm.Chunk, ch *llm.Choice)
 		}
 		if call.denied {
 			said = join(said, call.said)
+			gone = append(gone, t.At)
 			if t.Index < 0 {
 				edits = append(edits, llm.Edit{Span: t.At, With: []byte("null")})
 			}
 			continue
 		}
-		left++
+		if !t.ByProvider {
+			left++
+		}
 		if call.masked != nil {
 			masked = true
-			edits = append(edits, llm.Edit{Span: t.ArgsAt, With: llm.AppendString(nil, call.masked)})
+			edits = append(edits, llm.Edit{Span: t.ArgsAt, With: argsValue(call.masked, t.Raw)})
 		}
 		edits, err = x.maskRest(c, t, edits)
 		if err != nil {
@@ -132,6 +138,15 @@ func (x *exchange) wholeCalls(ctx context.Context, c *llm.Chunk, ch *llm.Choice)
 	}
 	if left > 0 {
 		said = ""
+	}
+	switch {
+	case ch.Blocks:
+		cut, err := x.cutBlocks(body, ch.Calls, gone, -1, said)
+		if err != nil {
+			return nil, "", false, err
+		}
+		edits = append(edits, cut...)
+	case left > 0:
 		edits = append(edits, cutElements(elems, cuts)...)
 	}
 	return edits, said, masked, nil
@@ -203,8 +218,14 @@ func (x *exchange) note(c *llm.Chunk) {
 	if c.Model != "" {
 		x.out.ResponseModel = c.Model
 	}
-	if c.HasUsage {
-		x.out.Usage = c.Usage
+	if c.HasUsage { // in a stream, one event may tell what went in and another what came out
+		u := &x.out.Usage
+		for _, n := range []struct{ to, now **int64 }{{&u.InputTokens, &c.Usage.InputTokens}, {&u.OutputTokens, &c.Usage.OutputTokens},
+			{&u.CachedTokens, &c.Usage.CachedTokens}} {
+			if *n.now != nil {
+				*n.to = *n.now
+			}
+		}
 	}
 	for i := range c.Choices {
 		if f := c.Choices[i].Finish; f != "" {

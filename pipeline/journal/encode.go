@@ -208,6 +208,7 @@ func appendOutcome(dst []byte, o *pipeline.Outcome) ([]byte, error) {
 	f.textIf("credential", v.Credential)
 	f.textIf("code", v.Code)
 	f.textIf("elevation", v.Elevation)
+	f.textIf("approval", v.Approval)
 	f.anyIf("matched", len(v.Matched) > 0, v.Matched)
 	f.textIf("digest", v.Digest)
 	f.shut('}')
@@ -236,6 +237,8 @@ func appendOutcome(dst []byte, o *pipeline.Outcome) ([]byte, error) {
 	f.int("duration_ms", o.DurationMS)
 	f.intIf("first_release_ms", o.FirstReleaseMS)
 	f.int("overhead_us", o.OverheadUS)
+	f.intIf("hold_ms", o.HoldMS)
+	f.textIf("reply_of", o.ReplyOf)
 	if len(o.Pace) > 0 {
 		f.open("pace", '[')
 		for _, p := range o.Pace {

@@ -73,6 +73,9 @@ func (s *Scanner) ResetAt(data []byte, at int) {
 // Pos is the offset of the next byte to be read.
 func (s *Scanner) Pos() int { return s.pos }
 
+// Seek goes back to an offset at which a value began.
+func (s *Scanner) Seek(at int) { s.pos = at }
+
 func (s *Scanner) space() {
 	for s.pos < len(s.data) {
 		switch s.data[s.pos] {

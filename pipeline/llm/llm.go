@@ -32,9 +32,12 @@ type Codec interface {
 	Event(name, data []byte, c *Chunk) error
 	// Framing tells how a stream of replies is cut into events.
 	Framing() Framing
-	// AppendText appends a framed stream event, or several, that adds text to a choice. like is the data of an event of the same
-	// stream, from which its identity is taken; it may be nil.
-	AppendText(dst []byte, like []byte, choice int, text string) []byte
+	// AppendText appends a framed stream event, or several, that adds text to a choice, in a block of that number where the
+	// protocol numbers blocks. like is the data of an event of the same stream, from which its identity is taken; it may be nil.
+	AppendText(dst []byte, like []byte, choice, block int, text string) []byte
+	// AppendBlock appends the JSON of the same block, whole: an element of the array Choice.Calls where Choice.Blocks is set. Codecs
+	// that never set it append nothing.
+	AppendBlock(dst []byte, block int, text string) []byte
 	// AppendPing appends a framed stream event that the provider's clients parse, and that adds nothing: it keeps them from
 	// giving up while something is held. like is as in AppendText.
 	AppendPing(dst []byte, like []byte) []byte
@@ -119,7 +122,9 @@ type Piece struct {
 	Text   []byte // decoded; valid as long as the data and the chunk
 	Whole  bool   // a text by itself, also in a stream
 	Answer bool   // part of what the model says to the application: policy looks at it, and the outcome keeps it
-	Repeat bool   // says again what other pieces of the stream said: masked as they were, and not counted; Whole too
+	// Repeat: it says again, whole, what the pieces of this choice and lane said, after them. It is masked as they were and not
+	// counted. If there were none, it is the text itself. With Answer, a text that differs from the pieces is refused.
+	Repeat bool
 }
 
 // End says that a text of a stream ends with an event, though its choice goes on.
@@ -131,7 +136,7 @@ type End struct {
 // ToolPiece is a tool call, or a piece of one.
 type ToolPiece struct {
 	Choice int
-	Index  int // place among the calls of the choice; -1 for the single call of an older form
+	Index  int // place among the calls of the choice, or number of the block; -1 for the single call of an older form
 	ID     string
 	Name   string
 	Args   []byte // decoded; valid as long as the data and the chunk
@@ -139,21 +144,22 @@ type ToolPiece struct {
 	At     Span   // of the element in the array of calls; the whole value for the older form
 	Raw    bool   // ArgsAt is a JSON value that stands there as it is, not as a JSON string
 
-	Complete   bool // no further piece of the call comes
-	Repeat     bool // the call again, whole, after its pieces
-	ByProvider bool // the provider has run it already
+	Complete   bool // no further piece of the call comes; without anything else in it, it may also be the end of a block that is no call
+	Repeat     bool // the call again, whole, after its pieces; other words than theirs are refused
+	ByProvider bool // the provider has run it already: it cannot be taken back, so a reply in which it is refused is refused
 	Event      bool // the whole event is about this call alone: it goes if the call goes
 }
 
 // Place is the number that a block, or item, of an answer has in an event. Where a tool call that was a block is removed, the
-// numbers of those behind it move up.
+// numbers of those behind it move up. Blocks must begin in the order of their numbers, as far as they are tool calls.
 type Place struct {
 	Choice int
 	Number int
 	At     Span // of the JSON number
 }
 
-// Choice is what a reply, or an event, says about one of the alternative answers.
+// Choice is what a reply, or an event, says about one of the alternative answers. An event that has pieces, calls, ends or places
+// of a choice names the choice too: it waits for the events before it that do.
 type Choice struct {
 	Index    int
 	Finish   string // "" if it goes on
@@ -164,6 +170,7 @@ type Choice struct {
 	CallsAt  Span   // of the member that holds it, with one comma if there is one
 	CallsKey int    // offset of the member's key
 	Other    bool   // the message or delta says more than its tool calls
+	Blocks   bool   // Calls is the array of all blocks of the answer, of which tool calls are some; CallsAt and CallsKey are not used
 }
 
 // Chunk is a decoded reply, or event of one.
@@ -229,7 +236,7 @@ const MinText = 6
 type Provider interface {
 	Failer
 	// Codec fails with an error that wraps ErrNotInspected for requests that it does not know.
-	Codec(h *pipeline.Head) (Codec, error)
+	Codec(e *pipeline.Endpoint, h *pipeline.Head) (Codec, error)
 }
 
 // Registry maps the protocol of an endpoint to its provider. It is a plain value; do not change it once in use.
@@ -244,7 +251,7 @@ func (r Registry) For(e *pipeline.Endpoint, h *pipeline.Head) (Codec, error) {
 	if enc := h.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
 		return nil, NotInspected("request in content coding %q", enc)
 	}
-	return p.Codec(h)
+	return p.Codec(e, h)
 }
 
 // Failer gives the error forms of an endpoint's protocol, nil if the protocol is unknown.

@@ -4,6 +4,7 @@ package llm
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 )
 
@@ -116,3 +117,40 @@ func (s *Scanner) Int() (int64, error) {
 
 // Bytes returns the bytes of a span.
 func (s *Scanner) Bytes(at Span) []byte { return s.data[at.Start:at.End] }
+
+// Mark is a place in the data to come back to.
+type Mark struct{ pos, depth int }
+
+// Mark notes where the scanner stands.
+func (s *Scanner) Mark() Mark { return Mark{s.pos, s.depth} }
+
+// Back returns to a place, to read again from there.
+func (s *Scanner) Back(m Mark) { s.pos, s.depth = m.pos, m.depth }
+
+var errFound = errors.New("found")
+
+// Find reads ahead in the object that comes next for a member whose value is a string, and returns it, decoded; nil if there is
+// none. What it passes over is checked only when it is read.
+func (s *Scanner) Find(key string) ([]byte, error) {
+	if s.Peek() != Object {
+		return nil, s.syntax()
+	}
+	back := s.Mark()
+	defer s.Back(back)
+	var found []byte
+	err := s.Object(func(m Member) error {
+		if string(m.Key) != key {
+			_, err := s.Skip()
+			return err
+		}
+		text, _, err := s.Text()
+		if found = text; err == nil {
+			err = errFound
+		}
+		return err
+	})
+	if err != nil && !errors.Is(err, errFound) {
+		return nil, err
+	}
+	return found, nil
+}

@@ -4,17 +4,17 @@ package policy
 
 import (
 	"cmp"
-	"regexp"
-	"regexp/syntax"
 	"slices"
 	"strings"
+	"time"
 
-	"github.com/sallyport-dev/sallyport/pipeline"
+	"github.com/sallyport-dev/sallyport/pipeline/policy/cond"
+	"github.com/sallyport-dev/sallyport/pipeline/policy/meter"
 )
 
 // compile checks the meaning of the documents and makes a Set of them. It is of use only if there are no problems.
 func (l *loader) compile() *Set {
-	s := &Set{roles: map[string]*role{}}
+	s := &Set{roles: map[string]*role{}, about: map[string][]int32{}}
 	for _, d := range sorted(l.roles) {
 		s.roles[d.Metadata.Name.s] = l.role(d)
 	}
@@ -24,7 +24,7 @@ func (l *loader) compile() *Set {
 	slices.Sort(s.labels)
 	s.labels = slices.Compact(s.labels)
 	for _, d := range sorted(l.guards) {
-		s.guards = append(s.guards, l.guard(d))
+		l.guard(s, d)
 	}
 	return s
 }
@@ -32,7 +32,15 @@ func (l *loader) compile() *Set {
 func (l *loader) role(d *doc[roleSpec]) *role {
 	r := &role{name: d.Metadata.Name.s}
 	for _, in := range d.Spec.Rules {
-		u := rule{l.globs(d.file, in.Endpoints), l.globs(d.file, in.Models), l.globs(d.file, in.Operations), l.globs(d.file, in.Tools), nil}
+		u := rule{endpoints: l.globs(d.file, in.Endpoints), models: l.globs(d.file, in.Models), operations: l.globs(d.file, in.Operations),
+			tools: l.globs(d.file, in.Tools), observe: l.observe(d.file, in.Enforcement), when: l.cond(d.file, in.When)}
+		what := "Role " + r.name
+		u.limit = l.limit(d, what, in.Limits)
+		u.maxTokens = l.count(d, what, "maxTokens", in.MaxTokens)
+		if u.observe && u.limit.Per == 0 && u.maxTokens == 0 && u.when == nil {
+			l.add(d.file, in.Enforcement.line, "%s has a rule that is only observed and has neither limits nor when: there is nothing to observe, "+
+				"put enforcement on the RoleBinding to watch what the role lacks", what)
+		}
 		for _, g := range u.endpoints {
 			if strings.Contains(g.text, ".") {
 				u.hosts = append(u.hosts, newGlob(strings.ToLower(g.text)))
@@ -45,7 +53,7 @@ func (l *loader) role(d *doc[roleSpec]) *role {
 
 func (l *loader) binding(s *Set, d *doc[bindingSpec]) binding {
 	name := d.Metadata.Name.s
-	b := binding{name: name, role: s.roles[d.Spec.Role.s]}
+	b := binding{name: name, role: s.roles[d.Spec.Role.s], observe: l.observe(d.file, d.Spec.Enforcement)}
 	if b.role == nil {
 		l.add(d.file, cmp.Or(d.Spec.Role.line, d.line), "RoleBinding %s names role %q, which there is not: add the role or mend the name", name, d.Spec.Role.s)
 	}
@@ -99,60 +107,6 @@ func (l *loader) subject(s *Set, d *doc[bindingSpec], in *subjectSpec) subject {
 	return x
 }
 
-// kinds are the steps that a guardrail may name, and whether it may. Those that cannot be decided yet are refused: a
-// rule that is accepted but not applied is worse than none.
-var kinds = map[string]bool{pipeline.StepPrompt: true, pipeline.StepToolOffer: true, pipeline.StepToolCall: true,
-	pipeline.StepToolResult: true, pipeline.StepResponse: false, "exec": false, "egress": false}
-
-func (l *loader) guard(d *doc[guardSpec]) guard {
-	in, name := &d.Spec, d.Metadata.Name.s
-	g := guard{name: name, message: in.Message.s}
-	if g.message == "" {
-		g.message = "refused by guardrail " + name
-	}
-	if len(in.On) == 0 {
-		l.add(d.file, d.line, "Guardrail %s has no on and looks at nothing: name prompt, toolOffer, toolCall or toolResult", name)
-	}
-	for _, o := range in.On {
-		if ready, known := kinds[o.s]; !known {
-			l.add(d.file, o.line, "Guardrail %s is on %q, which is no step: use prompt, toolOffer, toolCall or toolResult", name, o.s)
-		} else if !ready {
-			l.add(d.file, o.line, "Guardrail %s: on %s is not supported yet: use prompt, toolOffer, toolCall or toolResult", name, o.s)
-		}
-		if o.s == pipeline.StepPrompt && in.Match.Tools != nil {
-			l.add(d.file, o.line, "Guardrail %s: a prompt has no tool: remove tools, or write a second guardrail for prompts", name)
-		}
-		g.on = append(g.on, o.s)
-	}
-	if t := in.Match.Tools; t != nil {
-		if len(*t) == 0 {
-			l.add(d.file, d.line, "Guardrail %s has an empty list of tools: remove it to match any tool", name)
-		}
-		g.tools = l.globs(d.file, *t)
-	}
-	if t := in.Match.Regex; t != nil {
-		var err error
-		if t.s == "" {
-			l.add(d.file, t.line, "Guardrail %s has an empty regex: remove it to match any text", name)
-		} else if g.re, err = regexp.Compile(t.s); err != nil {
-			l.add(d.file, t.line, "Guardrail %s has a bad regex (%s): mend it, RE2 syntax", name, strings.TrimPrefix(err.Error(), "error parsing regexp: "))
-		} else if parsed, err := syntax.Parse(t.s, syntax.Perl); err == nil { // as Compile does; without it, no shortcut
-			g.need = needOf(parsed)
-		}
-	}
-	switch in.Action.s {
-	case "deny":
-		g.action = pipeline.Deny
-	case "alert":
-		g.action = pipeline.Alert
-	case "hold", "mask":
-		l.add(d.file, in.Action.line, "Guardrail %s: action %s is not supported yet: use deny or alert", name, in.Action.s)
-	default:
-		l.add(d.file, cmp.Or(in.Action.line, d.line), "Guardrail %s: action %q is not known: use deny or alert", name, in.Action.s)
-	}
-	return g
-}
-
 func (l *loader) globs(file string, in []text) []glob {
 	out := make([]glob, 0, len(in))
 	for _, t := range in {
@@ -169,4 +123,69 @@ func (l *loader) glob(file string, t text) glob {
 		l.add(file, t.line, "pattern %q: only * is a wildcard: write the alternatives as entries of their own", t.s)
 	}
 	return newGlob(t.s)
+}
+
+// observe reads enforcement: enforce, which is the default, or observe.
+func (l *loader) observe(file string, t *text) bool {
+	if t != nil && t.s != "observe" && t.s != "enforce" {
+		l.add(file, t.line, "enforcement %q is not known: use observe or enforce", t.s)
+	}
+	return t != nil && t.s == "observe"
+}
+
+// cond compiles a condition.
+func (l *loader) cond(file string, t *text) *cond.Program {
+	if t == nil {
+		return nil
+	}
+	if l.conds == nil {
+		env, err := cond.New()
+		if err != nil {
+			l.add(file, t.line, "conditions cannot be compiled (%v): tell whoever made Sallyport", err)
+			return nil
+		}
+		l.conds = env
+	}
+	p, err := l.conds.Compile(t.s)
+	if err != nil {
+		l.add(file, t.line, "bad condition (%v): mend it, see docs/policy.md for what it can ask", err)
+	}
+	return p
+}
+
+// duration reads a time span such as 90s or 24h.
+func (l *loader) duration(file string, t text, least, most time.Duration) time.Duration {
+	d, err := time.ParseDuration(t.s)
+	if err != nil || d < least || d > most {
+		l.add(file, t.line, "%q is no time span from %s to %s: write it like 90s, 15m or 24h", t.s, span(least), span(most))
+		return 0
+	}
+	return d
+}
+
+// count reads a number of which at least one makes sense.
+func (l *loader) count(d *doc[roleSpec], what, field string, n *int64) int64 {
+	if n == nil {
+		return 0
+	}
+	if *n < 1 {
+		l.add(d.file, d.line, "%s: %s of %d lets nothing through: give 1 or more, or remove the rule", what, field, *n)
+	}
+	return *n
+}
+
+func (l *loader) limit(d *doc[roleSpec], what string, in *limitSpec) meter.Limit {
+	if in == nil {
+		return meter.Limit{}
+	}
+	out := meter.Limit{Requests: l.count(d, what, "limits.requests", in.Requests), Tokens: l.count(d, what, "limits.tokens", in.Tokens)}
+	if in.Requests == nil && in.Tokens == nil {
+		l.add(d.file, cmp.Or(in.Per.line, d.line), "%s has limits that limit nothing: give requests, tokens or both", what)
+	}
+	if in.Per.s == "" {
+		l.add(d.file, d.line, "%s has limits without per: say in which time, such as 1h", what)
+		return out
+	}
+	out.Per = l.duration(d.file, in.Per, meter.MinWindow, meter.MaxWindow)
+	return out
 }

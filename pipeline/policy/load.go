@@ -19,6 +19,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/sallyport-dev/sallyport/pipeline/policy/cond"
 )
 
 // apiVersion is the only one there is.
@@ -61,6 +63,7 @@ func load(fsys fs.FS, dir string) (*Set, error) {
 	if len(l.problems) > 0 {
 		return nil, l.err()
 	}
+	s.indexGuards()
 	s.version = "sha256:" + hex.EncodeToString(sum.Sum(nil))
 	return s, nil
 }
@@ -78,77 +81,12 @@ func readFile(fsys fs.FS, name string) ([]byte, error) {
 	return b, err
 }
 
-// text is a string that remembers where it stands.
-type text struct {
-	s    string
-	line int
-}
-
-func (t *text) UnmarshalYAML(n *yaml.Node) error {
-	if n.Kind != yaml.ScalarNode {
-		return &yaml.TypeError{Errors: []string{fmt.Sprintf("line %d: a list or map does not fit here: give text", n.Line)}}
-	}
-	t.s, t.line = n.Value, n.Line
-	return nil
-}
-
-// doc is one document; S is the shape of its spec.
-type doc[S any] struct {
-	APIVersion text `yaml:"apiVersion"`
-	Kind       text `yaml:"kind"`
-	Metadata   struct {
-		Name text `yaml:"name"`
-	} `yaml:"metadata"`
-	Spec S `yaml:"spec"`
-
-	place `yaml:"-"`
-}
-
-type place struct {
-	file string
-	line int
-}
-
-type roleSpec struct {
-	Rules []struct {
-		Endpoints  []text `yaml:"endpoints"`
-		Models     []text `yaml:"models"`
-		Operations []text `yaml:"operations"`
-		Tools      []text `yaml:"tools"`
-	} `yaml:"rules"`
-}
-
-type bindingSpec struct {
-	Role     text          `yaml:"role"`
-	Subjects []subjectSpec `yaml:"subjects"`
-}
-
-type subjectSpec struct {
-	SPIFFE         *text           `yaml:"spiffe"`
-	Unit           *text           `yaml:"unit"`
-	User           *text           `yaml:"user"`
-	Group          *text           `yaml:"group"`
-	UID            *uint32         `yaml:"uid"`
-	Namespace      *text           `yaml:"namespace"`
-	ServiceAccount *text           `yaml:"serviceAccount"`
-	PodLabels      map[string]text `yaml:"podLabels"`
-}
-
-type guardSpec struct {
-	On    []text `yaml:"on"`
-	Match struct {
-		Tools *[]text `yaml:"tools"`
-		Regex *text   `yaml:"regex"`
-	} `yaml:"match"`
-	Action  text `yaml:"action"`
-	Message text `yaml:"message"`
-}
-
 type loader struct {
 	roles    []*doc[roleSpec]
 	bindings []*doc[bindingSpec]
 	guards   []*doc[guardSpec]
 	problems []string
+	conds    *cond.Env // made when it is needed
 }
 
 // add notes a problem; the text says what is wrong and what to do.
@@ -286,6 +224,8 @@ func (l *loader) yaml(file string, line int, err error) {
 // wanted names a Go type in words.
 func wanted(goType string) string {
 	switch {
+	case goType == "int64":
+		return "a whole number"
 	case goType == "uint32":
 		return "a number from 0 to 4294967295"
 	case strings.HasPrefix(goType, "[]"):

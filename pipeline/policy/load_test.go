@@ -21,7 +21,20 @@ func TestLoadErrors(t *testing.T) {
 		{"unknown field", doc("Role", "r", "rule: []"), `p.yaml:5: unknown field "rule": remove it`},
 		{"unknown field at the top", okRole + "status: {}\n", `p.yaml:5: unknown field "status"`},
 		{"unknown field in metadata", strings.Replace(okRole, "name: r", "name: r, labels: {}", 1), `p.yaml:3: unknown field "labels"`},
-		{"unknown field of a rule", doc("Role", "r", "rules: [{limits: []}]"), `p.yaml:5: unknown field "limits"`},
+		{"unknown field of a rule", doc("Role", "r", "rules: [{limit: []}]"), `p.yaml:5: unknown field "limit"`},
+		{"unknown field of limits", doc("Role", "r", "rules: [{limits: {calls: 1}}]"), `p.yaml:5: unknown field "calls"`},
+		{"limits of nothing", doc("Role", "r", "rules: [{limits: {per: 1h}}]"), "p.yaml:5: Role r has limits that limit nothing"},
+		{"limits without per", doc("Role", "r", "rules: [{limits: {tokens: 5}}]"), "Role r has limits without per"},
+		{"limits of nought", doc("Role", "r", "rules: [{limits: {tokens: 0, per: 1h}}]"), "Role r: limits.tokens of 0 lets nothing through"},
+		{"limits by a word", doc("Role", "r", "rules: [{limits: {tokens: many, per: 1h}}]"), `"many" does not fit here: give a whole number`},
+		{"limits in no time", doc("Role", "r", "rules: [{limits: {tokens: 1, per: day}}]"), `p.yaml:5: "day" is no time span from 1s to 744h: write it like`},
+		{"limits in too long a time", doc("Role", "r", "rules: [{limits: {tokens: 1, per: 9000h}}]"), `"9000h" is no time span`},
+		{"maxTokens of nought", doc("Role", "r", "rules: [{maxTokens: -1}]"), "maxTokens of -1 lets nothing through"},
+		{"bad condition", doc("Role", "r", "rules: [{when: 'principal.usr == 1'}]"), "p.yaml:5: bad condition (undeclared reference to 'principal"},
+		{"condition without an answer", doc("Role", "r", "rules: [{when: '1'}]"), "it gives int, not yes or no (bool)"},
+		{"condition that may cost too much", guard("{on: [prompt], match: {cel: 'step.texts.all(a, step.texts.all(b, a.contains(b)))'}, action: deny}"), "may cost too much"},
+		{"enforcement", bind("{role: r, subjects: [{unit: a}], enforcement: dry}"), `p.yaml:10: enforcement "dry" is not known: use observe or enforce`},
+		{"nothing to observe", doc("Role", "r", "rules: [{enforcement: observe}]"), "p.yaml:5: Role r has a rule that is only observed and has neither limits nor when"},
 		{"unknown field of a subject", bind("{role: r, subjects: [{unti: a}]}"), `p.yaml:10: unknown field "unti"`},
 		{"doubled field", okRole + "kind: Role\n", "p.yaml:5: field kind stands here a second time"},
 		{"unknown kind", "apiVersion: sallyport.dev/v1alpha1\nkind: Roll\n", `p.yaml:1: kind "Roll" is not known: use Role`},
@@ -52,9 +65,25 @@ func TestLoadErrors(t *testing.T) {
 		{"tools of a prompt", guard("{on: [prompt], match: {tools: [a]}, action: deny}"), "Guardrail g: a prompt has no tool"},
 		{"no on", guard("{action: deny}"), "Guardrail g has no on"},
 		{"unknown on", guard("{on: [toolcall], action: deny}"), `p.yaml:5: Guardrail g is on "toolcall", which is no step`},
-		{"response", guard("{on: [response], action: deny}"), "p.yaml:5: Guardrail g: on response is not supported yet"},
-		{"hold", guard("{on: [prompt], action: hold}"), "p.yaml:5: Guardrail g: action hold is not supported yet: use deny or alert"},
-		{"mask", guard("{on: [prompt], action: mask}"), "action mask is not supported yet"},
+		{"on twice", guard("{on: [prompt, prompt], action: deny}"), "names prompt twice"},
+		{"tools of a response", guard("{on: [response], match: {tools: [a]}, action: deny}"), "Guardrail g: a response has no tool"},
+		{"exec", guard("{on: [exec], action: deny}"), "p.yaml:5: Guardrail g: on exec is not supported yet, as nothing on this host is tied to a tool call"},
+		{"mask of everything", guard("{on: [prompt], action: mask}"), "p.yaml:5: Guardrail g masks but has no regex"},
+		{"mask of a response", guard("{on: [response], match: {regex: a}, action: mask}"), "p.yaml:5: Guardrail g: a response cannot be masked by a guardrail yet, as a stream"},
+		{"mask of an offer", guard("{on: [toolOffer], match: {regex: a}, action: mask}"), "an offered tool cannot be masked: use deny"},
+		{"mask with a quotation mark", guard(`{on: [prompt], match: {regex: a}, action: mask, with: 'x"'}`), "with may hold printable ASCII"},
+		{"mask that matches itself", guard(`{on: [prompt], match: {regex: b+}, action: mask, with: xbx}`), "its regex matches what it puts in place"},
+		{"with of another action", guard(`{on: [prompt], match: {regex: b+}, action: deny, with: xbx}`), "with is for action mask"},
+		{"approval of another action", guard(`{on: [prompt], action: deny, approval: {approvers: 2}}`), "approval is for action hold"},
+		{"no approvers", guard(`{on: [prompt], action: hold, approval: {approvers: 0}}`), "0 approvers make no sense"},
+		{"empty group", guard(`{on: [prompt], action: hold, approval: {groups: [' ']}}`), "a group of approvers is empty"},
+		{"timeout", guard(`{on: [prompt], action: hold, approval: {timeout: soon}}`), `"soon" is no time span`},
+		{"escalation out of order", guard(`{on: [prompt], action: hold, approval: {escalation: [{after: 5m, groups: [a]}, {after: 1m, groups: [b]}]}}`), "escalations come in the order of time"},
+		{"escalation too late", guard(`{on: [prompt], action: hold, approval: {timeout: 1m, escalation: [{after: 5m, groups: [a]}]}}`), "an escalation after 5m comes too late, the hold ends after 1m"},
+		{"escalation to nobody", guard(`{on: [prompt], action: hold, approval: {escalation: [{after: 5m}]}}`), "an escalation asks nobody"},
+		{"scope", guard(`{on: [prompt], action: hold, approval: {scope: [ever]}}`), `scope "ever" is not known: use once or session`},
+		{"no scope", guard(`{on: [prompt], action: hold, approval: {scope: []}}`), "an empty scope allows no decision"},
+		{"unknown field of an approval", guard(`{on: [prompt], action: hold, approval: {group: [a]}}`), `unknown field "group"`},
 		{"unknown action", guard("{on: [prompt], action: drop}"), `action "drop" is not known`},
 		{"no action", guard("{on: [prompt]}"), `action "" is not known`},
 	} {
@@ -106,7 +135,7 @@ func TestManyErrorsAreBounded(t *testing.T) {
 }
 
 func FuzzLoad(f *testing.F) {
-	for _, name := range []string{"testdata/roles/policy.yaml", "testdata/guardrails/policy.yaml", "../../deploy/policies/starter.yaml"} {
+	for _, name := range []string{"testdata/roles/policy.yaml", "testdata/guardrails/policy.yaml", "testdata/actions/policy.yaml", "testdata/limits/policy.yaml", "../../deploy/policies/starter.yaml"} {
 		b, err := os.ReadFile(name)
 		if err != nil {
 			f.Fatal(err)

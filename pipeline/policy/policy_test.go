@@ -8,12 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"regexp"
-	"regexp/syntax"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -29,8 +29,48 @@ type testCase struct {
 	ServiceAccount            string `yaml:"serviceAccount"`
 	Labels                    map[string]string
 	Operation, Model          string
-	Step                      *struct{ Kind, Name, Args, Text string }
-	Want, Rule, Reason        string
+	MaxTokens                 int64  `yaml:"maxTokens"`
+	At                        string // time, RFC 3339
+	Grants                    []struct{ ID, Role, Until string }
+	Step                      *struct {
+		Kind, Name, Args, Text string
+		ByProvider             bool `yaml:"byProvider"`
+	}
+	Want, Rule, Reason string
+	Matched            []string // "guardrail/x alert", "role/y deny (observed)"; absent: not compared
+	Hold, Code         string
+	Elevation          string
+	Masked             string // the text or arguments afterwards
+}
+
+func (c *testCase) env(t *testing.T) (env Env) {
+	at := func(s string) time.Time {
+		if s == "" {
+			return time.Time{}
+		}
+		v, err := time.Parse(time.RFC3339, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	env.Now = at(c.At)
+	for _, g := range c.Grants {
+		env.Grants = append(env.Grants, pipeline.Grant{ID: g.ID, Role: g.Role, Until: at(g.Until)})
+	}
+	return env
+}
+
+// masked carries out the masks of a verdict as a reader of the contract would.
+func masked(step *pipeline.Step, v pipeline.Verdict) string {
+	s := step.Text
+	if len(step.Args) > 0 {
+		s = string(step.Args)
+	}
+	for _, m := range slices.Backward(v.Masks) {
+		s = s[:m.At] + m.With + s[m.At+m.Len:]
+	}
+	return s
 }
 
 func (c *testCase) input() (*pipeline.Meta, *pipeline.Call, *pipeline.Step) {
@@ -39,11 +79,11 @@ func (c *testCase) input() (*pipeline.Meta, *pipeline.Call, *pipeline.Step) {
 		Principal: pipeline.Principal{SPIFFEID: c.SPIFFE, User: c.User, Groups: c.Groups},
 		Endpoint:  pipeline.Endpoint{Name: cmp.Or(c.Endpoint, "openai"), Host: cmp.Or(c.Host, "api.openai.com"), Port: 443},
 	}
-	call := &pipeline.Call{Operation: cmp.Or(c.Operation, pipeline.OpChat), Model: c.Model}
+	call := &pipeline.Call{Operation: cmp.Or(c.Operation, pipeline.OpChat), Model: c.Model, MaxTokens: c.MaxTokens}
 	if c.Step == nil {
 		return m, call, nil
 	}
-	return m, call, &pipeline.Step{Kind: c.Step.Kind, Name: c.Step.Name, Args: []byte(c.Step.Args), Text: c.Step.Text}
+	return m, call, &pipeline.Step{Kind: c.Step.Kind, Name: c.Step.Name, Args: []byte(c.Step.Args), Text: c.Step.Text, ByProvider: c.Step.ByProvider}
 }
 
 func TestGolden(t *testing.T) {
@@ -74,17 +114,38 @@ func TestGolden(t *testing.T) {
 				if step != nil {
 					stage = step.Kind
 				}
-				want := pipeline.Verdict{Stage: stage, Rule: c.Rule, Reason: c.Reason}
+				want := pipeline.Verdict{Stage: stage, Rule: c.Rule, Reason: c.Reason, Hold: c.Hold, Code: c.Code, Elevation: c.Elevation}
 				if err := want.Action.UnmarshalText([]byte(c.Want)); err != nil {
 					t.Fatal(err)
 				}
 				for range 2 { // the second time from memory
-					if got := s.Decide(m, call, step); !reflect.DeepEqual(got, want) {
+					got := s.DecideIn(c.env(t), m, call, step)
+					if (got.Digest != "") != (got.Hold != "") || (len(got.Masks) > 0) != (c.Masked != "") {
+						t.Errorf("digest %q, masks %v", got.Digest, got.Masks)
+					}
+					if c.Masked != "" {
+						if after := masked(step, got); after != c.Masked {
+							t.Errorf("masked: %s, want %s", after, c.Masked)
+						}
+					}
+					var all []string
+					for _, k := range got.Matched {
+						line := k.Rule + " " + k.Action.String()
+						if k.Observed {
+							line += " (observed)"
+						}
+						all = append(all, line)
+					}
+					if c.Matched != nil && !slices.Equal(all, c.Matched) {
+						t.Errorf("matched %q, want %q", all, c.Matched)
+					}
+					got.Digest, got.Masks, got.Matched = "", nil, nil
+					if !reflect.DeepEqual(got, want) {
 						t.Errorf("got %+v, want %+v", got, want)
 					}
 				}
-				e := s.Explain(m, call, step)
-				if !reflect.DeepEqual(e.Verdict, want) || e.Policy != s.Version() || len(e.Trace) == 0 && stage != pipeline.StepResponse {
+				e := s.ExplainIn(c.env(t), m, call, step)
+				if e.Verdict.Action != want.Action || e.Verdict.Rule != want.Rule || e.Policy != s.Version() || len(e.Trace) == 0 {
 					t.Errorf("got explanation %+v", e)
 				}
 			})
@@ -188,71 +249,5 @@ func TestStarter(t *testing.T) {
 		if (v.Action == pipeline.Deny) != deny || deny && v.Rule != "guardrail/no-destructive-shell" {
 			t.Errorf("%s: got %+v", cmd, v)
 		}
-	}
-}
-
-// TestNeedNeverHides compares the shortcut with the expressions that it saves.
-func TestNeedNeverHides(t *testing.T) {
-	for _, c := range []struct{ re, text string }{
-		{`rm\s+-[a-z]*r`, "x rm  -fr"}, {`(?i)kiosk`, "\u212aIOſ\u212a"}, {`(?i)STRASSE|straße`, "STRAſſE"}, {`[Aa][Bb]c`, "ABc"},
-		{`(ab|cd)+ef`, "cdef"}, {`(ab|)ef`, "ef"}, {`(ab)?cd`, "cd"}, {`(ab){0,2}cd`, "cd"}, {`(ab){2}`, "abab"}, {`a\x{FFFD}b`, "a\xffb"},
-		{`über`, "über"}, {`(?i)Über`, "üBER"}, {`^$`, ""}, {`\bword\b`, "a word"}, {`(?s)a.b`, "a\nb"}, {`a*?bc`, "bc"}, {`(?i:ab)cd`, "ABcd"},
-	} {
-		parsed, err := syntax.Parse(c.re, syntax.Perl)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if g := (&guard{re: regexp.MustCompile(c.re), need: needOf(parsed)}); !g.re.MatchString(c.text) || !newInput(&pipeline.Step{Text: c.text}).match(g) {
-			t.Errorf("%s hides %q", c.re, c.text)
-		}
-	}
-}
-
-// FuzzNeed looks for a match that the shortcut would hide.
-func FuzzNeed(f *testing.F) {
-	f.Add(`(?i)ignore (all|previous)`, "Ignore ALL")
-	f.Fuzz(func(t *testing.T, expr, text string) {
-		re, err := regexp.Compile(expr)
-		if err != nil {
-			return
-		}
-		parsed, err := syntax.Parse(expr, syntax.Perl)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if re.MatchString(text) && !needOf(parsed).met(&newInput(&pipeline.Step{Text: text}).pairs) {
-			t.Errorf("%q hides %q", expr, text)
-		}
-	})
-}
-
-func BenchmarkDecide(b *testing.B) {
-	var text strings.Builder
-	head := "---\napiVersion: sallyport.dev/v1alpha1\n"
-	for i := range 100 {
-		fmt.Fprintf(&text, "%skind: Role\nmetadata: {name: r%d}\nspec: {rules: [{endpoints: [openai], operations: [chat], models: [\"gpt-%d-*\"], tools: [\"t%d_*\"]}]}\n", head, i, i, i)
-	}
-	for i := range 1000 {
-		fmt.Fprintf(&text, "%skind: RoleBinding\nmetadata: {name: b%d}\nspec: {role: r%d, subjects: [{unit: \"unit-%d-*.service\"}]}\n", head, i, i%100, i)
-	}
-	for i := range 200 {
-		fmt.Fprintf(&text, "%skind: Guardrail\nmetadata: {name: g%d}\nspec: {on: [prompt, toolCall], match: {regex: '(?i)zq%dx\\s+secret|qz-[0-9]{%d}wx'}, action: deny}\n", head, i, i, i+1)
-	}
-	s := mustLoad(b, text.String())
-	m := &pipeline.Meta{Workload: pipeline.Workload{PID: 1, UID: 1, Unit: "unit-999-a.service"}, Endpoint: pipeline.Endpoint{Name: "openai", Host: "api.openai.com"}}
-	c := &pipeline.Call{Operation: pipeline.OpChat, Model: "gpt-99-x"}
-	prompt := strings.Repeat("Please summarise the minutes of the last meeting and list what is to be done. ", 106)[:8192]
-	for name, step := range map[string]*pipeline.Step{
-		"call": nil, "prompt": {Kind: pipeline.StepPrompt, Text: prompt},
-		"toolCall": {Kind: pipeline.StepToolCall, Name: "t99_x", Args: []byte(`{"path":"/tmp/file","text":"some words"}`)},
-	} {
-		b.Run(name, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				if v := s.Decide(m, c, step); v.Action != pipeline.Allow {
-					b.Fatal(v)
-				}
-			}
-		})
 	}
 }

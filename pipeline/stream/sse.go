@@ -11,10 +11,10 @@ import (
 	"fmt"
 )
 
-// DefaultEventLimit is the largest event, in bytes, that an SSE splitter takes unless told otherwise.
+// DefaultEventLimit is the largest event, in bytes, that a splitter takes unless told otherwise.
 const DefaultEventLimit = 4 << 20
 
-// ErrEventTooLarge is returned by SSE.Next for an event beyond the limit. The splitter is of no use after it.
+// ErrEventTooLarge is returned by Next for an event beyond the limit. The splitter is of no use after it.
 var ErrEventTooLarge = errors.New("event stream: event exceeds the limit")
 
 // Event is one event of a server-sent event stream. Its slices point into the splitter and are valid until the
@@ -32,7 +32,7 @@ type Event struct {
 	Partial bool
 }
 
-// Splitter cuts a stream into events. *SSE is one.
+// Splitter cuts a stream into events: *SSE, *NDJSON.
 type Splitter interface {
 	Write(p []byte)             // takes the next bytes; they are copied
 	End()                       // no more bytes follow
@@ -141,9 +141,11 @@ func (s *SSE) Next() (Event, bool, error) {
 var bom = []byte("\xef\xbb\xbf")
 
 func (s *SSE) tooLarge() error {
-	s.err = fmt.Errorf("%w of %d bytes", ErrEventTooLarge, s.limit)
+	s.err = tooLarge(s.limit)
 	return s.err
 }
+
+func tooLarge(limit int) error { return fmt.Errorf("%w of %d bytes", ErrEventTooLarge, limit) }
 
 // lineEnd finds the end of the current line and the start of the next one.
 func (s *SSE) lineEnd() (end, next int, ok bool) {

@@ -21,7 +21,11 @@ type got struct {
 // split feeds pieces and collects the events.
 func split(t testing.TB, limit int, pieces ...string) (out []got, err error) {
 	t.Helper()
-	s := NewSSE(limit)
+	return splitBy(t, NewSSE(limit), pieces...)
+}
+
+func splitBy(t testing.TB, s Splitter, pieces ...string) (out []got, err error) {
+	t.Helper()
 	pull := func() error {
 		for {
 			e, ok, err := s.Next()

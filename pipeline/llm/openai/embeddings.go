@@ -7,88 +7,76 @@ import (
 	"github.com/sallyport-dev/sallyport/pipeline/llm"
 )
 
+var embedKeys = llm.Names{"model", "input", "encoding_format"}
+
 type embeddings struct {
-	Provider
+	silent
 	tokens bool
+	model  string
 }
 
 func (e embeddings) Request(body []byte, r *llm.Request) error {
-	return read(body, r, func(rd *reader) error {
-		s, seen := rd.s, uint64(0)
-		rd.r.Call.Operation = pipeline.OpEmbeddings
-		return s.Object(func(m llm.Member) error {
+	return read(body, r, pipeline.OpEmbeddings, e.model, func(rd *reader) error {
+		seen := uint64(0)
+		return rd.Object(func(m llm.Member) error {
 			k, err := embedKeys.Once(m.Key, &seen)
 			if err != nil {
 				return err
 			}
 			switch k {
 			case 0:
-				return rd.word(&rd.r.Call.Model)
+				return rd.Word(&rd.R.Call.Model)
 			case 1:
-				return e.input(rd)
+				_, err := rd.input(e.tokens)
+				return err
 			}
-			return rd.strings()
+			return rd.Rest()
 		})
 	})
 }
 
-// input is a text, a list of texts, a list of token numbers, or a list of lists of them.
-func (e embeddings) input(rd *reader) error {
-	s := rd.s
-	if s.Peek() == llm.String {
-		return rd.step(pipeline.Step{Kind: pipeline.StepPrompt})
+// input is a text, a list of texts, a list of token numbers, or a list of lists of them. n is how many inputs it is.
+func (rd *reader) input(tokens bool) (n int, err error) {
+	if rd.Peek() == llm.String {
+		return 1, rd.Step(pipeline.Step{Kind: pipeline.StepPrompt})
 	}
-	return s.Array(func(i int) error {
-		if s.Peek() == llm.String {
-			return rd.step(pipeline.Step{Kind: pipeline.StepPrompt, Index: i})
+	err = rd.Array(func(i int) error {
+		n = i + 1
+		if rd.Peek() == llm.String {
+			return rd.Step(pipeline.Step{Kind: pipeline.StepPrompt, Index: i})
 		}
-		if !e.tokens {
-			return llm.NotInspected("embeddings of token numbers, not text")
+		if !tokens {
+			return llm.NotInspected("input of token numbers, not text")
 		}
-		return skip(s)
+		return rd.Pass()
 	})
+	return n, err
 }
 
 // Reply reads the model and the usage. Vectors hold no text, not even in base64.
 func (embeddings) Reply(body []byte, c *llm.Chunk) error {
-	c.Reset()
-	s := &c.Scanner
-	if err := s.Reset(body); err != nil {
-		return llm.NotInspected("reply: %w", err)
+	s, err := c.Open(body)
+	if err != nil {
+		return err
 	}
 	seen := uint64(0)
-	err := s.Object(func(m llm.Member) error {
+	err = s.Object(func(m llm.Member) error {
 		k, err := replyKeys.Once(m.Key, &seen)
 		if err != nil {
 			return err
 		}
 		switch {
 		case k >= 0 && replyKeys[k] == "model":
-			return word(s, c, &c.Model)
+			return c.ReadWord(&c.Model)
 		case k >= 0 && replyKeys[k] == "usage":
 			return usage(s, c)
 		case string(m.Key) == "data":
-			return skip(s)
+			return s.Pass()
 		}
-		return pieces(s, c, -1, string(m.Key), true)
+		return c.Aside(string(m.Key))
 	})
 	if err == nil {
 		err = s.End()
 	}
-	if err != nil {
-		return uninspected("reply", err)
-	}
-	return nil
+	return llm.Uninspected("reply", err)
 }
-
-func (embeddings) Event(name, data []byte, c *llm.Chunk) error {
-	return llm.NotInspected("embeddings in a stream")
-}
-
-func (embeddings) AppendText(dst, like []byte, choice int, text string) []byte { return dst }
-
-func (embeddings) AppendPing(dst, like []byte) []byte { return dst }
-
-func (embeddings) Framing() llm.Framing { return llm.SSE }
-
-func (embeddings) Stop() string { return "null" }

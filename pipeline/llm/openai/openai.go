@@ -1,12 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package openai reads the OpenAI API, which many other servers speak too: chat completions (plain, streamed, with
-// tools) and embeddings. Forms after the public API reference, https://platform.openai.com/docs/api-reference.
+// Package openai reads the OpenAI API, which many other servers speak too, below the base path that their endpoint names: chat
+// completions, responses, the older completions, embeddings, and the questions which models there are. Forms after the public
+// API reference, https://platform.openai.com/docs/api-reference.
+//
+// Tools that the provider runs are offers with ByProvider, named by their type: web_search, web_search_preview, file_search,
+// code_interpreter, image_generation, browser_search, shell (in a container of the provider's), and mcp/LABEL for a server that is reached by
+// MCP. The label is the application's own choice: the server's address, or the connector's name, is the text of the offer. So are three features
+// that a role must name before they pass, because of them nothing, or not all, is in the request:
+//
+//	stored-conversation   responses: previous_response_id, conversation, item_reference: what was said before is at the provider
+//	background            responses: the answer is fetched later
+//	prompt-template       responses: the prompt is at the provider
+//
+// Not inspected: images, audio and files in either direction, tool types that are not named here, and what reads or changes
+// stored things: /responses/{id} and all below, /conversations, files, assistants, batches, fine-tuning.
 package openai
 
 import (
+	"net/url"
 	"strings"
-	"unsafe"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/llm"
@@ -15,47 +28,54 @@ import (
 
 // Provider is the OpenAI protocol.
 type Provider struct {
-	// TokenInput lets embeddings requests pass whose input is token numbers, which no rule over texts can read.
+	// TokenInput lets requests pass whose input is token numbers, which no rule over texts can read.
 	TokenInput bool
 }
 
+// basePath is that of endpoints that name none.
+const basePath = "/v1"
+
 // Codec finds the codec for a request by method, path and content type.
-func (p Provider) Codec(h *pipeline.Head) (llm.Codec, error) {
-	path, _, _ := strings.Cut(h.Target, "?")
+func (p Provider) Codec(e *pipeline.Endpoint, h *pipeline.Head) (llm.Codec, error) {
+	tail, model, err := llm.Tail(e, h, basePath)
+	if err != nil {
+		return nil, err
+	}
+	if tail == "/models" || strings.HasPrefix(tail, "/models/") {
+		return modelsCodec(h, tail)
+	}
 	var c llm.Codec
-	switch path {
-	case "/v1/chat/completions":
-		c = chat{}
-	case "/v1/embeddings":
-		c = embeddings{tokens: p.TokenInput}
+	switch tail {
+	case "/chat/completions":
+		c = chat{model: model}
+	case "/completions":
+		c = completions{tokens: p.TokenInput, model: model}
+	case "/embeddings":
+		c = embeddings{tokens: p.TokenInput, model: model}
 	default:
-		return nil, llm.NotInspected("unknown path %q", path)
+		return nil, llm.NotInspected("unknown path %q", tail)
 	}
-	if h.Method != "POST" {
-		return nil, llm.NotInspected("method %q on %s", h.Method, path)
+	return c, llm.JSONBody(h)
+}
+
+// modelsCodec is for GET /models and /models/{id}.
+func modelsCodec(h *pipeline.Head, tail string) (llm.Codec, error) {
+	if h.Method != "GET" {
+		return nil, llm.NotInspected("method %q on %s", h.Method, tail)
 	}
-	types := 0
-	for _, f := range h.Fields {
-		if strings.EqualFold(f.Name, "Content-Type") {
-			if types++; types > 1 || !isJSON(f.Value) {
-				return nil, llm.NotInspected("content type %q", f.Value)
+	_, id, one := strings.Cut(tail[1:], "/")
+	id, err := url.PathUnescape(id)
+	if err != nil || one && id == "" || strings.ContainsAny(id, "%\\?#") {
+		return nil, llm.NotInspected("unknown path %q", tail)
+	}
+	if one {
+		for part := range strings.SplitSeq(id, "/") {
+			if strings.Trim(part, ".") == "" { // what a server may take for another path
+				return nil, llm.NotInspected("unknown path %q", tail)
 			}
 		}
 	}
-	if types == 0 {
-		return nil, llm.NotInspected("no content type")
-	}
-	return c, nil
-}
-
-// isJSON takes application/json, alone or in UTF-8.
-func isJSON(v string) bool {
-	kind, param, more := strings.Cut(v, ";")
-	if !strings.EqualFold(strings.TrimSpace(kind), "application/json") {
-		return false
-	}
-	param = strings.ToLower(strings.TrimSpace(param))
-	return !more || param == "charset=utf-8" || param == `charset="utf-8"`
+	return models{model: id}, nil
 }
 
 // AppendFailure appends {"error":{…}} as the API itself answers.
@@ -74,49 +94,43 @@ func appendFailure(dst []byte, f llm.Failure) []byte {
 	return append(dst, "}}"...)
 }
 
+// Framing of streams.
+func (Provider) Framing() llm.Framing { return llm.SSE }
+
+// Stop is what a message that ended by itself says.
+func (Provider) Stop() string { return `"stop"` }
+
+// AppendBlock appends nothing: only the answers of responses are arrays of blocks.
+func (Provider) AppendBlock(dst []byte, _ int, _ string) []byte { return dst }
+
 // limits of what a reply may number
 const (
 	maxChoices = 1 << 10
 	maxCalls   = 1 << 12
 )
 
-// usage reads the usage object; other forms than the known one are skipped.
+// usage reads the usage object; other forms than the known ones are skipped.
 func usage(s *llm.Scanner, c *llm.Chunk) error {
 	if s.Peek() != llm.Object {
-		_, err := s.Skip()
-		return err
+		return s.Pass()
 	}
 	c.HasUsage = true
-	number := func(p **int64) error {
-		if s.Peek() != llm.Number {
-			_, err := s.Skip()
-			return err
-		}
-		v, err := s.Int()
-		*p = &v
-		return err
-	}
 	return s.Object(func(m llm.Member) error {
 		switch string(m.Key) {
-		case "prompt_tokens":
-			return number(&c.Usage.InputTokens)
-		case "completion_tokens":
-			return number(&c.Usage.OutputTokens)
-		case "prompt_tokens_details":
+		case "prompt_tokens", "input_tokens":
+			return s.Count(&c.Usage.InputTokens)
+		case "completion_tokens", "output_tokens":
+			return s.Count(&c.Usage.OutputTokens)
+		case "prompt_tokens_details", "input_tokens_details":
 			if s.Peek() == llm.Object {
 				return s.Object(func(m llm.Member) error {
 					if string(m.Key) == "cached_tokens" {
-						return number(&c.Usage.CachedTokens)
+						return s.Count(&c.Usage.CachedTokens)
 					}
-					_, err := s.Skip()
-					return err
+					return s.Pass()
 				})
 			}
 		}
-		_, err := s.Skip()
-		return err
+		return s.Pass()
 	})
 }
-
-// shared is a text as a string without a copy: it is valid as long as the body, like all that a request holds.
-func shared(text []byte) string { return unsafe.String(unsafe.SliceData(text), len(text)) }

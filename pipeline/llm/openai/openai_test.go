@@ -18,11 +18,15 @@ import (
 
 func codec(t testing.TB, target string) llm.Codec {
 	t.Helper()
-	c, err := Provider{}.Codec(&pipeline.Head{Method: "POST", Target: target, Fields: []pipeline.Field{{Name: "Content-Type", Value: "application/json"}}})
+	c, err := Provider{}.Codec(&pipeline.Endpoint{}, post(target))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return c
+}
+
+func post(target string) *pipeline.Head {
+	return &pipeline.Head{Method: "POST", Target: target, Fields: []pipeline.Field{{Name: "Content-Type", Value: "application/json"}}}
 }
 
 const chatPath = "/v1/chat/completions"
@@ -182,8 +186,16 @@ func TestRefused(t *testing.T) {
 		"not an object":          `["model"]`,
 		"no model":               `{"messages":[]}`,
 		"deep nesting":           `{"model":"a","messages":[],"x":` + deep + `}`,
-		"unknown tool type":      `{"model":"a","messages":[],"tools":[{"type":"web_search"}]}`,
-		"tool run by provider":   `{"model":"a","messages":[],"tools":[{"type":"mcp","server_url":"https://x"}]}`,
+		"unknown tool type":      `{"model":"a","messages":[],"tools":[{"type":"time_travel"}]}`,
+		"server without a label": `{"model":"a","messages":[],"tools":[{"type":"mcp","server_url":"https://x"}]}`,
+		"server with two places": `{"model":"a","messages":[],"tools":[{"type":"mcp","server_label":"x","server_url":"https://x","connector_id":"y"}]}`,
+		"search that is a tool":  `{"model":"a","messages":[],"tools":[{"type":"web_search","function":{"name":"x"}}]}`,
+		"flat function":          `{"model":"a","messages":[],"tools":[{"type":"function","name":"x"}]}`,
+		"function with two":      `{"model":"a","messages":[],"tools":[{"type":"function","function":{"name":"x"},"custom":{"name":"y"}}]}`,
+		"two choices":            `{"model":"a","messages":[],"tool_choice":"auto","function_call":"auto"}`,
+		"choice of two":          `{"model":"a","messages":[],"tool_choice":{"type":"function","function":{"name":"a"},"custom":{"name":"b"}}}`,
+		"two calls in one":       `{"model":"a","messages":[{"role":"assistant","tool_calls":[{"id":"1","type":"function","function":{"name":"a","arguments":""},"custom":{"name":"b","input":""}}]}]}`,
+		"fraction of a token":    `{"model":"a","messages":[],"max_tokens":1.5}`,
 		"audio":                  `{"model":"a","messages":[],"modalities":["text","audio"],"audio":{"voice":"x","format":"wav"}}`,
 		"half":                   `{"model":"a","messages":[`,
 		"duplicate tool name":    `{"model":"a","messages":[],"tools":[{"type":"function","function":{"name":"x","name":"y"}}]}`,
@@ -197,12 +209,22 @@ func TestRefused(t *testing.T) {
 		})
 	}
 	for name, h := range map[string]pipeline.Head{
-		"path":         {Method: "POST", Target: "/v1/responses"},
+		"path":         {Method: "POST", Target: "/v1/files"},
+		"double slash": *post("/v1//chat/completions"),
+		"dots":         *post("/v1/x/../chat/completions"),
+		"escaped":      *post("/v1/chat%2fcompletions"),
+		"other case":   *post("/v1/Chat/completions"),
+		"base path":    *post("/chat/completions"),
+		"other prefix": *post("/x/v1/chat/completions"),
+		"delete model": {Method: "DELETE", Target: "/v1/models/x"},
+		"model ..":     {Method: "GET", Target: "/v1/models/.."},
+		"model hidden": {Method: "GET", Target: "/v1/models/%2e%2e%2ffiles"},
+		"model twice":  {Method: "GET", Target: "/v1/models/%252e%252e"},
 		"method":       {Method: "DELETE", Target: chatPath},
 		"no type":      {Method: "POST", Target: chatPath},
 		"another type": {Method: "POST", Target: chatPath, Fields: []pipeline.Field{{Name: "Content-Type", Value: "text/plain"}}},
 	} {
-		if _, err := (Provider{}).Codec(&h); !errors.Is(err, llm.ErrNotInspected) {
+		if _, err := (Provider{}).Codec(&pipeline.Endpoint{}, &h); !errors.Is(err, llm.ErrNotInspected) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -3,8 +3,6 @@
 package openai
 
 import (
-	"bytes"
-
 	"github.com/sallyport-dev/sallyport/pipeline/llm"
 	"github.com/sallyport-dev/sallyport/pipeline/stream"
 )
@@ -24,29 +22,25 @@ func label(key []byte) bool {
 	return false
 }
 
-func (chat) Reply(body []byte, c *llm.Chunk) error { return decode(body, c, true) }
+func (chat) Reply(body []byte, c *llm.Chunk) error { return decode(body, c, true, choice) }
 
 func (chat) Event(_, data []byte, c *llm.Chunk) error {
-	if bytes.Equal(bytes.TrimSpace(data), []byte("[DONE]")) {
+	if isDone(data) {
 		c.Reset()
 		c.Done = true
 		return nil
 	}
-	return decode(data, c, false)
+	return decode(data, c, false, choice)
 }
 
-func (chat) Stop() string { return `"stop"` }
-
-func (chat) Framing() llm.Framing { return llm.SSE }
-
-func decode(data []byte, c *llm.Chunk, whole bool) error {
-	c.Reset()
-	s := &c.Scanner
-	if err := s.Reset(data); err != nil {
-		return llm.NotInspected("reply: %w", err)
+// decode reads a reply, or a chunk of one; one reads each of its choices.
+func decode(data []byte, c *llm.Chunk, whole bool, one func(s *llm.Scanner, c *llm.Chunk, place int, whole bool) error) error {
+	s, err := c.Open(data)
+	if err != nil {
+		return err
 	}
 	seen := uint64(0)
-	err := s.Object(func(m llm.Member) error {
+	err = s.Object(func(m llm.Member) error {
 		k, err := replyKeys.Once(m.Key, &seen)
 		if err != nil {
 			return err
@@ -54,53 +48,31 @@ func decode(data []byte, c *llm.Chunk, whole bool) error {
 		switch k {
 		case 0:
 			if s.Peek() == llm.Null {
-				return skip(s)
+				return s.Pass()
 			}
-			return s.Array(func(i int) error { return choice(s, c, i, whole) })
+			return s.Array(func(i int) error { return one(s, c, i, whole) })
 		case 1:
-			return word(s, c, &c.ID)
+			return c.ReadWord(&c.ID)
 		case 2:
-			return word(s, c, &c.Model)
+			return c.ReadWord(&c.Model)
 		case 3:
 			return usage(s, c)
 		case 4:
 			if s.Peek() == llm.Null {
-				return skip(s)
+				return s.Pass()
 			}
 			c.Error = true
 			return pieces(s, c, -1, "error", true)
 		}
 		if label(m.Key) {
-			return skip(s)
+			return s.Pass()
 		}
 		return pieces(s, c, -1, "", true)
 	})
 	if err == nil {
 		err = s.End()
 	}
-	if err != nil {
-		return uninspected("reply", err)
-	}
-	return nil
-}
-
-// word reads a string, and skips what is none.
-func word(s *llm.Scanner, c *llm.Chunk, to *string) error {
-	if s.Peek() != llm.String {
-		return skip(s)
-	}
-	text, _, err := s.Text()
-	*to = c.Word(text)
-	return err
-}
-
-// number reads a small index.
-func number(s *llm.Scanner, below int64) (int, error) {
-	v, err := s.Int()
-	if err == nil && v >= below {
-		err = llm.NotInspected("index %d", v)
-	}
-	return int(v), err
+	return llm.Uninspected("reply", err)
 }
 
 func choice(s *llm.Scanner, c *llm.Chunk, place int, whole bool) error {
@@ -116,11 +88,11 @@ func choice(s *llm.Scanner, c *llm.Chunk, place int, whole bool) error {
 		ch := &c.Choices[at]
 		switch k {
 		case 0:
-			ch.Index, err = number(s, maxChoices)
+			ch.Index, err = s.Index(maxChoices)
 			return err
 		case 1, 2:
 			if s.Peek() == llm.Null {
-				return skip(s)
+				return s.Pass()
 			}
 			if (k == 1) != whole {
 				return llm.NotInspected("a %s where it does not belong", choiceKeys[k])
@@ -129,7 +101,7 @@ func choice(s *llm.Scanner, c *llm.Chunk, place int, whole bool) error {
 		case 3:
 			s.Peek()
 			from := s.Pos()
-			err := word(s, c, &ch.Finish)
+			err := c.ReadWord(&ch.Finish)
 			ch.FinishAt = llm.Span{Start: from, End: s.Pos()}
 			return err
 		case 4:
@@ -145,25 +117,31 @@ func choice(s *llm.Scanner, c *llm.Chunk, place int, whole bool) error {
 	if err != nil {
 		return err
 	}
-	ch := &c.Choices[at]
+	ch := c.Choices[at]
+	c.Choices = c.Choices[:at]
+	return add(c, ch, place, whole, firstPiece, firstTool)
+}
+
+// add notes a choice, to which the pieces and tools from these on belong: its index may come after them.
+func add(c *llm.Chunk, ch llm.Choice, place int, whole bool, firstPiece, firstTool int) error {
 	if ch.Index < 0 {
 		if !whole {
 			return llm.NotInspected("choice without an index")
 		}
 		ch.Index = place
 	}
-	for i := range c.Choices[:at] {
+	for i := range c.Choices {
 		if c.Choices[i].Index == ch.Index {
 			return llm.NotInspected("choice %d given twice", ch.Index)
 		}
 	}
-	// the index may come after the message
 	for i := firstPiece; i < len(c.Pieces); i++ {
 		c.Pieces[i].Choice = ch.Index
 	}
 	for i := firstTool; i < len(c.Tools); i++ {
 		c.Tools[i].Choice = ch.Index
 	}
+	c.Choices = append(c.Choices, ch)
 	return nil
 }
 
@@ -199,10 +177,10 @@ func message(s *llm.Scanner, c *llm.Chunk, at int, whole bool) error {
 		case 1, 2, 3:
 			err = pieces(s, c, 0, deltaKeys[k], whole)
 		case 4:
-			err = skip(s)
+			err = s.Pass()
 		case 5:
 			if null {
-				err = skip(s)
+				err = s.Pass()
 				break
 			}
 			callsKey = m.At.Start
@@ -213,19 +191,19 @@ func message(s *llm.Scanner, c *llm.Chunk, at int, whole bool) error {
 			return err
 		case 6:
 			if null {
-				err = skip(s)
+				err = s.Pass()
 				break
 			}
 			from := s.Pos()
 			tp := llm.ToolPiece{Index: -1}
-			err = called(s, &tp)
+			err = called(s, &tp, "arguments")
 			tp.At = llm.Span{Start: from, End: s.Pos()}
 			c.Tools = append(c.Tools, tp)
 		case 7:
 			if !null {
 				return llm.NotInspected("audio")
 			}
-			err = skip(s)
+			err = s.Pass()
 		default:
 			err = pieces(s, c, 0, string(m.Key), whole)
 		}
@@ -254,7 +232,7 @@ func call(s *llm.Scanner, c *llm.Chunk, place int, whole bool) error {
 	s.Peek()
 	tp := llm.ToolPiece{Index: -1}
 	from := s.Pos()
-	kind := "function"
+	kind, inside := "", ""
 	seen := uint64(0)
 	err := s.Object(func(m llm.Member) error {
 		k, err := callKeys.Once(m.Key, &seen)
@@ -266,13 +244,17 @@ func call(s *llm.Scanner, c *llm.Chunk, place int, whole bool) error {
 		case k < 0 || null && k != 3:
 			return pieces(s, c, -1, "", true)
 		case k == 0:
-			return word(s, c, &tp.ID)
+			return c.ReadWord(&tp.ID)
 		case k == 1:
-			return word(s, c, &kind)
-		case k == 2:
-			return called(s, &tp)
+			return c.ReadWord(&kind)
+		case k == 2 || k == 4:
+			if inside != "" {
+				return llm.NotInspected("tool call that is two")
+			}
+			inside = callKeys[k]
+			return called(s, &tp, argsKey(inside))
 		}
-		tp.Index, err = number(s, maxCalls)
+		tp.Index, err = s.Index(maxCalls)
 		return err
 	})
 	if err != nil {
@@ -283,15 +265,21 @@ func call(s *llm.Scanner, c *llm.Chunk, place int, whole bool) error {
 	} else if tp.Index < 0 {
 		return llm.NotInspected("tool call without an index")
 	}
-	if kind != "function" && kind != "" {
-		return llm.NotInspected("tool call of type %q", kind)
+	if err := llm.Known("tool call of type", kind, "function", "custom", ""); err != nil {
+		return err
+	}
+	if inside != "" && kind != "" && inside != kind {
+		return llm.NotInspected("%s call with a %s in it", kind, inside)
+	}
+	if inside == "custom" && !whole {
+		tp.Index += maxCalls // apart from functions: pieces of both under one number are no call
 	}
 	tp.At = llm.Span{Start: from, End: s.Pos()}
 	c.Tools = append(c.Tools, tp)
 	return nil
 }
 
-func called(s *llm.Scanner, tp *llm.ToolPiece) error {
+func called(s *llm.Scanner, tp *llm.ToolPiece, args string) error {
 	seen := uint64(0)
 	return s.Object(func(m llm.Member) error {
 		k, err := calledKeys.Once(m.Key, &seen)
@@ -304,12 +292,12 @@ func called(s *llm.Scanner, tp *llm.ToolPiece) error {
 			text, _, err := s.Text()
 			tp.Name = string(text)
 			return err
-		case k == 1 && !null:
+		case k > 0 && !null && calledKeys[k] == args:
 			var err error
 			tp.Args, tp.ArgsAt, err = s.Text()
 			return err
 		case null:
-			return skip(s)
+			return s.Pass()
 		}
 		return llm.NotInspected("tool call with an unknown key in its function")
 	})
@@ -321,7 +309,8 @@ func pieces(s *llm.Scanner, c *llm.Chunk, choice int, lane string, whole bool) e
 	case llm.String:
 		text, at, err := s.Text()
 		if err == nil && len(text) > 0 {
-			c.Pieces = append(c.Pieces, llm.Piece{Choice: choice, Lane: lane, At: at, Text: text, Whole: whole})
+			c.Pieces = append(c.Pieces, llm.Piece{Choice: choice, Lane: lane, At: at, Text: text, Whole: whole,
+				Answer: choice >= 0 && (lane == "content" || lane == "refusal")})
 		}
 		return err
 	case llm.Array:
@@ -331,11 +320,11 @@ func pieces(s *llm.Scanner, c *llm.Chunk, choice int, lane string, whole bool) e
 			return pieces(s, c, choice, lane+"."+string(m.Key), whole)
 		})
 	}
-	return skip(s)
+	return s.Pass()
 }
 
 // AppendText appends a chunk that adds text to a choice, with the id, created and model of like.
-func (chat) AppendText(dst, like []byte, choice int, text string) []byte {
+func (chat) AppendText(dst, like []byte, choice, _ int, text string) []byte {
 	data := []byte(`{"id":`)
 	id, created, model := identity(like)
 	data = append(data, id...)

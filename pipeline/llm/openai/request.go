@@ -4,7 +4,6 @@ package openai
 
 import (
 	"encoding/json"
-	"errors"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/llm"
@@ -12,49 +11,38 @@ import (
 
 // Keys that decide something, per object. A key given twice, or in another case, is refused: two readers may differ.
 var (
-	chatKeys = llm.Names{"model", "messages", "stream", "tools", "functions", "modalities", "audio",
-		"web_search_options", "search_parameters", "plugins", "mcp_servers"}
-	messageKeys  = llm.Names{"role", "content", "name", "tool_calls", "tool_call_id", "function_call", "audio", "refusal"}
-	partKeys     = llm.Names{"type", "text", "refusal"}
-	toolKeys     = llm.Names{"type", "function"}
-	functionKeys = llm.Names{"name", "description", "parameters"}
-	callKeys     = llm.Names{"id", "type", "function", "index"}
-	calledKeys   = llm.Names{"name", "arguments"}
-	embedKeys    = llm.Names{"model", "input", "encoding_format"}
+	chatKeys = llm.Names{"model", "messages", "stream", "tools", "functions", "tool_choice", "function_call", "max_tokens",
+		"max_completion_tokens", "n", "modalities", "web_search_options", "audio", "search_parameters", "plugins", "mcp_servers"}
+	messageKeys = llm.Names{"role", "content", "name", "tool_calls", "tool_call_id", "function_call", "audio", "refusal"}
+	partKeys    = llm.Names{"type", "text", "refusal"}
+	callKeys    = llm.Names{"id", "type", "function", "index", "custom"}
+	calledKeys  = llm.Names{"name", "arguments", "input"}
 )
 
-// uninspected says why a body is not inspected.
-func uninspected(what string, err error) error {
-	if errors.Is(err, llm.ErrNotInspected) {
-		return err
-	}
-	return llm.NotInspected("%s: %w", what, err)
+type chat struct {
+	Provider
+	model string // that the path names
 }
-
-type chat struct{ Provider }
 
 // reader walks a request body once.
 type reader struct {
-	s    *llm.Scanner
-	r    *llm.Request
-	msg  int               // index of the message
-	tool int               // index of the next offered tool
-	ids  map[string]string // tool call ID → tool name
+	*llm.Reader
+	msg    int               // index of the message
+	ids    map[string]string // tool call ID → tool name
+	chosen bool              // the request says which tool to use
 }
 
-func read(body []byte, r *llm.Request, f func(*reader) error) error {
-	r.Reset()
-	s := &llm.Scanner{Strict: true}
-	if err := s.Reset(body); err != nil {
-		return llm.NotInspected("request: %w", err)
-	}
-	rd := &reader{s: s, r: r}
-	err := f(rd)
-	if err == nil {
-		err = s.End()
-	}
+// read reads the body of an operation. model is the one that the path names: what the body says then decides nothing.
+func read(body []byte, r *llm.Request, operation, model string, f func(*reader) error) error {
+	err := llm.Read(body, r, func(rd *llm.Reader) error {
+		r.Call.Operation = operation
+		return f(&reader{Reader: rd})
+	})
 	if err != nil {
-		return uninspected("request", err)
+		return err
+	}
+	if model != "" {
+		r.Call.Model = model
 	}
 	if r.Call.Model == "" {
 		return llm.NotInspected("request names no model")
@@ -62,146 +50,98 @@ func read(body []byte, r *llm.Request, f func(*reader) error) error {
 	return nil
 }
 
-func (chat) Request(body []byte, r *llm.Request) error {
-	return read(body, r, func(rd *reader) error {
-		rd.r.Call.Operation = pipeline.OpChat
-		return rd.chat()
-	})
+func (c chat) Request(body []byte, r *llm.Request) error {
+	return read(body, r, pipeline.OpChat, c.model, func(rd *reader) error { return rd.chat() })
 }
 
 func (rd *reader) chat() error {
-	s, seen := rd.s, uint64(0)
-	return s.Object(func(m llm.Member) error {
+	seen, n := uint64(0), int64(1)
+	err := rd.Members(func(m llm.Member) (func(llm.Span), error) {
 		k, err := chatKeys.Once(m.Key, &seen)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if k < 0 {
-			return rd.strings()
+			return nil, rd.Rest()
+		}
+		if k > 1 {
+			if null, err := rd.Null(); null || err != nil {
+				return nil, err
+			}
 		}
 		switch key := chatKeys[k]; key {
 		case "model":
-			return rd.word(&rd.r.Call.Model)
+			return nil, rd.Word(&rd.R.Call.Model)
 		case "messages":
-			return s.Array(func(i int) error { rd.msg = i; return rd.message() })
+			return nil, rd.Array(func(i int) error { rd.msg = i; return rd.message() })
 		case "stream":
-			if s.Peek() == llm.Null {
-				return skip(s)
-			}
-			rd.r.Call.Stream, err = s.Bool()
-			return err
+			rd.R.Call.Stream, err = rd.Bool()
+			return nil, err
 		case "tools":
-			if s.Peek() == llm.Null {
-				return skip(s)
-			}
-			return s.Array(func(int) error { return rd.offer() })
+			return rd.Offers(m, func() error { return rd.offer(false) })
 		case "functions":
-			if s.Peek() == llm.Null {
-				return skip(s)
-			}
-			return s.Array(func(int) error { return rd.function() })
+			return rd.Offers(m, func() error { return rd.Function(rd.Offer()) })
+		case "tool_choice", "function_call":
+			return rd.choose()
+		case "max_tokens", "max_completion_tokens":
+			return nil, rd.most()
+		case "n":
+			n, err = rd.Int()
+			return nil, err
 		case "modalities":
-			if s.Peek() == llm.Null {
-				return skip(s)
-			}
-			return s.Array(func(int) error {
+			return nil, rd.Array(func(int) error {
 				var v string
-				if err := rd.word(&v); err != nil {
+				if err := rd.Word(&v); err != nil {
 					return err
 				}
-				return known("modality", v, "text")
+				return llm.Known("modality", v, "text")
 			})
-		default: // tools that the provider runs, and audio
-			if s.Peek() == llm.Null {
-				return skip(s)
-			}
-			return llm.NotInspected("request asks for %s", key)
+		case "web_search_options":
+			rd.extra("web_search")
+			return nil, rd.Rest()
+		default:
+			return nil, llm.NotInspected("request asks for %s", key)
 		}
 	})
-}
-
-func skip(s *llm.Scanner) error {
-	_, err := s.Skip()
+	rd.times(n)
 	return err
-}
-
-func known(what, v string, want ...string) error {
-	for _, w := range want {
-		if v == w {
-			return nil
-		}
-	}
-	return llm.NotInspected("%s %q", what, v)
-}
-
-// word reads a string that decides something.
-func (rd *reader) word(to *string) error {
-	text, _, err := rd.s.Text()
-	*to = string(text)
-	return err
-}
-
-// strings notes every string of a value that decides nothing, so that records can be masked.
-func (rd *reader) strings() error {
-	return rd.s.Strings(func(text []byte, at llm.Span) error {
-		if len(text) >= llm.MinText {
-			rd.r.Texts = append(rd.r.Texts, llm.Text{At: at, Value: text, Step: -1})
-		}
-		return nil
-	})
-}
-
-// step reads a string that becomes a step of its own.
-func (rd *reader) step(st pipeline.Step) error {
-	text, at, err := rd.s.Text()
-	if err != nil {
-		return err
-	}
-	st.Text = shared(text)
-	rd.add(st, text, at)
-	return nil
-}
-
-func (rd *reader) add(st pipeline.Step, text []byte, at llm.Span) {
-	rd.r.Texts = append(rd.r.Texts, llm.Text{At: at, Value: text, Step: len(rd.r.Call.Steps), Args: st.Args != nil})
-	rd.r.Call.Steps = append(rd.r.Call.Steps, st)
 }
 
 // message reads one message. Its role may come last, so the steps are made first and get their kind at the end.
 func (rd *reader) message() error {
-	s, seen := rd.s, uint64(0)
+	seen := uint64(0)
 	var role, name, id string
-	first := len(rd.r.Call.Steps)
-	err := s.Object(func(m llm.Member) error {
+	first := len(rd.R.Call.Steps)
+	err := rd.Object(func(m llm.Member) error {
 		k, err := messageKeys.Once(m.Key, &seen)
 		if err != nil {
 			return err
 		}
 		if k < 0 {
-			return rd.strings()
+			return rd.Rest()
 		}
-		if k != 0 && s.Peek() == llm.Null {
-			return skip(s)
+		if k != 0 && rd.Peek() == llm.Null {
+			return rd.Pass()
 		}
 		prompt := pipeline.Step{Kind: pipeline.StepPrompt, Index: rd.msg}
 		switch key := messageKeys[k]; key {
 		case "role":
-			return rd.word(&role)
+			return rd.Word(&role)
 		case "content":
-			if s.Peek() == llm.String {
-				return rd.step(prompt)
+			if rd.Peek() == llm.String {
+				return rd.Step(prompt)
 			}
-			return s.Array(func(int) error { return rd.part(prompt) })
+			return rd.Array(func(int) error { return rd.part(prompt) })
 		case "refusal":
-			return rd.step(prompt)
+			return rd.Step(prompt)
 		case "name":
-			return rd.word(&name)
+			return rd.Word(&name)
 		case "tool_call_id":
-			return rd.word(&id)
+			return rd.Word(&id)
 		case "tool_calls":
-			return s.Array(func(i int) error { return rd.call(i) })
+			return rd.Array(func(i int) error { return rd.call(i) })
 		case "function_call":
-			return rd.called(pipeline.Step{Kind: pipeline.StepToolCall, Index: -1}, true)
+			return rd.called(pipeline.Step{Kind: pipeline.StepToolCall, Index: -1}, "arguments")
 		default:
 			return llm.NotInspected("message with %s", key)
 		}
@@ -209,7 +149,7 @@ func (rd *reader) message() error {
 	if err != nil {
 		return err
 	}
-	if err := known("role", role, "system", "developer", "user", "assistant", "tool", "function"); err != nil {
+	if err := llm.Known("role", role, "system", "developer", "user", "assistant", "tool", "function"); err != nil {
 		return err
 	}
 	if role != "tool" && role != "function" {
@@ -218,8 +158,8 @@ func (rd *reader) message() error {
 	if role == "tool" {
 		name = rd.ids[id] // what the result says about itself decides nothing
 	}
-	for i := first; i < len(rd.r.Call.Steps); i++ {
-		st := &rd.r.Call.Steps[i]
+	for i := first; i < len(rd.R.Call.Steps); i++ {
+		st := &rd.R.Call.Steps[i]
 		if st.Kind == pipeline.StepToolCall {
 			return llm.NotInspected("tool call in a message of role %q", role)
 		}
@@ -230,169 +170,117 @@ func (rd *reader) message() error {
 
 // part reads one part of a message; only text can be read.
 func (rd *reader) part(st pipeline.Step) error {
-	s, seen := rd.s, uint64(0)
+	seen := uint64(0)
 	var kind string
-	err := s.Object(func(m llm.Member) error {
+	err := rd.Object(func(m llm.Member) error {
 		k, err := partKeys.Once(m.Key, &seen)
 		if err != nil {
 			return err
 		}
 		switch {
 		case k < 0:
-			return rd.strings()
+			return rd.Rest()
 		case k == 0:
-			return rd.word(&kind)
+			return rd.Word(&kind)
 		}
-		return rd.step(st)
+		return rd.Step(st)
 	})
 	if err != nil {
 		return err
 	}
-	return known("content part of type", kind, "text", "refusal")
+	return llm.Known("content part of type", kind, "text", "refusal")
 }
 
 // call reads a tool call that the application repeats from an earlier reply.
 func (rd *reader) call(i int) error {
-	s, seen := rd.s, uint64(0)
+	seen := uint64(0)
 	st := pipeline.Step{Kind: pipeline.StepToolCall, Index: i}
-	at := len(rd.r.Call.Steps)
-	kind := "function"
-	err := s.Object(func(m llm.Member) error {
+	at := len(rd.R.Call.Steps)
+	kind, inside := "function", ""
+	err := rd.Object(func(m llm.Member) error {
 		k, err := callKeys.Once(m.Key, &seen)
 		if err != nil {
 			return err
 		}
 		switch k {
 		case 0:
-			return rd.word(&st.ID)
+			return rd.Word(&st.ID)
 		case 1:
-			return rd.word(&kind)
-		case 2:
-			return rd.called(st, false)
+			return rd.Word(&kind)
+		case 2, 4:
+			if inside != "" {
+				return llm.NotInspected("tool call that is two")
+			}
+			inside = callKeys[k]
+			return rd.called(st, argsKey(inside))
 		case 3:
-			return skip(s)
+			return rd.Pass()
 		}
-		return rd.strings()
+		return rd.Rest()
 	})
 	if err != nil {
 		return err
 	}
-	if err := known("tool call of type", kind, "function"); err != nil {
+	if err := llm.Known("tool call of type", kind, "function", "custom"); err != nil {
 		return err
 	}
-	if len(rd.r.Call.Steps) == at {
-		return llm.NotInspected("tool call without a function")
+	if inside != kind {
+		return llm.NotInspected("tool call without a %s", kind)
 	}
-	rd.r.Call.Steps[at].ID = st.ID
+	rd.R.Call.Steps[at].ID = st.ID
 	if st.ID != "" {
 		if rd.ids == nil {
 			rd.ids = make(map[string]string)
 		}
-		rd.ids[st.ID] = rd.r.Call.Steps[at].Name
+		rd.ids[st.ID] = rd.R.Call.Steps[at].Name
 	}
 	return nil
 }
 
-func (rd *reader) called(st pipeline.Step, legacy bool) error {
-	s, seen := rd.s, uint64(0)
+// argsKey is the key of what a tool is called with: arguments in JSON, or any text.
+func argsKey(kind string) string {
+	if kind == "custom" {
+		return "input"
+	}
+	return "arguments"
+}
+
+func (rd *reader) called(st pipeline.Step, args string) error {
+	seen := uint64(0)
 	at := -1
-	err := s.Object(func(m llm.Member) error {
+	err := rd.Object(func(m llm.Member) error {
 		k, err := calledKeys.Once(m.Key, &seen)
 		if err != nil {
 			return err
 		}
 		switch k {
 		case 0:
-			return rd.word(&st.Name)
-		case 1:
-			text, span, err := s.Text()
+			return rd.Word(&st.Name)
+		case 1, 2:
+			if calledKeys[k] != args {
+				return llm.NotInspected("tool call with %s", calledKeys[k])
+			}
+			text, span, err := rd.Text()
 			if err != nil {
 				return err
 			}
 			st.Args = append(json.RawMessage{}, text...)
-			at = len(rd.r.Call.Steps)
-			rd.add(st, text, span)
+			at = len(rd.R.Call.Steps)
+			rd.Add(st, text, span)
 			return nil
 		}
-		return rd.strings()
+		return rd.Rest()
 	})
 	if err != nil {
 		return err
 	}
 	if at < 0 {
-		at = len(rd.r.Call.Steps)
-		rd.r.Call.Steps = append(rd.r.Call.Steps, st)
+		at = len(rd.R.Call.Steps)
+		rd.R.Call.Steps = append(rd.R.Call.Steps, st)
 	}
-	rd.r.Call.Steps[at].Name = st.Name
+	rd.R.Call.Steps[at].Name = st.Name
 	if st.Name == "" {
-		return llm.NotInspected("tool call without a name (older form: %t)", legacy)
-	}
-	return nil
-}
-
-// offer reads one tool of the request.
-func (rd *reader) offer() error {
-	s, seen := rd.s, uint64(0)
-	var kind string
-	at := len(rd.r.Call.Steps)
-	err := s.Object(func(m llm.Member) error {
-		k, err := toolKeys.Once(m.Key, &seen)
-		if err != nil {
-			return err
-		}
-		switch k {
-		case 0:
-			if err := rd.word(&kind); err != nil {
-				return err
-			}
-			return known("tool of type", kind, "function")
-		case 1:
-			return rd.function()
-		}
-		return rd.strings()
-	})
-	if err != nil {
-		return err
-	}
-	if kind != "function" || len(rd.r.Call.Steps) == at {
-		return llm.NotInspected("tool that is not a function")
-	}
-	return nil
-}
-
-func (rd *reader) function() error {
-	s, seen := rd.s, uint64(0)
-	at := len(rd.r.Call.Steps)
-	rd.r.Call.Steps = append(rd.r.Call.Steps, pipeline.Step{Kind: pipeline.StepToolOffer, Index: rd.tool})
-	rd.tool++
-	st := &rd.r.Call.Steps[at]
-	err := s.Object(func(m llm.Member) error {
-		k, err := functionKeys.Once(m.Key, &seen)
-		if err != nil {
-			return err
-		}
-		switch k {
-		case 0:
-			return rd.word(&st.Name)
-		case 1:
-			if s.Peek() != llm.String {
-				return skip(s)
-			}
-			text, span, err := s.Text()
-			if err != nil {
-				return err
-			}
-			st.Text = shared(text)
-			rd.r.Texts = append(rd.r.Texts, llm.Text{At: span, Value: text, Step: at})
-			return nil
-		}
-		return rd.strings()
-	})
-	if err != nil {
-		return err
-	}
-	if st.Name == "" {
-		return llm.NotInspected("tool without a name")
+		return llm.NotInspected("tool call without a name")
 	}
 	return nil
 }

@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package approval_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sallyport-dev/sallyport/pipeline"
+	"github.com/sallyport-dev/sallyport/pipeline/approval"
+)
+
+func TestOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, pipeline.ApprovalSettings{})
+		defer r.end()
+		r.log.slow = time.Second
+		a := r.wait(bg(), call("1", `{"to":"x","sum":1}`))
+		if len(r.desk.List(approval.Filter{})) != 1 {
+			t.Fatal("it is not listed at once")
+		}
+		time.Sleep(time.Second)
+		it := r.one(approval.Filter{})
+		if it.State != pipeline.ApprovalWaiting || it.Need != 1 || it.Waiters != 1 || string(it.Step.Args) != `{"to":"x","sum":1}` || it.Rule != "guardrail/pay" {
+			t.Fatalf("item %+v", it)
+		}
+		got := make(chan approval.Item)
+		go func() {
+			it, err := r.desk.Decide(bg(), it.ID, alice, yes)
+			if err != nil {
+				t.Error(err)
+			}
+			got <- it
+		}()
+		time.Sleep(time.Second - time.Millisecond)
+		synctest.Wait()
+		a.waits(t) // the decision is not on disk
+		if s := r.one(approval.Filter{}).State; s != pipeline.ApprovalWaiting {
+			t.Fatalf("%s before the decision is on disk", s)
+		}
+		if it := <-got; it.State != pipeline.ApprovalApproved || it.Have != 1 {
+			t.Fatalf("item %+v", it)
+		}
+		synctest.Wait()
+		a.waits(t) // its use is not on disk
+		time.Sleep(time.Second)
+		synctest.Wait()
+		a.want(t, pipeline.Allow)
+		if a.v.Approval != it.ID {
+			t.Errorf("verdict %+v", a.v)
+		}
+		// The same thing of the same reply is the same thing; an equal one of another is not.
+		r.wait(bg(), call("1", `{"sum":1.0,"to":"\u0078"}`)).want(t, pipeline.Allow)
+		b := r.wait(bg(), call("2", `{"to":"x","sum":1}`))
+		time.Sleep(time.Second)
+		synctest.Wait()
+		b.waits(t)
+		if other := r.one(approval.Filter{}); other.ID == it.ID {
+			t.Error("an approval was used twice")
+		}
+	})
+}
+
+// TestBinding changes one thing at a time: none may use the approval of another.
+func TestBinding(t *testing.T) {
+	args := `{"to":"x","sum":1}`
+	for _, c := range []struct {
+		name   string
+		change func(*pipeline.Held)
+		same   bool
+	}{
+		{"nothing", func(*pipeline.Held) {}, true},
+		{"call ID", func(h *pipeline.Held) { h.Step.ID = "call_2" }, true},
+		{"exchange", func(h *pipeline.Held) { h.Meta.Exchange = "exc_x" }, true},
+		{"order and white space", func(h *pipeline.Held) { h.Raw = []byte(`{ "sum": 1e0, "to": "x" }`) }, true},
+		{"argument", func(h *pipeline.Held) { h.Raw = []byte(`{"to":"y","sum":1}`) }, false},
+		{"what is shown", func(h *pipeline.Held) { h.Step.Args = []byte(`{"to":"[masked]","sum":1}`) }, false},
+		{"type", func(h *pipeline.Held) { h.Raw = []byte(`{"to":"x","sum":"1"}`) }, false},
+		{"duplicate key", func(h *pipeline.Held) { h.Raw = []byte(`{"to":"y","to":"x","sum":1}`) }, false},
+		{"case of a key", func(h *pipeline.Held) { h.Raw = []byte(`{"To":"x","sum":1}`) }, false},
+		{"a number that doubles cannot tell", func(h *pipeline.Held) { h.Raw = []byte(`{"to":"x","sum":1.00000000000000000001}`) }, false},
+		{"trailing data", func(h *pipeline.Held) { h.Raw = []byte(args + "x") }, false},
+		{"tool", func(h *pipeline.Held) { h.Step.Name = "pay2" }, false},
+		{"rule", func(h *pipeline.Held) { h.Verdict.Rule = "guardrail/other" }, false},
+		{"the rule as it reads", func(h *pipeline.Held) { h.Verdict.Digest = "d2" }, false},
+		{"SPIFFE ID", func(h *pipeline.Held) { h.Meta.Principal.SPIFFEID += "y" }, false},
+		{"user", func(h *pipeline.Held) { h.Meta.Principal.User = "erin" }, false},
+		{"uid", func(h *pipeline.Held) { h.Meta.Workload.UID = 501 }, false},
+		{"request", func(h *pipeline.Held) { h.Step = nil }, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, pipeline.ApprovalSettings{})
+				defer r.end()
+				h := call("1", args)
+				h.Patience = time.Second
+				a := r.wait(bg(), h)
+				time.Sleep(time.Second)
+				synctest.Wait()
+				a.want(t, pipeline.Hold)
+				id := r.one(approval.Filter{}).ID
+				if it := r.decide(id, alice, yes); !it.Votes[0].Late || !strings.Contains(it.Note, "sent again") {
+					t.Errorf("a late decision does not say so: %+v", it)
+				}
+				ctx, cancel := context.WithCancel(bg())
+				b := r.wait(ctx, with(call("2", args), c.change))
+				if c.same {
+					b.want(t, pipeline.Allow)
+				} else {
+					b.waits(t)
+				}
+				cancel()
+			})
+		})
+	}
+}
+
+func TestExactBytes(t *testing.T) {
+	for _, args := range []string{`not json`, `{"a":1,"a":2}`, `"\ud800"`, "\"\xff\"", `{"n":12345678901234567890}`, ``} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, pipeline.ApprovalSettings{})
+			defer r.end()
+			a := r.wait(bg(), call("1", args))
+			r.decide(r.one(approval.Filter{}).ID, alice, yes)
+			a.want(t, pipeline.Allow)
+		})
+	}
+}
+
+func TestDeny(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, pipeline.ApprovalSettings{Valid: time.Minute, Minimum: 2})
+		defer r.end()
+		a := r.wait(bg(), call("1", `{}`))
+		it := r.decide(r.one(approval.Filter{}).ID, alice, no)
+		a.want(t, pipeline.Deny)
+		if it.State != pipeline.ApprovalDenied || !strings.Contains(a.v.Reason, "not today") {
+			t.Errorf("item %+v, verdict %+v", it, a.v)
+		}
+		if why := r.refuse(it.ID, bob, yes); !strings.Contains(why, "denied already") {
+			t.Errorf("refused: %s", why)
+		}
+		r.wait(bg(), call("2", `{}`)).want(t, pipeline.Deny) // tries of the same do not ask again at once
+		time.Sleep(time.Minute)
+		b := r.wait(bg(), call("3", `{}`))
+		b.waits(t)
+		r.desk.Close()
+		synctest.Wait()
+		b.want(t, pipeline.Hold)
+	})
+}
+
+func TestTimes(t *testing.T) {
+	s := pipeline.ApprovalSettings{Timeout: 5 * time.Minute, Valid: 2 * time.Minute}
+	t.Run("nobody decides", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, s)
+			defer r.end()
+			a := r.wait(bg(), call("1", `{}`))
+			id := r.one(approval.Filter{}).ID
+			time.Sleep(5*time.Minute - time.Millisecond)
+			synctest.Wait()
+			a.waits(t)
+			time.Sleep(time.Millisecond)
+			synctest.Wait()
+			a.want(t, pipeline.Deny)
+			r.refuse(id, alice, yes)
+			if it, err := r.desk.Get(id); err != nil || it.State != pipeline.ApprovalExpired {
+				t.Errorf("%+v, %v", it, err)
+			}
+			r.restart()
+			if it, err := r.desk.Get(id); err != nil || it.State != pipeline.ApprovalExpired {
+				t.Errorf("after a restart: %+v, %v", it, err)
+			}
+		})
+	})
+	t.Run("nobody decides and the journal is gone", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, s)
+			defer r.end()
+			a := r.wait(bg(), call("1", `{}`))
+			id := r.one(approval.Filter{}).ID
+			r.log.setFail(errors.New("disk"))
+			if _, err := r.desk.Decide(bg(), id, alice, yes); !errors.Is(err, pipeline.ErrNotRecorded) {
+				t.Errorf("error %v", err)
+			}
+			synctest.Wait()
+			a.waits(t)
+			time.Sleep(5 * time.Minute)
+			synctest.Wait()
+			a.want(t, pipeline.Deny)
+			b := r.wait(bg(), call("2", `{"x":1}`))
+			if !b.got || !errors.Is(b.err, pipeline.ErrNotRecorded) || len(r.desk.List(approval.Filter{})) != 0 {
+				t.Errorf("asked without a record: %+v", b)
+			}
+		})
+	})
+	t.Run("the approval is not used", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, s)
+			defer r.end()
+			h := call("1", `{}`)
+			h.Patience = 110 * time.Second
+			a := r.wait(bg(), h)
+			time.Sleep(110 * time.Second)
+			synctest.Wait()
+			a.want(t, pipeline.Hold)
+			time.Sleep(time.Minute)
+			it := r.decide(a.v.Approval, alice, yes)
+			if it.Until.Sub(time.Now()) != 2*time.Minute {
+				t.Errorf("until %s", it.Until)
+			}
+			time.Sleep(2 * time.Minute)
+			synctest.Wait()
+			b := r.wait(bg(), call("2", `{}`))
+			b.waits(t)
+			if it, err := r.desk.Get(it.ID); err != nil || it.State != pipeline.ApprovalLapsed {
+				t.Errorf("%+v, %v", it, err)
+			}
+		})
+	})
+	t.Run("the application goes away", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, s)
+			defer r.end()
+			ctx, cancel := context.WithCancel(bg())
+			a := r.wait(ctx, call("1", `{}`))
+			id := r.one(approval.Filter{}).ID
+			cancel()
+			synctest.Wait()
+			if !a.got || !errors.Is(a.err, context.Canceled) {
+				t.Fatalf("answer %+v", a)
+			}
+			time.Sleep(20 * time.Second)
+			ctx, cancel = context.WithCancel(bg())
+			b := r.wait(ctx, call("2", `{}`)) // it tries again: the same approval
+			if it := r.one(approval.Filter{}); it.ID != id || it.Waiters != 1 {
+				t.Fatalf("item %+v", it)
+			}
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			b.waits(t)
+			cancel()
+			time.Sleep(30 * time.Second)
+			synctest.Wait()
+			if why := r.refuse(id, alice, yes); !strings.Contains(why, "the application went away") {
+				t.Errorf("refused: %s", why)
+			}
+		})
+	})
+}
+
+// TestTries has several that wait for one approval.
+func TestTries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, pipeline.ApprovalSettings{})
+		defer r.end()
+		a, b, c := r.wait(bg(), call("1", `{}`)), r.wait(bg(), call("2", `{}`)), r.wait(bg(), call("3", `{}`))
+		it := r.one(approval.Filter{})
+		if it.Waiters != 3 {
+			t.Fatalf("item %+v", it)
+		}
+		r.decide(it.ID, alice, yes)
+		c.want(t, pipeline.Allow) // the newest
+		a.waits(t)
+		b.waits(t)
+		next := r.one(approval.Filter{})
+		if next.ID == it.ID || next.Waiters != 2 {
+			t.Fatalf("item %+v", next)
+		}
+		r.decide(next.ID, alice, yes)
+		if a.got == b.got {
+			t.Fatalf("one approval for both: %+v %+v", a, b)
+		}
+		last := r.one(approval.Filter{})
+		r.decide(last.ID, alice, no)
+		if !a.got || !b.got || a.v.Action+b.v.Action != pipeline.Allow+pipeline.Deny {
+			t.Errorf("%+v %+v", a, b)
+		}
+	})
+}
+
+func TestLimits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, pipeline.ApprovalSettings{Timeout: time.Hour}, func(o *approval.Options) { o.MaxEach, o.PerMinute, o.Max = 5, 8, 7 })
+		defer r.end()
+		for i := range 5 {
+			r.wait(bg(), call("1", fmt.Sprint(i))).waits(t)
+		}
+		a := r.wait(bg(), call("1", `"x"`))
+		a.want(t, pipeline.Deny)
+		if a.v.Rule != "builtin/hold-limit" || !strings.Contains(a.v.Reason, "5 requests of this caller") {
+			t.Errorf("verdict %+v", a.v)
+		}
+		r.wait(bg(), call("1", `0`)).waits(t) // that is asked already
+		other := func(n int) *pipeline.Held {
+			return with(call("1", fmt.Sprint(n)), func(h *pipeline.Held) { h.Meta.Principal.User = "erin" })
+		}
+		r.wait(bg(), other(0)).waits(t)
+		r.wait(bg(), other(1)).waits(t)
+		a = r.wait(bg(), other(2))
+		a.want(t, pipeline.Deny)
+		if !strings.Contains(a.v.Reason, "on this host") {
+			t.Errorf("verdict %+v", a.v)
+		}
+		for _, it := range r.desk.List(approval.Filter{}) {
+			r.decide(it.ID, alice, no)
+		}
+		for i := range 3 {
+			r.wait(bg(), call("1", fmt.Sprint(100+i))).waits(t)
+		}
+		a = r.wait(bg(), call("1", `200`))
+		a.want(t, pipeline.Deny)
+		if !strings.Contains(a.v.Reason, "within a minute") {
+			t.Errorf("verdict %+v", a.v)
+		}
+		time.Sleep(time.Minute)
+		r.wait(bg(), call("1", `201`)).waits(t)
+		r.desk.Close()
+	})
+}

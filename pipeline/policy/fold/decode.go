@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package fold
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// escapeAt finds the first %41 or \x41, or -1.
+func escapeAt(s string) int {
+	for i := 0; ; i++ {
+		n := strings.IndexByte(s[i:], '%')
+		if n < 0 {
+			break
+		}
+		if i += n; i+2 < len(s) && hexValue[s[i+1]] < 16 && hexValue[s[i+2]] < 16 {
+			return i
+		}
+	}
+	for i := 0; ; i++ {
+		n := strings.Index(s[i:], `\x`)
+		if n < 0 {
+			return -1
+		}
+		if i += n; i+3 < len(s) && hexValue[s[i+2]] < 16 && hexValue[s[i+3]] < 16 {
+			return i
+		}
+	}
+}
+
+// unescape undoes %41 and \x41; what is none stays.
+func unescape(b *builder, s string) {
+	for i := 0; i < len(s); {
+		n := 0
+		switch c := s[i]; {
+		case c == '%':
+			n = 1
+		case c == '\\' && i+1 < len(s) && s[i+1] == 'x':
+			n = 2
+		}
+		if n > 0 && i+n+1 < len(s) {
+			if hi, lo := hexValue[s[i+n]], hexValue[s[i+n+1]]; hi < 16 && lo < 16 {
+				b.byte(hi<<4|lo, i)
+				i += n + 2
+				continue
+			}
+		}
+		b.byte(s[i], i)
+		i++
+	}
+}
+
+// Runs of encoded bytes: minRun characters in a row make one; minPart is how many bytes of text something is that came out
+// between bytes that are no text, minWhole if all of it is text.
+const (
+	minRun   = 12
+	minPart  = 8
+	minWhole = 6
+)
+
+// The kinds of character in a run.
+const (
+	isUpper = 1 << iota
+	isLower
+	isDigit
+	isOther // + / - _
+)
+
+var runKind = func() (t [256]byte) {
+	for c := range t {
+		switch {
+		case c >= 'A' && c <= 'Z':
+			t[c] = isUpper
+		case c >= 'a' && c <= 'z':
+			t[c] = isLower
+		case c >= '0' && c <= '9':
+			t[c] = isDigit
+		case c == '+' || c == '/' || c == '-' || c == '_':
+			t[c] = isOther
+		}
+	}
+	return t
+}()
+
+var base64Value = func() (t [256]byte) {
+	for i, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/") {
+		t[c] = byte(i)
+	}
+	t['-'], t['_'] = 62, 63
+	return t
+}()
+
+// hexValue is 16 for what is no digit.
+var hexValue = func() (t [256]byte) {
+	for c := range t {
+		t[c] = 16
+	}
+	for i, c := range []byte("0123456789abcdef") {
+		t[c] = byte(i)
+		if i >= 10 {
+			t[c-'a'+'A'] = byte(i)
+		}
+	}
+	return t
+}()
+
+// runs decodes the runs of base64 and hexadecimal in a form. It looks at the last character that a run would have first, and so
+// skips most of a text of words.
+func (r *reader) runs(f *Form) {
+	s := f.Text
+	for from := 0; from+minRun <= len(s); {
+		i := from + minRun - 1
+		for i >= from && runKind[s[i]] != 0 {
+			i--
+		}
+		if i >= from {
+			from = i + 1
+			continue
+		}
+		end := from + minRun
+		for end < len(s) {
+			if runKind[s[end]] != 0 {
+				end++
+				continue
+			}
+			// Long runs are often cut into lines.
+			if next := lineEnd(s, end); next > end && end-from >= 40 && next < len(s) && runKind[s[next]] != 0 {
+				end = next
+				continue
+			}
+			break
+		}
+		r.run(f, from, end)
+		from = end
+	}
+}
+
+func lineEnd(s string, at int) int {
+	if at < len(s) && s[at] == '\r' {
+		at++
+	}
+	if at < len(s) && s[at] == '\n' {
+		at++
+	}
+	return at
+}
+
+func (r *reader) run(f *Form, from, end int) {
+	var kinds byte
+	for _, c := range []byte(f.Text[from:end]) {
+		kinds |= runKind[c]
+	}
+	// Text in base64 has letters of both cases, hexadecimal has digits: words, paths and most names have not.
+	if kinds&(isUpper|isLower) == isUpper|isLower {
+		code := strings.NewReplacer("\r", "", "\n", "")
+		run := f.Text[from:end]
+		if strings.IndexByte(run, '\n') >= 0 {
+			run = code.Replace(run)
+		}
+		for shift := range 4 {
+			if r.parts(f, from, end, fromBase64(run[shift:])) && shift == 0 {
+				break
+			}
+		}
+	}
+	if kinds&isDigit != 0 {
+		for i := from; i < end; {
+			n := i
+			for n < end && hexValue[f.Text[n]] < 16 {
+				n++
+			}
+			if n-i >= minRun {
+				if !r.parts(f, i, n, fromHex(f.Text[i:n])) {
+					r.parts(f, i, n, fromHex(f.Text[i+1:n]))
+				}
+			}
+			i = n + 1
+		}
+	}
+}
+
+func fromBase64(s string) []byte {
+	out := make([]byte, 0, len(s)/4*3+2)
+	for ; len(s) >= 4; s = s[4:] {
+		v := uint32(base64Value[s[0]])<<18 | uint32(base64Value[s[1]])<<12 | uint32(base64Value[s[2]])<<6 | uint32(base64Value[s[3]])
+		out = append(out, byte(v>>16), byte(v>>8), byte(v))
+	}
+	switch len(s) {
+	case 2:
+		out = append(out, base64Value[s[0]]<<2|base64Value[s[1]]>>4)
+	case 3:
+		v := uint32(base64Value[s[0]])<<12 | uint32(base64Value[s[1]])<<6 | uint32(base64Value[s[2]])
+		out = append(out, byte(v>>10), byte(v>>2))
+	}
+	return out
+}
+
+func fromHex(s string) []byte {
+	out := make([]byte, 0, len(s)/2)
+	for ; len(s) >= 2; s = s[2:] {
+		out = append(out, hexValue[s[0]]<<4|hexValue[s[1]])
+	}
+	return out
+}
+
+// parts keeps what is text of decoded bytes. It tells whether all of them are.
+func (r *reader) parts(f *Form, from, to int, b []byte) (all bool) {
+	if f.at != nil {
+		from, to = f.Source(from, to)
+	} else if !f.whole() {
+		from, to = f.from, f.to
+	}
+	start := 0
+	keep := func(end int) {
+		if n := end - start; n >= minPart || n >= minWhole && n == len(b) {
+			r.add(Form{Text: string(b[start:end]), from: from, to: to})
+		}
+	}
+	for i := 0; i < len(b); {
+		c, n := rune(b[i]), 1
+		if c >= utf8.RuneSelf {
+			c, n = utf8.DecodeRune(b[i:])
+		}
+		if c >= 0x20 && c < 0x7f || c == '\t' || c == '\n' || c == '\r' || n > 1 && (unicode.IsPrint(c) || ignorable(c)) {
+			i += n
+			continue
+		}
+		keep(i)
+		i += n
+		start = i
+	}
+	keep(len(b))
+	return start == 0
+}

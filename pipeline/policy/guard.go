@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"regexp"
+	"unicode/utf8"
+
+	"github.com/sallyport-dev/sallyport/pipeline"
+	"github.com/sallyport-dev/sallyport/pipeline/policy/carrier"
+	"github.com/sallyport-dev/sallyport/pipeline/policy/cond"
+	"github.com/sallyport-dev/sallyport/pipeline/policy/fold"
+)
+
+type guard struct {
+	name    string
+	tools   []glob // nil: any tool
+	re      *regexp.Regexp
+	start   *regexp.Regexp // re at the start of a text
+	behind  *regexp.Regexp // re behind the first character of a text
+	when    *cond.Program
+	action  pipeline.Action
+	with    string
+	observe bool
+	message string
+	digest  string
+
+	approval ApprovalSettings
+}
+
+// about says whether a guardrail looks at a tool.
+func (g *guard) about(step *pipeline.Step) bool {
+	return g.tools == nil || step.Name == "" || matchAny(g.tools, step.Name)
+}
+
+// guard asks the guardrails about a step: those without an expression first, then all expressions in one go, conditions last.
+func (s *Set) guard(env *Env, m *pipeline.Meta, c *pipeline.Call, step *pipeline.Step, v *pipeline.Verdict) {
+	list := s.about[step.Kind]
+	if len(list) == 0 {
+		return
+	}
+	r, _ := s.scratch.Get().(*reading)
+	if r == nil {
+		r = &reading{pending: make([]bool, len(s.guards)), matched: make([]bool, len(s.guards))}
+	}
+	defer func() {
+		r.drop()
+		s.scratch.Put(r)
+	}()
+	clear(r.pending)
+	clear(r.matched)
+	r.left = 0
+	for _, i := range list {
+		if g := &s.guards[i]; g.about(step) {
+			if r.matched[i] = g.re == nil; g.re != nil {
+				r.pending[i], r.left = true, r.left+1
+			}
+		}
+	}
+	if r.left > 0 {
+		s.meet(r, step)
+	}
+	var in *cond.Input
+	for _, i := range list {
+		g := &s.guards[i]
+		if !r.matched[i] {
+			continue
+		}
+		if g.when != nil {
+			if in == nil {
+				in = &cond.Input{Meta: m, Call: c, Step: step, Now: env.Now, Texts: func() []string { return new(reading).texts(step) }}
+			}
+			if yes, err := g.when.Eval(in); err == nil && !yes { // one that fails counts as a match
+				r.matched[i] = false
+				continue
+			}
+		}
+		v.Matched = append(v.Matched, pipeline.Matched{Rule: "guardrail/" + g.name, Action: g.action, Observed: g.observe})
+		if !g.observe && g.action > v.Action {
+			v.Action, v.Rule, v.Reason = g.action, "guardrail/"+g.name, g.message
+			v.Hold, v.Digest = "", ""
+			if g.action == pipeline.Hold {
+				v.Hold, v.Digest = g.name, g.digest
+			}
+		}
+	}
+	if v.Action == pipeline.Transform || v.Action == pipeline.Hold {
+		s.mask(r, list, step, v)
+	}
+}
+
+// drop lets go of the texts of a step, and of buffers that became large.
+func (r *reading) drop() {
+	if cap(r.sources) > 256 || cap(r.forms) > 256 {
+		r.sources, r.forms = nil, nil
+		return
+	}
+	clear(r.sources[:cap(r.sources)])
+	clear(r.forms[:cap(r.forms)])
+}
+
+// meet finds which of the pending expressions match any reading of a step.
+func (s *Set) meet(r *reading, step *pipeline.Step) {
+	r.sources = carrier.Read(r.sources[:0], step)
+	for i := range r.sources {
+		s.meetText(r, r.sources[i].Text)
+		if r.left == 0 {
+			return
+		}
+		forms, complete := fold.Forms(r.forms[:0], r.sources[i].Text, false)
+		r.forms = forms
+		for j := range forms {
+			s.meetText(r, forms[j].Text)
+		}
+		if !complete { // more is hidden in it than can be looked at: nobody knows what
+			for g, p := range r.pending {
+				if p {
+					r.pending[g], r.matched[g] = false, true
+				}
+			}
+			r.left = 0
+			return
+		}
+	}
+}
+
+func (s *Set) meetText(r *reading, text string) {
+	for _, i := range s.index.Scan(text, &r.scan) {
+		if r.pending[i] && s.guards[i].match(r, i, text) {
+			r.pending[i], r.matched[i] = false, true
+			r.left--
+		}
+	}
+}
+
+// maxStarts is from how many places an expression is tried one by one: beyond, it is cheaper to try it at once.
+const maxStarts = 16
+
+// match runs the expression of a guardrail, only where a match can begin if that is known.
+func (g *guard) match(r *reading, number int32, text string) bool {
+	at, known := r.scan.Starts(number, maxStarts, r.starts[:0])
+	if r.starts = at; !known {
+		return g.re.MatchString(text)
+	}
+	for _, p := range at {
+		if p == 0 {
+			if g.start.MatchString(text) {
+				return true
+			}
+			continue
+		}
+		_, n := utf8.DecodeLastRuneInString(text[:p])
+		if g.behind.MatchString(text[p-n:]) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"slices"
+
+	"github.com/sallyport-dev/sallyport/pipeline"
+	"github.com/sallyport-dev/sallyport/pipeline/policy/carrier"
+	"github.com/sallyport-dev/sallyport/pipeline/policy/fold"
+)
+
+// Bounds of masking one step: more matches of one expression in one reading than that, and all of what follows is masked.
+const maxMatches = 4096
+
+// mask finds what the matching guardrails of action mask want covered. Guardrails that hold leave it in force: what people see,
+// and what is released, is masked. What cannot be covered is denied.
+func (s *Set) mask(r *reading, list []int32, step *pipeline.Step, v *pipeline.Verdict) {
+	var spans []pipeline.Mask
+	var inArgs [][2]int // the strings of the arguments; nil: they are no JSON
+	if len(step.Args) > 0 {
+		inArgs = carrier.Strings(step.Args)
+	}
+	for _, i := range list {
+		g := &s.guards[i]
+		if !r.matched[i] || g.observe || g.action != pipeline.Transform {
+			continue
+		}
+		before := len(spans)
+		r.sources = carrier.Read(r.sources[:0], step)
+		// All of the arguments with escapes undone are of use only where no string alone tells what is meant.
+		slices.SortStableFunc(r.sources, func(a, b carrier.Text) int { return int(a.Part) - int(b.Part) })
+		for _, src := range r.sources {
+			if src.Part == carrier.All && inArgs != nil && len(spans) > before {
+				break
+			}
+			at := func(from, to int) {
+				m := pipeline.Mask{Carrier: "text", Type: g.name, With: g.with}
+				switch src.Part {
+				case carrier.Prose:
+					m.At, m.Len = from, to-from
+					spans = append(spans, m)
+					return
+				case carrier.String, carrier.All:
+					from, to = src.From, src.To
+				}
+				m.Carrier = "args"
+				if inArgs == nil {
+					m.At, m.Len = from, to-from
+					spans = append(spans, m)
+					return
+				}
+				for _, str := range inArgs { // whole strings, so that it stays JSON
+					if str[0] < to && from < str[1] || src.Part == carrier.String && str == [2]int{from, to} {
+						m.At, m.Len = str[0], str[1]-str[0]
+						spans = append(spans, m)
+					}
+				}
+			}
+			g.cover(src.Text, nil, at)
+			forms, complete := fold.Forms(nil, src.Text, true)
+			for j := range forms {
+				g.cover(forms[j].Text, &forms[j], at)
+			}
+			if !complete {
+				at(0, len(src.Text))
+			}
+		}
+		if len(spans) == before {
+			v.Action, v.Rule, v.Hold, v.Digest = pipeline.Deny, "guardrail/"+g.name, "", ""
+			v.Reason = g.message + " (it cannot be masked where it stands)"
+			return
+		}
+	}
+	v.Masks = merge(spans)
+}
+
+// cover gives the spans of the matches in a text, as they stand in the source of its form.
+func (g *guard) cover(text string, f *fold.Form, at func(from, to int)) {
+	all := g.re.FindAllStringIndex(text, maxMatches+1)
+	if len(all) > maxMatches {
+		all[maxMatches][1] = len(text)
+	}
+	for _, m := range all {
+		if m[0] == m[1] {
+			continue
+		}
+		if f != nil {
+			m[0], m[1] = f.Source(m[0], m[1])
+		}
+		at(m[0], m[1])
+	}
+}
+
+// merge puts spans in order and makes one of those that overlap.
+func merge(spans []pipeline.Mask) []pipeline.Mask {
+	slices.SortStableFunc(spans, func(a, b pipeline.Mask) int {
+		if a.Carrier != b.Carrier {
+			if a.Carrier < b.Carrier {
+				return -1
+			}
+			return 1
+		}
+		return a.At - b.At
+	})
+	out := spans[:0]
+	for _, m := range spans {
+		if n := len(out); n > 0 && out[n-1].Carrier == m.Carrier && m.At < out[n-1].At+out[n-1].Len {
+			out[n-1].Len = max(out[n-1].Len, m.At+m.Len-out[n-1].At)
+			continue
+		}
+		out = append(out, m)
+	}
+	return out
+}

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"github.com/sallyport-dev/sallyport/pipeline"
+	"github.com/sallyport-dev/sallyport/pipeline/policy/carrier"
+	"github.com/sallyport-dev/sallyport/pipeline/policy/fold"
+	"github.com/sallyport-dev/sallyport/pipeline/policy/prefilter"
+)
+
+// reading is what guardrails look at, and where that is worked out. It is reused.
+type reading struct {
+	sources []carrier.Text
+	forms   []fold.Form
+	scan    prefilter.Scan
+	starts  []int
+
+	pending []bool // by guardrail: its expression is to be met
+	matched []bool
+	left    int // how many are pending
+}
+
+// texts lists everything that is matched: for conditions.
+func (r *reading) texts(step *pipeline.Step) []string {
+	r.sources = carrier.Read(r.sources[:0], step)
+	var out []string
+	for i := range r.sources {
+		out = append(out, r.sources[i].Text)
+		r.forms, _ = fold.Forms(r.forms[:0], r.sources[i].Text, false)
+		for _, f := range r.forms {
+			out = append(out, f.Text)
+		}
+	}
+	return out
+}
