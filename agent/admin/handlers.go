@@ -3,12 +3,10 @@
 package admin
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"mime"
 	"net/http"
 	"net/url"
@@ -48,6 +46,15 @@ var routes = map[string]route{
 	"/v1/quarantine/add":  {http.MethodPost, operator, nil, (*Server).quarantine},
 	"/v1/quarantine/lift": {http.MethodPost, operator, nil, (*Server).liftQuarantine},
 	"/v1/policy/explain":  {http.MethodPost, operator, nil, (*Server).explain},
+
+	"/v1/approvals":              {http.MethodGet, approver, []string{"state", "since", "limit"}, (*Server).approvals},
+	"/v1/approvals/{id}":         {http.MethodGet, approver, nil, (*Server).approval},
+	"/v1/approvals/{id}/decide":  {http.MethodPost, approver, nil, (*Server).decideApproval},
+	"/v1/approvals/{id}/revoke":  {http.MethodPost, approver, nil, (*Server).revokeApproval},
+	"GET /v1/elevations":         {http.MethodGet, approver, []string{"state", "since", "limit"}, (*Server).elevations},
+	"/v1/elevations":             {http.MethodPost, requester, nil, (*Server).elevate},
+	"/v1/elevations/{id}/decide": {http.MethodPost, approver, nil, (*Server).decideElevation},
+	"/v1/elevations/{id}/revoke": {http.MethodPost, approver, nil, (*Server).revokeElevation},
 
 	"/debug/pprof/{name}": {http.MethodGet, operator, []string{"seconds"}, (*Server).profile},
 }
@@ -142,8 +149,14 @@ func missing(what string) error {
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	var ref *refusal
 	var refused *Refused
+	var denied *Denied
+	var conflict *Conflict
 	switch {
 	case errors.As(err, &ref):
+	case errors.As(err, &denied):
+		ref = &refusal{http.StatusForbidden, adminapi.CodeForbidden, denied.Error()}
+	case errors.As(err, &conflict):
+		ref = &refusal{http.StatusConflict, adminapi.CodeConflict, conflict.Error()}
 	case errors.As(err, &refused):
 		ref = &refusal{http.StatusBadRequest, adminapi.CodeBadRequest, refused.Error()}
 	case errors.Is(err, ErrNotFound):
@@ -175,55 +188,13 @@ func reply(w http.ResponseWriter, status int, raw []byte) {
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
-// decode reads one JSON object and nothing else.
-func decode(r *http.Request, into any) error {
-	raw, err := io.ReadAll(r.Body)
-	if err != nil {
-		var large *http.MaxBytesError
-		if errors.As(err, &large) {
-			return &refusal{http.StatusRequestEntityTooLarge, adminapi.CodeTooLarge, fmt.Sprintf("the request is over %d bytes", large.Limit)}
-		}
-		return bad("the request does not arrive: %v", err)
-	}
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
-		return bad("the request does not decode: %v", err)
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return bad("the request holds more than one JSON value")
-	}
-	return nil
-}
-
-func pathID(r *http.Request, prefixes ...string) (string, error) {
-	id := r.PathValue("id")
-	rest := ""
-	for _, p := range prefixes {
-		if after, ok := strings.CutPrefix(id, p); ok {
-			rest = after
-		}
-	}
-	if rest == "" || len(rest) > 64 || strings.Trim(rest, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-") != "" {
-		return "", bad("%q is no ID: want %s…", clip(id), strings.Join(prefixes, "… or "))
-	}
-	return id, nil
-}
-
-func clip(s string) string {
-	if len(s) > 80 {
-		return s[:80]
-	}
-	return s
-}
-
 // record writes what the caller is about to do. What cannot be recorded does not happen.
 func (s *Server) record(ctx context.Context, c caller, action, target string) error {
 	if s.opts.Recorder == nil {
 		return missing("the journal, without which this may not be done,")
 	}
 	rec := pipeline.Record{Kind: pipeline.KindAdmin, Time: time.Now(),
-		Body: adminapi.Action{Action: action, Target: target, UID: c.UID, PID: c.PID, Comm: c.Comm}}
+		Body: adminapi.Action{Action: action, Target: target, UID: c.UID, PID: c.PID, Comm: c.Comm, User: c.user}}
 	if strings.HasPrefix(target, "ses_") {
 		rec.Session = target
 	}

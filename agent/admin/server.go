@@ -81,9 +81,12 @@ type Options struct {
 	Trust      Trust
 	Policy     Explainer
 	Quarantine Quarantine
+	Desk       Desk
 	Recorder   Recorder
 	Scopes     Scopes
-	Log        *slog.Logger // nil = none
+	// People names the user with a uid, and the groups of that user; default: what the host says.
+	People func(uid uint32) (name string, groups []string, err error)
+	Log    *slog.Logger // nil = none
 }
 
 // Server is the admin API on its socket.
@@ -93,6 +96,8 @@ type Server struct {
 	ln   *peerListener
 	http *http.Server
 	log  *slog.Logger
+	// login reads the login uid of a process.
+	login func(pid uint32) (uint32, error)
 
 	mu       sync.Mutex // guards what follows
 	released bool
@@ -113,7 +118,10 @@ func New(o Options) (*Server, error) {
 	if !filepath.IsAbs(o.Socket) {
 		return nil, fmt.Errorf("admin.socket %q: want an absolute path", o.Socket)
 	}
-	s := &Server{opts: o, log: o.Log}
+	if o.People == nil {
+		o.People = people
+	}
+	s := &Server{opts: o, log: o.Log, login: readLogin}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -222,15 +230,26 @@ func (e errorLog) Write(b []byte) (int, error) {
 type access uint8
 
 const (
-	operator access = iota // root or an admin, on the host, outside scopes
-	anyone                 // any peer; what it sees is limited to its own uid
-	self                   // any peer on the host with a mount namespace of its own, for its own process
+	operator  access = iota // root or an admin, on the host, outside scopes
+	anyone                  // any peer; what it sees is limited to its own uid
+	self                    // any peer on the host with a mount namespace of its own, for its own process
+	approver                // any person on the host, outside scopes; what they see and decide hangs on their groups
+	requester               // any person whose process is visible from the host, for themselves
 )
 
-// caller is a peer that was let in.
+// caller is a peer that was let in. Who the person is, is known of approvers and requesters alone.
 type caller struct {
 	Peer
 	operator bool
+	inside   bool // of a scope or a namespace of its own
+	id       uint32
+	login    bool
+	user     string
+	groups   []string
+}
+
+func (c *caller) person() Person {
+	return Person{Peer: c.Peer, ID: c.id, Login: c.login, User: c.user, Groups: c.groups, Operator: c.operator, Inside: c.inside}
 }
 
 // refusal is an answer that is no success.
@@ -250,8 +269,8 @@ func forbid(format string, a ...any) error {
 // about a peer counts against it.
 func (s *Server) admit(p *peerConn, need access) (caller, error) {
 	c := caller{Peer: Peer{PID: uint32(max(p.cred.Pid, 0)), UID: p.cred.Uid}}
-	why := s.operator(p, &c)
-	c.operator = why == nil
+	why, outside := s.operator(p, &c)
+	c.operator, c.inside = why == nil, outside != nil
 	switch {
 	case need == anyone:
 		// A peer that we cannot see (another pid namespace) still has a uid that the kernel vouches for.
@@ -261,41 +280,66 @@ func (s *Server) admit(p *peerConn, need access) (caller, error) {
 		return c, nil
 	case need == self:
 		return c, s.ownMounts(p, &c)
+	case need == approver && c.inside:
+		return c, outside
+	case need == approver:
+		return c, s.person(p, &c)
+	case need == requester && c.Start == 0:
+		return c, outside // not even visible
+	case need == requester:
+		err := s.person(p, &c)
+		if err != nil && c.inside && p.alive() == nil { // containers have users whom the host does not know
+			login, lerr := s.login(c.PID)
+			if lerr != nil {
+				return c, forbid("refused: %v", lerr)
+			}
+			if c.id, c.login = c.UID, login != noLogin; c.login {
+				c.id = login
+			}
+			c.user, c.groups, err = "", nil, nil
+		}
+		return c, err
 	default:
 		return c, why
 	}
 }
 
-// operator says why a peer is no operator; nil if it is one. Who it is is read first and its liveness checked last, so
-// that all was read about one and the same process.
-func (s *Server) operator(p *peerConn, c *caller) error {
+// operator says why a peer is no operator, nil if it is one; outside is nil if it is on the host, outside scopes. Who it is
+// is read first and its liveness checked last, so that all was read about one and the same process.
+func (s *Server) operator(p *peerConn, c *caller) (why, outside error) {
+	foreign, scoped, err := s.look(p, c)
+	switch {
+	case err != nil:
+		return err, err
+	case len(foreign) > 0:
+		outside = forbid("refused from inside another %s namespace: run it on the host", foreign[0])
+	case scoped:
+		outside = forbid("refused from inside a process tree that a scope governs: run it from another shell")
+	}
+	if c.UID != 0 && !slices.Contains(s.opts.Admins, c.UID) {
+		return forbid("uid %d may not do this: run it as root, or add the uid to admin.admins", c.UID), outside
+	}
+	return outside, outside
+}
+
+// look reads what there is to know about a peer's process.
+func (s *Server) look(p *peerConn, c *caller) (foreign []string, scoped bool, err error) {
 	if c.PID == 0 {
-		return forbid("refused: the caller's process is not visible from the host: run it on the host")
+		return nil, false, forbid("refused: the caller's process is not visible from the host: run it on the host")
 	}
-	var err error
 	if c.Comm, c.Start, err = readStat(c.PID); err != nil {
-		return forbid("refused: %v", err)
+		return nil, false, forbid("refused: %v", err)
 	}
-	foreign, err := s.home.foreign(c.PID)
-	if err != nil {
-		return forbid("refused: %v", err)
+	if foreign, err = s.home.foreign(c.PID); err != nil {
+		return nil, false, forbid("refused: %v", err)
 	}
-	scoped, err := s.scoped(c.PID)
-	if err != nil {
-		return forbid("refused: %v", err)
+	if scoped, err = s.scoped(c.PID); err != nil {
+		return nil, false, forbid("refused: %v", err)
 	}
 	if err := p.alive(); err != nil {
-		return forbid("refused: %v", err)
+		return nil, false, forbid("refused: %v", err)
 	}
-	switch {
-	case c.UID != 0 && !slices.Contains(s.opts.Admins, c.UID):
-		return forbid("uid %d may not do this: run it as root, or add the uid to admin.admins", c.UID)
-	case len(foreign) > 0:
-		return forbid("refused from inside another %s namespace: run it on the host", foreign[0])
-	case scoped:
-		return forbid("refused from inside a process tree that a scope governs: run it from another shell")
-	}
-	return nil
+	return foreign, scoped, nil
 }
 
 func (s *Server) ownMounts(p *peerConn, c *caller) error {

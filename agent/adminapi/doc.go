@@ -16,6 +16,14 @@
 //	GET  /v1/quarantine
 //	POST /v1/quarantine/add   QuarantineRequest
 //	POST /v1/quarantine/lift  QuarantineLift
+//	GET  /v1/approvals?state=S&since=RFC3339&limit=N
+//	GET  /v1/approvals/{id}
+//	POST /v1/approvals/{id}/decide   ApprovalDecision
+//	POST /v1/approvals/{id}/revoke   Revocation
+//	GET  /v1/elevations?state=S&since=RFC3339&limit=N
+//	POST /v1/elevations              ElevationRequest
+//	POST /v1/elevations/{id}/decide  ElevationDecision
+//	POST /v1/elevations/{id}/revoke  Revocation
 //
 // A reply that is not 200 carries an Error.
 package adminapi

@@ -34,7 +34,7 @@ func NewExchange(p Parts) Exchange {
 		Principal: NewPrincipal(in.Principal), Workload: NewWorkload(in.Workload),
 		Endpoint: in.Endpoint.Name, Host: in.Endpoint.Host, Port: in.Endpoint.Port, Protocol: in.Endpoint.Protocol,
 		Operation: in.Call.Operation, Model: in.Call.Model, Stream: in.Call.Stream,
-		Request: Request{Method: in.Method, Target: in.Target, UserAgent: in.UserAgent, Credential: in.Credential, Bytes: in.BodyBytes, SHA256: in.Digest(), Body: valid(in.Body)},
+		Request: Request{Method: in.Method, Target: in.Target, UserAgent: in.UserAgent, Credential: in.Credential, Bytes: in.BodyBytes, SHA256: in.Digest(), Body: Valid(in.Body)},
 		Steps:   newSteps(in.Call.Steps),
 		Masked:  append([]pipeline.Mask{}, in.Masks...),
 		Tools:   []Tool{},
@@ -44,7 +44,7 @@ func NewExchange(p Parts) Exchange {
 		dec := NewDecision(d.Time, p.Session, p.Exchange, d.Body)
 		if d.Body.Step != nil {
 			step := *d.Body.Step
-			step.Args = valid(step.Args)
+			step.Args = Valid(step.Args)
 			dec.Step = &step
 		}
 		x.Decisions = append(x.Decisions, dec)
@@ -93,7 +93,7 @@ func Decisive(p Parts) (Decision, bool) {
 }
 
 func newTool(s *pipeline.Step, ds []Timed[pipeline.Decision]) Tool {
-	t := Tool{Name: s.Name, ID: s.ID, Args: valid(s.Args), Index: s.Index, Action: pipeline.Allow.String()}
+	t := Tool{Name: s.Name, ID: s.ID, Args: Valid(s.Args), Index: s.Index, Action: pipeline.Allow.String()}
 	worst := pipeline.Allow
 	for i := range ds {
 		d := &ds[i].Body
@@ -115,8 +115,8 @@ func NewDecision(at time.Time, session, exchange string, d pipeline.Decision) De
 		ID: d.ID, Time: at, Session: session, Exchange: exchange,
 		Action: d.Verdict.Action.String(), Stage: d.Verdict.Stage, Rule: d.Verdict.Rule, Reason: d.Verdict.Reason,
 		Mode: d.Mode.String(), Enforced: d.Enforced, Scope: d.Scope, Endpoint: d.Endpoint, Model: d.Model,
-		SPIFFEID: d.SPIFFEID, UID: d.UID, Policy: d.Policy,
-		Code: d.Verdict.Code, Elevation: d.Verdict.Elevation, Matched: d.Verdict.Matched,
+		SPIFFEID: d.SPIFFEID, UID: d.UID, Policy: d.Policy, Elevation: d.Verdict.Elevation, Approval: d.Verdict.Approval,
+		Code: d.Verdict.Code, Matched: d.Verdict.Matched,
 	}
 	if d.Step != nil {
 		out.Tool = d.Step.Name
@@ -162,8 +162,8 @@ func NewWorkload(w pipeline.Workload) Workload {
 		Start: w.Start, Namespace: w.Namespace, ServiceAccount: w.ServiceAccount, Comm: w.Comm, Exe: w.Exe, Found: w.Found, Labels: w.Labels}
 }
 
-// valid keeps valid JSON as it is and makes a string of anything else: a model may write arguments that are none.
-func valid(raw json.RawMessage) json.RawMessage {
+// Valid keeps valid JSON as it is and makes a string of anything else: a model may write arguments that are none.
+func Valid(raw json.RawMessage) json.RawMessage {
 	if len(raw) == 0 || json.Valid(raw) {
 		return raw
 	}
@@ -177,7 +177,7 @@ func valid(raw json.RawMessage) json.RawMessage {
 func newSteps(in []pipeline.Step) []pipeline.Step {
 	out := make([]pipeline.Step, len(in))
 	for i, s := range in {
-		s.Args = valid(s.Args)
+		s.Args = Valid(s.Args)
 		out[i] = s
 	}
 	return out

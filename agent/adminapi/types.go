@@ -29,6 +29,7 @@ type Status struct {
 	Untrusted  []TrustProcess `json:"untrusted,omitempty"` // processes whose trust in our root is not proven
 	SelfTest   SelfTest       `json:"self_test,omitzero"`
 	Quarantine []Quarantine   `json:"quarantine,omitempty"` // who is cut off
+	Approvals  Approvals      `json:"approvals,omitzero"`
 	Policy     Policy         `json:"policy,omitzero"`
 }
 
@@ -264,7 +265,7 @@ type Verdict struct {
 	Enforced bool   `json:"enforced"`
 	Decision string `json:"decision,omitempty"`
 
-	Elevation string `json:"elevation,omitempty"` // the grant without which it would have been denied
+	Elevation string `json:"elevation_id,omitempty"` // the grant without which it would have been denied
 }
 
 // Decision is one recorded decision: what `sallyport why` explains.
@@ -288,12 +289,16 @@ type Decision struct {
 	Policy   string    `json:"policy,omitempty"` // version of the policy that decided
 	HelpURL  string    `json:"help_url,omitempty"`
 
-	Code      string             `json:"code,omitempty"`      // the kind of a denial: "budget"
-	Elevation string             `json:"elevation,omitempty"` // the grant without which it would have been denied
-	Matched   []pipeline.Matched `json:"matched,omitempty"`   // every guardrail that matched, and rules that only observe
-	Step      *pipeline.Step     `json:"step,omitempty"`      // what it was about, masked; not in the answer to why
-	Others    []Decision         `json:"others,omitempty"`    // why of an exchange: its other decisions, in their order
-	Next      string             `json:"next,omitempty"`      // what to do about it
+	Approval      string `json:"approval_id,omitempty"` // what was asked of people
+	ApprovalState string `json:"approval_state,omitempty"`
+	Elevation     string `json:"elevation_id,omitempty"` // the grant by which it was allowed
+	Elevate       string `json:"elevate,omitempty"`      // the command that asks for a role that would allow it
+
+	Code    string             `json:"code,omitempty"`    // the kind of a denial: "budget"
+	Matched []pipeline.Matched `json:"matched,omitempty"` // every guardrail that matched, and rules that only observe
+	Step    *pipeline.Step     `json:"step,omitempty"`    // what it was about, masked; not in the answer to why
+	Others  []Decision         `json:"others,omitempty"`  // why of an exchange: its other decisions, in their order
+	Next    string             `json:"next,omitempty"`    // what to do about it
 }
 
 // Trust says which trust stores were changed and for whom.
@@ -372,8 +377,9 @@ type Explanation struct {
 
 // Action is the body of an admin record: who did what through the admin API.
 type Action struct {
-	Action string `json:"action"` // "session.read", "sessions.read", "trust.remove", "trust.apply", "trust.inspector"
+	Action string `json:"action"` // "session.read", "sessions.read", "trust.remove", "trust.apply", "trust.inspector", "approval.approve" …
 	Target string `json:"target,omitempty"`
+	User   string `json:"user,omitempty"` // where the person matters
 	UID    uint32 `json:"uid"`
 	PID    uint32 `json:"pid"`
 	Comm   string `json:"comm,omitempty"`
@@ -395,4 +401,5 @@ const (
 	CodeMediaType   = "unsupported_media_type"
 	CodeUnavailable = "unavailable"
 	CodeInternal    = "internal"
+	CodeConflict    = "conflict" // it is too late: decided, expired or over already
 )

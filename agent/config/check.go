@@ -103,6 +103,10 @@ func build(p *problems, f *file) *Config {
 	httpURL(p, c.Elasticsearch.URL, "elasticsearch", "url")
 	absOrEmpty(c.Elasticsearch.APIKeyFile, "elasticsearch", "api_key_file")
 	absOrEmpty(c.Elasticsearch.CAFile, "elasticsearch", "ca_file")
+	c.Approvals = f.Approvals.build(p)
+	one(c.Approvals.Webhook.Include, []string{"none", "masked"}, "approvals", "webhook", "include")
+	absOrEmpty(c.Approvals.Webhook.SecretFile, "approvals", "webhook", "secret_file")
+	absOrEmpty(c.Approvals.Webhook.CAFile, "approvals", "webhook", "ca_file")
 	abs(c.Admin.Socket, "admin", "socket")
 	if ap, err := netip.ParseAddrPort(f.Proxy.Listen); err != nil || !ap.Addr().IsLoopback() || ap.Port() == 0 || ap.Addr().Zone() != "" {
 		p.add(p.line("proxy", "listen"), "proxy.listen %q is no loopback address with a port: use one such as 127.0.0.1:15001", f.Proxy.Listen)

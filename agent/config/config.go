@@ -16,6 +16,7 @@ type Config struct {
 	Record        Record
 	Mask          Mask
 	Elasticsearch Elasticsearch
+	Approvals     Approvals
 	Admin         Admin
 	Proxy         Proxy
 }
@@ -134,6 +135,32 @@ type Elasticsearch struct {
 	CAFile     string `yaml:"ca_file"`
 }
 
+// Approvals says who decides where no rule says so, and how people learn that something waits for them.
+type Approvals struct {
+	Groups     []string // of this host's users; none: operators
+	Approvers  int      // how many have to agree
+	Timeout    time.Duration
+	Elevation  Elevation
+	Webhook    Webhook
+	ConsoleURL string // where approvals are decided in a browser; "" = nowhere
+}
+
+// Elevation says who grants roles for a time, and for how long.
+type Elevation struct {
+	Groups    []string
+	Approvers int
+	Timeout   time.Duration
+	Longest   time.Duration
+}
+
+// Webhook is who is told. An empty URL turns it off.
+type Webhook struct {
+	URL        string `yaml:"url"`
+	SecretFile string `yaml:"secret_file"`
+	CAFile     string `yaml:"ca_file"`
+	Include    string `yaml:"include"` // none | masked
+}
+
 // Admin is the socket of the command-line tool. Root and the agent's own user are always admins.
 type Admin struct {
 	Socket string   `yaml:"socket"`
@@ -162,6 +189,7 @@ func Default() *Config {
 		Trust:     Trust{Host: "none", Ledger: "/var/lib/sallyport/trust.ledger"},
 		Record:    Record{Required: true, Dir: "/var/lib/sallyport/journal", MaxBytes: 10 << 30, WhenFull: "stop"},
 		Mask:      Mask{KeyFile: "/var/lib/sallyport/mask.key"},
+		Approvals: Approvals{Approvers: 1, Timeout: 10 * time.Minute, Elevation: Elevation{Approvers: 1, Timeout: time.Hour, Longest: 8 * time.Hour}, Webhook: Webhook{Include: "none"}},
 		Admin:     Admin{Socket: "/run/sallyport/admin.sock"},
 		Proxy:     Proxy{Listen: "127.0.0.1:15001", Drain: 10 * time.Second, Stall: 5 * time.Minute, UpstreamStall: 30 * time.Minute, MaxConnections: 20_000, MaxMemory: 1 << 30, MaxNamespaces: 1024},
 	}

@@ -22,7 +22,7 @@ func TestReferenceIsDefault(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := Default()
-			if diff := cmp.Diff(want, c, cmp.Comparer(sameList[[]Scope]), cmp.Comparer(sameList[[]uint32])); diff != "" {
+			if diff := cmp.Diff(want, c, cmp.Comparer(sameList[[]Scope]), cmp.Comparer(sameList[[]uint32]), cmp.Comparer(sameList[[]string])); diff != "" {
 				t.Error(diff)
 			}
 		})
@@ -86,6 +86,7 @@ func TestParse(t *testing.T) {
 		Record:        Record{true, "/journal", 5_000_000, "stop"},
 		Mask:          Mask{"/mask.key"},
 		Elasticsearch: Elasticsearch{"https://es:9200", "/key", "/es.pem"},
+		Approvals:     Approvals{[]string{"owners"}, 2, 5 * time.Minute, Elevation{[]string{"leads", "security"}, 1, 30 * time.Minute, 2 * time.Hour}, Webhook{"https://hooks.example/x", "/hook", "/hook.pem", "masked"}, "https://console.example"},
 		Admin:         Admin{"/admin.sock", []uint32{1000}},
 		Proxy:         Proxy{"[::1]:9", 1500 * time.Millisecond, 90 * time.Second, 7 * time.Minute, 7, 64 << 20, 12},
 	}
@@ -186,6 +187,18 @@ func TestErrors(t *testing.T) {
 		{"empty policy dir", "policy: {dir: ''}", "policy.dir \"\" is no absolute path"},
 		{"help url", "policy: {help_url: 'javascript:1'}", "policy.help_url is no plain URL"},
 		{"url with password", "elasticsearch: {url: 'https://u:hunter2@es'}", "elasticsearch.url is no plain URL"},
+		{"webhook without TLS", "approvals: {webhook: {url: 'http://hooks.example.org', secret_file: /s}}", "f:1: approvals.webhook.url is not https"},
+		{"webhook without secret", "approvals: {webhook: {url: 'https://hooks.example.org'}}", "approvals.webhook has no secret_file"},
+		{"webhook with password", "approvals: {webhook: {url: 'https://u:hunter2@hooks.example.org', secret_file: /s}}", "approvals.webhook.url is no plain URL"},
+		{"webhook without url", "approvals: {webhook: {secret_file: /s}}", "approvals.webhook has no url"},
+		{"webhook includes", "approvals: {webhook: {include: all}}", "approvals.webhook.include \"all\" is not known: use none, masked"},
+		{"webhook secret", "approvals: {webhook: {url: 'https://hooks.example.org', secret_file: s}}", "secret_file \"s\" is no absolute path"},
+		{"webhook unknown key", "approvals: {webhook: {secret: x}}", "unknown key"},
+		{"nobody approves", "approvals: {groups: ['']}", "f:1: a group of approvers is empty"},
+		{"no approver", "approvals: {approvers: 0}", "approvers 0: give a number"},
+		{"no time to approve", "approvals: {timeout: 0s}", "timeout \"0s\" is no duration of one second"},
+		{"endless elevation", "approvals: {elevation: {longest: 9000h}}", "elevation.longest \"9000h\" is no duration"},
+		{"console", "approvals: {console_url: 'ftp://x'}", "approvals.console_url is no plain URL"},
 		{"trust domain", "identity: {trust_domain: 'Example.org/x'}", "is no SPIFFE trust domain"},
 		{"template", "identity: {template: /x}", "is no SPIFFE path"},
 		{"size", "record: {max_bytes: 10 gig}", "f:1: max_bytes \"10 gig\" is no size"},

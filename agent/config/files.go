@@ -37,6 +37,8 @@ func CheckFiles(c *Config) error {
 	}
 	file(c.Elasticsearch.APIKeyFile, "elasticsearch.api_key_file")
 	file(c.Elasticsearch.CAFile, "elasticsearch.ca_file")
+	file(c.Approvals.Webhook.SecretFile, "approvals.webhook.secret_file")
+	file(c.Approvals.Webhook.CAFile, "approvals.webhook.ca_file")
 	return errors.Join(all...)
 }
 

@@ -32,6 +32,7 @@ type file struct {
 	Record        record        `yaml:"record"`
 	Mask          Mask          `yaml:"mask"`
 	Elasticsearch Elasticsearch `yaml:"elasticsearch"`
+	Approvals     approvals     `yaml:"approvals"`
 	Admin         Admin         `yaml:"admin"`
 	Proxy         proxy         `yaml:"proxy"`
 	Archive       any           `yaml:"archive"`
@@ -69,6 +70,20 @@ type endpoint struct {
 	BasePath   string  `yaml:"base_path"`
 	UpstreamCA string  `yaml:"upstream_ca"`
 	Plain      bool    `yaml:"plain"`
+}
+
+type approvals struct {
+	Groups    []string `yaml:"groups"`
+	Approvers int      `yaml:"approvers"`
+	Timeout   string   `yaml:"timeout"`
+	Elevation struct {
+		Groups    []string `yaml:"groups"`
+		Approvers int      `yaml:"approvers"`
+		Timeout   string   `yaml:"timeout"`
+		Longest   string   `yaml:"longest"`
+	} `yaml:"elevation"`
+	Webhook    Webhook `yaml:"webhook"`
+	ConsoleURL string  `yaml:"console_url"`
 }
 
 type record struct {
@@ -115,6 +130,7 @@ func parse(name string, b []byte, env func(string) string) (*Config, error) {
 	f := file{Capture: d.Capture, Identity: d.Identity, Policy: d.Policy, CA: d.CA, Trust: d.Trust, Mask: d.Mask, Admin: d.Admin,
 		Record: record{d.Record.Required, d.Record.Dir, strconv.FormatInt(d.Record.MaxBytes, 10), d.Record.WhenFull},
 		Proxy:  proxy{d.Proxy.Listen, d.Proxy.Drain.String(), d.Proxy.Stall.String(), d.Proxy.UpstreamStall.String(), d.Proxy.MaxConnections, strconv.FormatInt(d.Proxy.MaxMemory, 10), d.Proxy.MaxNamespaces}}
+	f.Approvals = approvalsOf(&d.Approvals)
 	for _, e := range d.Endpoints {
 		f.Endpoints = append(f.Endpoints, endpoint{e.Name, e.Host, &e.Port, e.Protocol, e.BasePath, e.UpstreamCA, e.Plain})
 	}

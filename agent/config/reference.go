@@ -81,6 +81,22 @@ elasticsearch:
   api_key_file: ""
   ca_file: ""                        # empty = system roots
 
+approvals:
+  groups: []                         # groups of this host whose members decide where a rule names none; empty = operators
+  approvers: 1                       # people who have to agree at least, whatever a rule says
+  timeout: 10m0s                     # without a decision it is denied after this time, where a rule does not say
+  elevation:                         # of roles for a time
+    groups: []                       # whose members grant them; empty = operators
+    approvers: 1
+    timeout: 1h0m0s
+    longest: 8h0m0s                  # for how long a role, or an approval for a session, can last
+  webhook:                           # is told that something waits for people (docs/webhook.md)
+    url: ""                          # https, or http to this host; empty = off
+    secret_file: ""                  # the key of the signatures, whsec_… on one line, mode 0600
+    ca_file: ""                      # empty = system roots
+    include: none                    # none | masked: with the masked arguments or request that are to be released
+  console_url: ""                    # where approvals are decided in a browser, for the links; empty = nowhere
+
 admin:
   socket: /run/sallyport/admin.sock
   admins: []                         # user IDs, besides root, that may see everything

@@ -29,7 +29,7 @@ func (a *atomicReason) get() string  { return *a.p.Load() }
 func (d *daemon) openAdmin(context.Context) (err error) {
 	c := console{d}
 	d.admin, err = admin.New(admin.Options{Socket: d.cfg.Admin.Socket, Later: d.pred != nil, Admins: d.cfg.Admin.Admins, Status: c, Doctor: c, Sessions: c, Trust: c,
-		Policy: c, Quarantine: c, Recorder: c, Scopes: c, Log: d.Log})
+		Policy: c, Quarantine: c, Desk: c, Recorder: c, Scopes: c, Log: d.Log})
 	return err
 }
 
@@ -100,6 +100,10 @@ func (c console) Status(context.Context) (adminapi.Status, error) {
 		s.Warnings = append(s.Warnings, "the journal takes nothing any more: "+j.Err.Error())
 	} else if j.Full {
 		s.Warnings = append(s.Warnings, journal.ErrFull.Error())
+	}
+	s.Approvals = c.approvals()
+	if w := s.Approvals.Webhook; w.Error != "" || w.Dropped > 0 {
+		s.Warnings = append(s.Warnings, fmt.Sprintf("the webhook does not get everything: %d queued, %d failed, %d dropped; %s", w.Queued, w.Failed, w.Dropped, w.Error))
 	}
 	s.Elastic = d.elasticStatus()
 	if d.elastic != nil {
@@ -214,11 +218,13 @@ func (c console) Decision(_ context.Context, id string) (adminapi.Decision, erro
 	if err == nil {
 		out := adminapi.NewDecision(dec.Time, parts.Session, parts.Exchange, dec.Decision)
 		out.HelpURL = c.d.cfg.Policy.HelpURL
+		c.asked(&out)
 		return out, nil
 	}
 	if p, xerr := c.d.index.Exchange(id); xerr == nil {
 		if out, ok := adminapi.Decisive(adminParts(p)); ok {
 			out.HelpURL = c.d.cfg.Policy.HelpURL
+			c.asked(&out)
 			return out, nil
 		}
 	}

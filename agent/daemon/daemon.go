@@ -28,8 +28,10 @@ import (
 	"github.com/sallyport-dev/sallyport/agent/telemetry"
 	"github.com/sallyport-dev/sallyport/agent/trust"
 	"github.com/sallyport-dev/sallyport/agent/trust/inspector"
+	"github.com/sallyport-dev/sallyport/agent/webhook"
 	"github.com/sallyport-dev/sallyport/agent/workload"
 	"github.com/sallyport-dev/sallyport/pipeline"
+	"github.com/sallyport-dev/sallyport/pipeline/approval"
 	"github.com/sallyport-dev/sallyport/pipeline/elastic"
 	"github.com/sallyport-dev/sallyport/pipeline/flow"
 	"github.com/sallyport-dev/sallyport/pipeline/journal"
@@ -66,6 +68,8 @@ type daemon struct {
 	journal   *journal.Journal
 	index     *journal.Index
 	sessions  *session.Sessions
+	desk      *approval.Desk
+	notifier  *webhook.Notifier // nil if it is off
 	trust     *trust.Trust
 	inspector *inspector.Inspector // nil if it is off
 	ident     *workload.Identifier
@@ -122,7 +126,7 @@ func Run(ctx context.Context, cfg *config.Config, o Options) (err error) {
 		name string
 		do   func(context.Context) error
 	}{
-		{"policy", d.openPolicy}, {"certificate authority", d.openCA}, {"journal", d.openJournal}, {"trust", d.openTrust},
+		{"policy", d.openPolicy}, {"certificate authority", d.openCA}, {"journal", d.openJournal}, {"approvals", d.openDesk}, {"trust", d.openTrust},
 		{"exchanges", d.openFlow}, {"proxy", d.openProxy}, {"admin API", d.openAdmin}, {"Elasticsearch", d.openElastic}, {"kernel", d.openKernel},
 		{"predecessor", d.takeOver}, {"kernel", d.takeKernel},
 	} {
@@ -254,6 +258,9 @@ func (d *daemon) takeOver(ctx context.Context) error {
 	}
 	if err == nil {
 		err = d.journal.LookBeside(ctx)
+	}
+	if err == nil {
+		err = d.restoreDesk()
 	}
 	d.resumeSessions()
 	return err

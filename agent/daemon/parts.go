@@ -126,7 +126,7 @@ func (d *daemon) openFlow(context.Context) error {
 	d.sessions = session.New(session.Options{})
 	d.resumeSessions()
 	d.flow, err = flow.New(flow.Options{
-		Decider: d.policy, Masker: masker{mask.New(mask.Options{Key: key})}, Log: d.journal, Sessions: d.sessions,
+		Decider: d.policy, Holder: d.desk, Masker: masker{mask.New(mask.Options{Key: key})}, Log: d.journal, Sessions: d.sessions,
 		Codecs: protocols(), HelpURL: d.cfg.Policy.HelpURL, Notice: d.notice,
 	})
 	return err

@@ -16,7 +16,7 @@ import (
 
 	"github.com/sallyport-dev/sallyport/agent/adminapi"
 	"github.com/sallyport-dev/sallyport/agent/config"
-	"github.com/sallyport-dev/sallyport/agent/daemon/folder"
+	"github.com/sallyport-dev/sallyport/agent/daemon/snapshot"
 	"github.com/sallyport-dev/sallyport/agent/telemetry"
 	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/policy"
@@ -66,10 +66,10 @@ type policies struct {
 	record func(context.Context, pipeline.Record) error // durable when it returns
 
 	mu     sync.Mutex // one change at a time
-	now    *folder.Snapshot
-	seen   folder.Mark // of what was tried last, in force or refused
-	next   folder.Mark // of what the last look found, if that is not seen
-	moving int         // looks in a row at a folder that is being changed
+	now    *snapshot.Folder
+	seen   snapshot.Mark // of what was tried last, in force or refused
+	next   snapshot.Mark // of what the last look found, if that is not seen
+	moving int           // looks in a row at a folder that is being changed
 
 	state atomic.Pointer[adminapi.Policy]
 }
@@ -95,7 +95,7 @@ func (p *policies) open(ctx context.Context) error {
 			p.state.Store(&adminapi.Policy{Version: set.Version(), Loaded: time.Now(), Cause: causeStart})
 			return nil
 		}
-		if !errors.Is(err, folder.ErrMoving) || try == 50 {
+		if !errors.Is(err, snapshot.ErrMoving) || try == 50 {
 			return &UsageError{err}
 		}
 		select {
@@ -107,8 +107,8 @@ func (p *policies) open(ctx context.Context) error {
 }
 
 // read gives what is in the folder, compiled from exactly the bytes of which the snapshot tells.
-func (p *policies) read() (*folder.Snapshot, *policy.Set, error) {
-	snap, err := folder.Read(p.dir)
+func (p *policies) read() (*snapshot.Folder, *policy.Set, error) {
+	snap, err := snapshot.Read(p.dir)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -149,9 +149,9 @@ func (p *policies) watch(ctx context.Context) error {
 func (p *policies) look(ctx context.Context) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	m, err := folder.Look(p.dir)
+	m, err := snapshot.Look(p.dir)
 	if err != nil { // also a folder that is gone may be there again in a moment
-		m = folder.Mark("error: " + err.Error())
+		m = snapshot.Mark("error: " + err.Error())
 	}
 	switch {
 	case m == p.seen:
@@ -159,11 +159,11 @@ func (p *policies) look(ctx context.Context) {
 		return
 	case m != p.next:
 		p.next = m
-		p.stir(fmt.Errorf("%s: %w", p.dir, folder.ErrMoving))
+		p.stir(fmt.Errorf("%s: %w", p.dir, snapshot.ErrMoving))
 		return
 	}
 	switch err := p.change(ctx, causeFile); {
-	case errors.Is(err, folder.ErrMoving):
+	case errors.Is(err, snapshot.ErrMoving):
 		p.stir(err)
 	case errors.Is(err, pipeline.ErrNotRecorded): // the next look tries again
 	default:
@@ -182,16 +182,16 @@ func (p *policies) stir(err error) {
 func (p *policies) reload(ctx context.Context, cause string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err := p.change(ctx, cause); errors.Is(err, folder.ErrMoving) {
+	if err := p.change(ctx, cause); errors.Is(err, snapshot.ErrMoving) {
 		p.refuse(err) // it will be looked at again anyway
 	}
 }
 
 // change puts what is in the folder in force, or says why not; mu is held. The record of the change is on disk before the
-// first decision by it. An error that wraps folder.ErrMoving is told nobody.
+// first decision by it. An error that wraps snapshot.ErrMoving is told nobody.
 func (p *policies) change(ctx context.Context, cause string) error {
 	snap, set, err := p.read()
-	if errors.Is(err, folder.ErrMoving) {
+	if errors.Is(err, snapshot.ErrMoving) {
 		return err
 	}
 	if snap != nil {
@@ -247,10 +247,10 @@ func (p *policies) tell(s *adminapi.Status) {
 }
 
 // changes lists what differs between two snapshots; the first may be nil.
-func changes(from, to *folder.Snapshot) []PolicyFile {
+func changes(from, to *snapshot.Folder) []PolicyFile {
 	fresh, gone := to.Changed(from)
 	var out []PolicyFile
-	add := func(f folder.File, how string) {
+	add := func(f snapshot.File, how string) {
 		c := PolicyFile{Name: f.Name, Change: how, SHA256: f.SHA256, UID: f.UID, GID: f.GID, Modified: f.Modified}
 		if how == "removed" {
 			c.SHA256 = ""

@@ -46,6 +46,9 @@ func (d *daemon) serve(ctx context.Context) error {
 	l.start(d.watch)
 	l.start(d.policy.watch)
 	l.start(d.keepTesting)
+	l.start(d.desk.Run)
+	l.start(d.watchDesk)
+	l.start(d.runWebhook)
 	l.start(d.older.Run)
 	l.start(d.discover.Run)
 	l.start(func(ctx context.Context) error { return d.kernel.Execs(ctx, d.discover.Exec) })
@@ -142,6 +145,7 @@ func (d *daemon) depart(ctx context.Context, l *leadership) *draining {
 		}
 		d.storeOthers()
 	}
+	d.leaveDesk()
 	err := d.proxy.Shutdown(end.ctx)
 	d.flow.Flush()
 	end.ended <- err

@@ -233,6 +233,7 @@ func (d *daemon) release(l *leadership, out *draining) {
 		d.Log.Warn("letting go of the admin socket", telemetry.KeyError, err)
 	}
 	l.end()
+	d.leaveDesk()
 	var err error
 	if out.others, err = d.spaces.Files(); err != nil {
 		d.Log.Warn("connections of other network namespaces are refused until the successor is there", telemetry.KeyError, err)

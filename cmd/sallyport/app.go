@@ -48,20 +48,23 @@ type command struct {
 func commands() []command {
 	return []command{
 		statusCommand(), doctorCommand(), whyCommand(), sessionsListCommand(), sessionsShowCommand(),
+		approvalsListCommand(), approvalsShowCommand(), approvalsApproveCommand(), approvalsDenyCommand(), approvalsRevokeCommand(),
+		elevateCommand(), grantsCommand(), grantsApproveCommand(), grantsDenyCommand(), grantsRevokeCommand(),
 		policyCheckCommand(), policyExplainCommand(), policyTestCommand(), policyDiffCommand(), policyLearnCommand(), maskCommand(), journalVerifyCommand(),
 		trustStatusCommand(), trustRemoveCommand(), quarantineCommand(), runCommand(), versionCommand(), completionCommand(), helpCommand(),
 	}
 }
 
-// find finds the verb that args begin with and returns what follows it.
-func find(args []string) (*command, []string) {
+// find finds the verb that args begin with, the longest of several, and returns what follows it.
+func find(args []string) (found *command, rest []string) {
+	longest := 0
 	for _, c := range commands() {
 		words := strings.Fields(c.name)
-		if len(args) >= len(words) && slices.Equal(words, args[:len(words)]) {
-			return &c, args[len(words):]
+		if n := len(words); n > longest && len(args) >= n && slices.Equal(words, args[:n]) {
+			found, rest, longest = &c, args[n:], n
 		}
 	}
-	return nil, nil
+	return found, rest
 }
 
 func (a *app) dispatch(ctx context.Context, args []string) error {

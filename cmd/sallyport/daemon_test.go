@@ -25,7 +25,8 @@ func daemonCmd(ts *testscript.TestScript, neg bool, args []string) {
 		f.kind = args[0]
 	}
 	s, err := admin.New(admin.Options{Socket: ts.Getenv("SALLYPORT_SOCKET"), Admins: []uint32{uint32(os.Getuid())},
-		Status: f, Doctor: f, Sessions: f, Trust: f, Policy: f, Quarantine: f, Recorder: f})
+		Status: f, Doctor: f, Sessions: f, Trust: f, Policy: f, Quarantine: f, Desk: &fakeDesk{fakeDaemon: f}, Recorder: f,
+		People: func(uid uint32) (string, []string, error) { return "bob", []string{"owners"}, nil }})
 	ts.Check(err)
 	served := make(chan error, 1)
 	go func() { served <- s.Serve() }()
@@ -130,6 +131,13 @@ func (f *fakeDaemon) Decision(_ context.Context, id string) (adminapi.Decision, 
 	case "dec_1", "exc_1":
 	case "dec_2":
 		d.ID, d.Enforced, d.Mode = id, false, pipeline.ModeObserve
+	case "dec_3":
+		d.ID, d.Verdict.Action = id, pipeline.Hold
+		out := adminapi.NewDecision(second(1), "ses_1", "exc_1", d)
+		out.Approval, out.ApprovalState, out.Elevate = "apr_1", "waiting", "sallyport elevate --for dec_3"
+		return out, nil
+	case "dec_4":
+		d.ID, d.Verdict.Action, d.Verdict.Elevation = id, pipeline.Allow, "elv_1"
 	default:
 		return adminapi.Decision{}, admin.ErrNotFound
 	}

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/sallyport-dev/sallyport/agent/adminapi"
@@ -63,6 +64,15 @@ func (a *app) showDecision(d *adminapi.Decision) error {
 		{"exchange", d.Exchange},
 		{"session", d.Session},
 		{"decision", d.ID},
+	}
+	if d.Approval != "" {
+		rows = append(rows, []string{"approval", strings.TrimSpace(d.Approval + " " + d.ApprovalState)})
+	}
+	if d.Elevation != "" {
+		rows = append(rows, []string{"allowed by", d.Elevation + " (a role for a time: sallyport grants --all)"})
+	}
+	if d.Elevate != "" {
+		rows = append(rows, []string{"ask for a role", d.Elevate})
 	}
 	if d.HelpURL != "" {
 		rows = append(rows, []string{"ask for access", d.HelpURL})

@@ -3,6 +3,8 @@
 package policy
 
 import (
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -70,6 +72,9 @@ type Env struct {
 
 // Version names the policy by its content: "sha256:…".
 func (s *Set) Version() string { return s.version }
+
+// Roles names all roles, in order.
+func (s *Set) Roles() []string { return slices.Sorted(maps.Keys(s.roles)) }
 
 // Role says whether there is a role of this name.
 func (s *Set) Role(name string) bool { return s.roles[name] != nil }

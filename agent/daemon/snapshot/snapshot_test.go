@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package folder
+package snapshot
 
 import (
 	"errors"
@@ -19,7 +19,7 @@ func write(t *testing.T, path, text string) {
 	}
 }
 
-func read(t *testing.T, dir string) *Snapshot {
+func read(t *testing.T, dir string) *Folder {
 	t.Helper()
 	s, err := Read(dir)
 	if err != nil {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package folder reads a folder of small files as a whole: all of them as they were at one moment, with who owns them, or
+// Package snapshot reads a folder of small files as a whole: all of them as they were at one moment, with who owns them, or
 // not at all. It is how the policy folder is read while people, configuration management or a kubelet may be writing to it.
 //
 // A file that somebody has open for writing is not read: the kernel tells by refusing a lease on it (fcntl(2), F_SETLEASE;
 // not on every file system). Files that are replaced by renaming, and folders that are swapped through a symbolic link, as
 // ConfigMaps are, need no lease: what was read is dropped if anything moved meanwhile.
-package folder
+package snapshot
 
 import (
 	"bytes"
@@ -43,8 +43,8 @@ type File struct {
 	Modified time.Time
 }
 
-// Snapshot is a folder as it was at one moment. It is an fs.FS of its own: what was read is what is used.
-type Snapshot struct {
+// Folder is a folder as it was at one moment. It is an fs.FS of its own: what was read is what is used.
+type Folder struct {
 	Files []File // by name
 	Mark  Mark
 	data  map[string][]byte
@@ -107,7 +107,7 @@ func list(dir string) ([]string, error) {
 }
 
 // Read reads a folder. An error that wraps ErrMoving means that it was changed meanwhile.
-func Read(dir string) (*Snapshot, error) {
+func Read(dir string) (*Folder, error) {
 	before, err := Look(dir)
 	if err != nil {
 		return nil, err
@@ -116,7 +116,7 @@ func Read(dir string) (*Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Snapshot{Mark: before, data: map[string][]byte{}}
+	s := &Folder{Mark: before, data: map[string][]byte{}}
 	var read strings.Builder
 	for _, name := range names {
 		f, raw, m, err := readFile(filepath.Join(dir, name), name)
@@ -166,7 +166,7 @@ func readFile(at, name string) (File, []byte, string, error) {
 
 // Changed are the files that differ from those of another snapshot, which may be nil: added or changed ones as they are here,
 // and the removed ones as they were there.
-func (s *Snapshot) Changed(from *Snapshot) (fresh, gone []File) {
+func (s *Folder) Changed(from *Folder) (fresh, gone []File) {
 	was := map[string]File{}
 	if from != nil {
 		for _, f := range from.Files {
@@ -190,7 +190,7 @@ func (s *Snapshot) Changed(from *Snapshot) (fresh, gone []File) {
 }
 
 // Open implements fs.FS.
-func (s *Snapshot) Open(name string) (fs.File, error) {
+func (s *Folder) Open(name string) (fs.File, error) {
 	if raw, ok := s.data[name]; ok {
 		return &open{Reader: bytes.NewReader(raw), info: info{name, int64(len(raw))}}, nil
 	}
@@ -198,7 +198,7 @@ func (s *Snapshot) Open(name string) (fs.File, error) {
 }
 
 // ReadDir implements fs.ReadDirFS.
-func (s *Snapshot) ReadDir(string) ([]fs.DirEntry, error) {
+func (s *Folder) ReadDir(string) ([]fs.DirEntry, error) {
 	var out []fs.DirEntry
 	for _, f := range s.Files {
 		out = append(out, fs.FileInfoToDirEntry(info{f.Name, int64(len(s.data[f.Name]))}))
