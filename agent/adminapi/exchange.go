@@ -116,7 +116,7 @@ func NewDecision(at time.Time, session, exchange string, d pipeline.Decision) De
 		Action: d.Verdict.Action.String(), Stage: d.Verdict.Stage, Rule: d.Verdict.Rule, Reason: d.Verdict.Reason,
 		Mode: d.Mode.String(), Enforced: d.Enforced, Scope: d.Scope, Endpoint: d.Endpoint, Model: d.Model,
 		SPIFFEID: d.SPIFFEID, UID: d.UID, Policy: d.Policy, Elevation: d.Verdict.Elevation, Approval: d.Verdict.Approval,
-		Code: d.Verdict.Code, Matched: d.Verdict.Matched,
+		Code: d.Verdict.Code, Matched: d.Verdict.Matched, Removed: d.Verdict.Removed,
 	}
 	if d.Step != nil {
 		out.Tool = d.Step.Name

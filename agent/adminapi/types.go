@@ -33,14 +33,6 @@ type Status struct {
 	Policy     Policy         `json:"policy,omitzero"`
 }
 
-// Policy is the policy in force.
-type Policy struct {
-	Version string    `json:"version"`
-	Loaded  time.Time `json:"loaded_at"`
-	Cause   string    `json:"cause"`           // "start", "reload" (asked for by SIGHUP) or "file" (the folder changed)
-	Error   string    `json:"error,omitempty"` // what is wrong with what is in the folder now, which is therefore not in force
-}
-
 // SelfTest is how the last connection of the daemon's own went, from a process outside its cgroup to the proxy.
 type SelfTest struct {
 	Last     time.Time `json:"last,omitzero"`
@@ -298,6 +290,7 @@ type Decision struct {
 	Matched []pipeline.Matched `json:"matched,omitempty"` // every guardrail that matched, and rules that only observe
 	Step    *pipeline.Step     `json:"step,omitempty"`    // what it was about, masked; not in the answer to why
 	Others  []Decision         `json:"others,omitempty"`  // why of an exchange: its other decisions, in their order
+	Removed []pipeline.Step    `json:"removed,omitempty"` // the tools that were taken out of the offer
 	Next    string             `json:"next,omitempty"`    // what to do about it
 }
 

@@ -7,10 +7,14 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"os"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/sallyport-dev/sallyport/pipeline/policy"
 	"github.com/sallyport-dev/sallyport/pipeline/policy/replay"
+	"github.com/sallyport-dev/sallyport/pipeline/policy/review"
 )
 
 func policyTestCommand() command {
@@ -43,15 +47,21 @@ want of budget.`,
 				if err != nil {
 					return err
 				}
-				var against replay.Decider
+				docs, err := review.Read(os.DirFS(args[0]))
+				if err != nil {
+					return err
+				}
+				o := replay.Options{Limit: *examples, Has: func(rule string) bool {
+					return slices.ContainsFunc(docs, func(d review.Document) bool { return strings.ToLower(d.Kind)+"/"+d.Name == rule })
+				}}
 				if *other != "" {
 					set, err := policy.Load(*other)
 					if err != nil {
 						return err
 					}
-					against = set
+					o.Against = set
 				}
-				c := replay.New(candidate, against, *examples)
+				c := replay.New(candidate, o)
 				if err := from.each(ctx, a, c.Add); err != nil {
 					return err
 				}
@@ -97,6 +107,7 @@ func (a *app) showReplay(r *replay.Report, from *recorded) error {
 		{r.Uninspected, "left out: exchanges that were not inspected"},
 		{r.Elevated, "left out: allowed by an elevation"},
 		{r.Budget, "left out: refused for want of budget"},
+		{r.Covered, "left out: masked by a guardrail before it was recorded"},
 		{r.Unfinished, "without an outcome: the reply is not compared"},
 		{r.Beyond, "behind a recorded refusal: nothing to compare with"},
 	} {
@@ -122,6 +133,16 @@ func (a *app) showReplay(r *replay.Report, from *recorded) error {
 	}
 	if err := a.table(rows); err != nil {
 		return err
+	}
+	if len(r.Observed) > 0 {
+		fmt.Fprintln(a.out)
+		rows = [][]string{{"ONLY OBSERVED", "COUNT"}}
+		for _, k := range r.Observed {
+			rows = append(rows, []string{k.Rule, strconv.Itoa(k.Count)})
+		}
+		if err := a.table(rows); err != nil {
+			return err
+		}
 	}
 	fmt.Fprintln(a.out)
 	rows = [][]string{{"EXCHANGE", "WHO", "WHAT", "WAS", "WOULD BE", "BECAUSE"}}

@@ -211,7 +211,7 @@ func fromAPI(x *adminapi.Exchange) *replay.Exchange {
 	for i := range x.Decisions {
 		d := &x.Decisions[i]
 		out.Decisions = append(out.Decisions, pipeline.Decision{ID: d.ID, Mode: in.Mode, Enforced: d.Enforced, Step: d.Step, Policy: d.Policy,
-			Verdict: pipeline.Verdict{Action: action(d.Action), Stage: d.Stage, Rule: d.Rule, Reason: d.Reason, Code: d.Code, Elevation: d.Elevation, Matched: d.Matched}})
+			Verdict: pipeline.Verdict{Action: action(d.Action), Stage: d.Stage, Rule: d.Rule, Reason: d.Reason, Code: d.Code, Elevation: d.Elevation, Matched: d.Matched, Removed: d.Removed}})
 	}
 	return out
 }

@@ -41,8 +41,8 @@ spec: {on: [toolCall], match: {tools: [bash], regex: 'rm\s+-rf'}, action: deny}
 `
 
 // candidate: gpt-4o is not allowed any more, o3 is; read_secrets is refused; rm is not; the word confidential in a prompt is
-// refused, and in a tool's result told.
-var candidate = strings.NewReplacer(`"gpt-4o"]`, `"o3"]`, `"read_*"`, "read_file", `rm\s+-rf`, `mkfs`).Replace(inForce) + `---
+// refused, and in a tool's result told; a search for the payroll is held, a card's number masked, and sql stays in the offer.
+var candidate = strings.NewReplacer(`"gpt-4o"]`, `"o3"]`, `"read_*"`, "read_file, sql", `rm\s+-rf`, `mkfs`).Replace(inForce) + `---
 apiVersion: sallyport.dev/v1alpha1
 kind: Guardrail
 metadata: {name: confidential}
@@ -52,6 +52,16 @@ apiVersion: sallyport.dev/v1alpha1
 kind: Guardrail
 metadata: {name: told}
 spec: {on: [toolResult], match: {regex: 'confidential'}, action: alert}
+---
+apiVersion: sallyport.dev/v1alpha1
+kind: Guardrail
+metadata: {name: ask}
+spec: {on: [toolCall], match: {tools: [search], regex: 'payroll'}, action: hold}
+---
+apiVersion: sallyport.dev/v1alpha1
+kind: Guardrail
+metadata: {name: cards}
+spec: {on: [toolResult], match: {regex: 'card [0-9]{4}'}, action: mask}
 `
 
 // planted is one exchange and the differences that it must show.
@@ -89,13 +99,14 @@ func writeRecord(t testing.TB, dir string, n int) []planted {
 		mode, model := pipeline.ModeEnforce, "gpt-4o-mini"
 		prompt, result, tool, args := fmt.Sprintf("Question %d about [EMAIL] and the weather", i), "sunny", "search", `{"q":"weather"}`
 		var diffs []string
+		var removed []pipeline.Step
 		switch {
 		case i%97 == 1:
 			model, diffs = "gpt-4o", []string{"call  allow→deny"}
 		case i%101 == 2:
 			model, diffs = "o3", []string{"call  deny→allow"}
 		case i%103 == 3:
-			tool, diffs = "read_secrets", []string{"toolCall read_secrets allow→deny"}
+			tool, diffs = "read_secrets", []string{"toolOffer read_secrets allow→remove", "toolCall read_secrets allow→deny"}
 		case i%107 == 4:
 			tool, args, diffs = "bash", `{"cmd":"rm -rf /srv"}`, []string{"toolCall bash deny→allow"}
 		case i%109 == 5:
@@ -104,7 +115,13 @@ func writeRecord(t testing.TB, dir string, n int) []planted {
 			result, diffs = "a confidential page", []string{"toolResult search allow→alert"}
 		case i%127 == 7: // everything at once, in observe
 			mode, prompt, result, tool = pipeline.ModeObserve, "confidential", "confidential", "read_secrets"
-			diffs = []string{"prompt  allow→deny", "toolResult search allow→alert", "toolCall read_secrets allow→deny"}
+			diffs = []string{"prompt  allow→deny", "toolResult search allow→alert", "toolOffer read_secrets allow→remove", "toolCall read_secrets allow→deny"}
+		case i%137 == 9:
+			removed, diffs = []pipeline.Step{{Kind: pipeline.StepToolOffer, Name: "sql", Index: 2}}, []string{"toolOffer sql remove→allow"}
+		case i%139 == 10:
+			args, diffs = `{"q":"payroll"}`, []string{"toolCall search allow→hold"}
+		case i%149 == 11:
+			result, diffs = "card 4711", []string{"toolResult search allow→mask"}
 		case i%131 == 8: // refused by both
 			model = "gpt-3"
 		}
@@ -131,6 +148,10 @@ func writeRecord(t testing.TB, dir string, n int) []planted {
 			refused = mode == pipeline.ModeEnforce && v.Action == pipeline.Deny && (step == nil || step.Kind != pipeline.StepToolCall)
 		}
 		decide(nil)
+		if removed != nil {
+			v := pipeline.Verdict{Action: pipeline.Transform, Stage: pipeline.StepToolOffer, Rule: "role/bot", Removed: removed}
+			write(pipeline.KindDecision, &pipeline.Decision{ID: fmt.Sprintf("dec_%05d", i), Verdict: v, Mode: mode, Enforced: true, Policy: set.Version()})
+		}
 		for k := range in.Call.Steps {
 			if in.Call.Steps[k].Kind != pipeline.StepToolCall {
 				decide(&in.Call.Steps[k])

@@ -67,7 +67,9 @@ func (x *exchange) unoffered(a *asked) (drop []bool, names []string) {
 		for _, p := range x.req.Offers {
 			if p.At == o.At && !drop[p.Step] {
 				drop[p.Step] = true
-				names = append(names, x.req.Call.Steps[p.Step].Name)
+				s := &x.req.Call.Steps[p.Step]
+				names = append(names, s.Name)
+				a.taken = append(a.taken, pipeline.Step{Kind: s.Kind, Name: strings.Clone(s.Name), Index: s.Index, ByProvider: s.ByProvider})
 			}
 		}
 	}
@@ -99,6 +101,7 @@ func removal(a *asked, drop []bool, names []string) pipeline.Verdict {
 	if len(names) > most {
 		said += fmt.Sprintf(" and %d more", len(names)-most)
 	}
+	v.Removed = a.taken
 	v.Reason = "taken out of the offer: " + said + " (" + v.Reason + ")"
 	return v
 }

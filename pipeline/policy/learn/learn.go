@@ -136,6 +136,13 @@ func (l *Learner) Add(x *replay.Exchange) {
 			add(s, c.idle)
 		}
 	}
+	for i := range x.Decisions {
+		for k := range x.Decisions[i].Verdict.Removed { // where that was enforced, the request is recorded without them
+			if l.o.Denied && x.Decisions[i].Enforced {
+				add(&x.Decisions[i].Verdict.Removed[k], c.idle)
+			}
+		}
+	}
 	if x.Outcome != nil {
 		for i := range x.Outcome.Tools {
 			if s := &x.Outcome.Tools[i]; l.o.Denied || !stopped(x, s) {

@@ -64,7 +64,7 @@ func TestRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := replay.New(load(t, string(text)), nil, 0)
+	c := replay.New(load(t, string(text)), replay.Options{})
 	for _, x := range corpus() {
 		c.Add(x)
 	}
@@ -98,7 +98,7 @@ func TestLeast(t *testing.T) {
 		{"a tool of another model", exchange(1, "a.service", pipeline.OpChat, "gpt-4o", nil, []string{"search"})},
 		{"another's model", exchange(1, "a.service", pipeline.OpChat, "yes", nil, nil)},
 	} {
-		r := replay.New(set, nil, 0)
+		r := replay.New(set, replay.Options{})
 		r.Add(c.x)
 		if got := r.Report(); len(got.Changes) != 1 || got.Changes[0].Would.Effect != replay.Deny {
 			t.Errorf("%s: %+v", c.name, got)

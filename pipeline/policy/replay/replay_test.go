@@ -21,7 +21,11 @@ func (r rules) Decide(_ *pipeline.Meta, _ *pipeline.Call, s *pipeline.Step) pipe
 	if s != nil {
 		v.Stage = s.Kind
 	}
-	if v.Action != pipeline.Allow {
+	switch v.Action {
+	case pipeline.Allow:
+	case noRole:
+		v.Action, v.Rule = pipeline.Deny, "builtin/no-binding"
+	default:
 		v.Rule = "guardrail/" + v.Action.String()
 	}
 	return v
@@ -37,6 +41,12 @@ func on(word string, a pipeline.Action) rules {
 		return pipeline.Allow
 	}
 }
+
+// roleLacks is a policy in which nobody has a role.
+func roleLacks(s *pipeline.Step) pipeline.Action { return noRole }
+
+// noRole stands for a refusal for want of a role.
+const noRole = pipeline.Action(200)
 
 func base(mode pipeline.Mode) *replay.Exchange {
 	return &replay.Exchange{ID: "exc_1", Time: time.Unix(1, 0), Intent: &pipeline.Intent{Mode: mode, Workload: pipeline.Workload{PID: 1, UID: 9, Unit: "a.service"},
@@ -66,26 +76,71 @@ func TestComparison(t *testing.T) {
 		{name: "nothing differs", x: func() *replay.Exchange { return base(enforce) }, candidate: on("", 0)},
 		{name: "the call is refused, nothing behind it counts", x: func() *replay.Exchange { return base(enforce) }, candidate: on("call", pipeline.Deny), want: []string{"call  allow→deny"}},
 		{name: "in observe everything is decided", x: func() *replay.Exchange { return base(observe) }, candidate: func(*pipeline.Step) pipeline.Action { return pipeline.Deny },
-			want: []string{"call  allow→deny", "prompt  allow→deny", "prompt  allow→deny", "toolResult old allow→deny", "toolOffer bash allow→deny", "toolCall bash allow→deny"}},
+			want: []string{"call  allow→deny", "prompt  allow→deny", "prompt  allow→deny", "toolResult old allow→deny", "toolOffer bash allow→remove", "toolCall bash allow→deny"}},
 		{name: "a refusal is lifted", x: func() *replay.Exchange {
 			x := base(enforce)
 			x.Outcome.Tools = nil
 			return decided(x, pipeline.Deny, nil)
 		}, candidate: on("", 0), want: []string{"call  deny→allow"}, check: func(r *replay.Report) string {
-			if r.Beyond != 4 {
+			if r.Beyond != 4 { // two prompts, a result, an offer
 				return "what stands behind the refusal is not counted"
 			}
 			return ""
 		}},
 		{name: "a tool is taken out, and its call refused", x: func() *replay.Exchange { return base(enforce) }, candidate: func(s *pipeline.Step) pipeline.Action {
-			switch {
-			case s != nil && s.Kind == pipeline.StepToolOffer:
-				return pipeline.Transform
-			case s != nil && s.Kind == pipeline.StepToolCall:
+			if s != nil && s.Name == "bash" {
 				return pipeline.Deny
 			}
 			return pipeline.Allow
 		}, want: []string{"toolOffer bash allow→remove", "toolCall bash allow→deny"}},
+		{name: "a tool had been taken out, and would not be", x: func() *replay.Exchange {
+			x := decided(base(enforce), pipeline.Transform, nil)
+			v := &x.Decisions[0].Verdict
+			v.Stage, v.Removed = pipeline.StepToolOffer, []pipeline.Step{{Kind: pipeline.StepToolOffer, Name: "sql"}, {Kind: pipeline.StepToolOffer, Name: "curl", Index: 1}}
+			return x
+		}, candidate: on("sql", pipeline.Deny), want: []string{"toolOffer curl remove→allow"}},
+		{name: "a tool would have been taken out, in observe", x: func() *replay.Exchange {
+			x := decided(base(observe), pipeline.Transform, nil)
+			v := &x.Decisions[0].Verdict
+			v.Stage, v.Removed = pipeline.StepToolOffer, []pipeline.Step{{Kind: pipeline.StepToolOffer, Name: "bash"}}
+			return x
+		}, candidate: on("toolOffer bash", pipeline.Deny)},
+		{name: "a tool that the request demands was refused, and is", x: func() *replay.Exchange {
+			x := base(enforce)
+			x.Outcome.Tools = nil
+			return decided(x, pipeline.Deny, step(x, 4))
+		}, candidate: on("toolOffer bash", pipeline.Deny)},
+		{name: "nobody is asked about what is refused anyway", x: func() *replay.Exchange {
+			x := base(enforce)
+			x.Outcome.Tools = nil
+			return decided(x, pipeline.Deny, step(x, 3))
+		}, candidate: func(s *pipeline.Step) pipeline.Action {
+			switch {
+			case s != nil && s.Kind == pipeline.StepPrompt:
+				return pipeline.Hold
+			case s != nil && s.Kind == pipeline.StepToolResult:
+				return pipeline.Deny
+			}
+			return pipeline.Allow
+		}},
+		{name: "masked before it was recorded", x: func() *replay.Exchange {
+			x := base(enforce)
+			return decided(x, pipeline.Transform, step(x, 3))
+		}, candidate: on("", 0), check: func(r *replay.Report) string {
+			if r.Covered != 1 {
+				return "not counted"
+			}
+			return ""
+		}},
+		{name: "an answer", x: func() *replay.Exchange {
+			x := base(enforce)
+			x.Outcome.Text = "a secret plan"
+			return x
+		}, candidate: on("secret plan", pipeline.Deny), want: []string{"response  allow→deny"}},
+		{name: "an answer that was refused", x: func() *replay.Exchange {
+			x := base(enforce)
+			return decided(x, pipeline.Deny, &pipeline.Step{Kind: pipeline.StepResponse, Text: "a secret plan"})
+		}, candidate: on("", 0), want: []string{"response  deny→allow"}},
 		{name: "masked and held", x: func() *replay.Exchange { return base(enforce) }, candidate: func(s *pipeline.Step) pipeline.Action {
 			switch {
 			case s != nil && s.Kind == pipeline.StepToolResult:
@@ -118,8 +173,8 @@ func TestComparison(t *testing.T) {
 			x := decided(base(enforce), pipeline.Allow, nil)
 			x.Decisions[0].Verdict.Elevation = "elv_1"
 			return x
-		}, candidate: on("call", pipeline.Deny), check: func(r *replay.Report) string {
-			if r.Elevated != 1 {
+		}, candidate: roleLacks, check: func(r *replay.Report) string {
+			if r.Elevated != 6 {
 				return "not counted"
 			}
 			return ""
@@ -162,7 +217,7 @@ func TestComparison(t *testing.T) {
 			if c.against != nil {
 				against = c.against
 			}
-			cmp := replay.New(c.candidate, against, 0)
+			cmp := replay.New(c.candidate, replay.Options{Against: against})
 			cmp.Add(c.x())
 			r := cmp.Report()
 			var got []string
