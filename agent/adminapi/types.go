@@ -56,6 +56,7 @@ type Scope struct {
 
 	EncryptedDNS string `json:"encrypted_dns,omitempty"` // "observe" or "deny"
 	QUICRefused  uint64 `json:"quic_refused"`            // datagrams to endpoints, since the programs were installed
+	Canary       string `json:"canary,omitempty"`        // share of the instances that is enforced, the others are observed; "" = all are
 }
 
 // Flows counts connections since the daemon started.

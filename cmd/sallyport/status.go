@@ -86,7 +86,11 @@ func (a *app) showStatus(st *adminapi.Status) error {
 	}
 	rows = [][]string{{"SCOPE", "MODE", "IF THE DAEMON IS DEAD", "IF TRUST IS NOT PROVEN", "QUIC REFUSED"}}
 	for _, s := range st.Scopes {
-		rows = append(rows, []string{s.Name, s.Mode, "fail " + s.Fail, s.Untrusted, fmt.Sprint(s.QUICRefused)})
+		mode := s.Mode
+		if s.Canary != "" {
+			mode += " on " + s.Canary
+		}
+		rows = append(rows, []string{s.Name, mode, "fail " + s.Fail, s.Untrusted, fmt.Sprint(s.QUICRefused)})
 	}
 	if err := a.table(rows); err != nil {
 		return err
