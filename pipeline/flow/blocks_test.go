@@ -217,6 +217,20 @@ func TestBlocksOutcome(t *testing.T) {
 	}
 }
 
+// TestBlocksObserved: every byte passes as it came, and the record says what would have been done.
+func TestBlocksObserved(t *testing.T) {
+	in := cat(begins, textBlock(0, "a "+secret), toolBlock(1, "delete", bad), ends("tool_use"), stops)
+	r := blockRig(t, true).reply(200, "text/event-stream", in...)
+	r.meta.Mode = pipeline.ModeObserve
+	if got := r.must(); got != strings.Join(in, "") {
+		t.Errorf("got %s", got)
+	}
+	r.noSecret()
+	if o := r.outcome(); o.Enforced || o.Verdict.Action != pipeline.Deny || o.Text != "a "+with || len(o.Tools) != 1 {
+		t.Errorf("outcome %+v", o)
+	}
+}
+
 // TestBlocksRefused: streams that two readers could take differently end with an error, and nothing of a refused call is out.
 func TestBlocksRefused(t *testing.T) {
 	for name, in := range map[string][]string{
