@@ -4,6 +4,7 @@ package journal
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -74,6 +75,15 @@ func bytesIn(t testing.TB, dir string) (sum int64) {
 	return sum
 }
 
+// sizes lists the files of a folder.
+func sizes(t testing.TB, dir string) (out []string) {
+	t.Helper()
+	for _, path := range must(filepath.Glob(filepath.Join(dir, "*"))) {
+		out = append(out, fmt.Sprint(filepath.Base(path), ": ", must(os.Stat(path)).Size()))
+	}
+	return out
+}
+
 // What a full journal takes: the emergency segment is for what ends or refuses.
 func TestFullTakes(t *testing.T) {
 	j := open(t, quota(t, t.TempDir()))
@@ -103,6 +113,23 @@ func TestFullTakes(t *testing.T) {
 	}
 }
 
+// A segment that is ready only when the journal has become full is not kept: it would be beyond the quota.
+func TestPreparedTooLate(t *testing.T) {
+	dir := t.TempDir()
+	o := quota(t, dir)
+	j := open(t, o)
+	fillUp(t, j)
+	j.tasks.Wait()
+	before := bytesIn(t, dir)
+	j.mu.Lock()
+	j.keep(must(j.newFile("filled", o.SegmentBytes, true)))
+	spare := j.spare
+	j.mu.Unlock()
+	if size := bytesIn(t, dir); size != before || size > o.MaxBytes || spare != nil {
+		t.Errorf("%d bytes on disk, %d before, quota %d: %v", size, before, o.MaxBytes, sizes(t, dir))
+	}
+}
+
 // The emergency segment is used to its end, nothing is written beyond the quota, and the chain says all of it.
 func TestEmergencySegment(t *testing.T) {
 	dir := t.TempDir()
@@ -115,7 +142,7 @@ func TestEmergencySegment(t *testing.T) {
 		n++
 	}
 	if size := bytesIn(t, dir); size > o.MaxBytes {
-		t.Errorf("%d bytes on disk, quota %d", size, o.MaxBytes)
+		t.Errorf("%d bytes on disk, quota %d: %v", size, o.MaxBytes, sizes(t, dir))
 	}
 	if got := j.State(); got.Durable.Segment != segment+1 || !got.Full || got.Refused == 0 || got.Err != nil {
 		t.Errorf("state %+v, want segment %d", got, segment+1)
