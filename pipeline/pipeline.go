@@ -245,6 +245,8 @@ type Verdict struct {
 	Digest    string    `json:"digest,omitempty"`    // of the rule that holds, so that an approval is for this rule as it reads now
 	// Masks are what a Transform is to put in place of what matched in the step's Text or Args (Carrier "text" or "args").
 	Masks []Mask `json:"-"`
+	// Done says of a Transform that it was carried out. Who decides does not set it.
+	Done bool `json:"-"`
 }
 
 // CodeBudget is the code of a denial for want of budget.

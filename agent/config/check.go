@@ -270,7 +270,7 @@ func endpoints(p *problems, in []endpoint) []Endpoint {
 
 // protocols are those that endpoints may speak. http is that of an API nobody here decodes: who calls what is known, what is
 // said is not inspected, and so refused in enforce.
-var protocols = []string{"openai", "ollama", "http"}
+var protocols = []string{"openai", "anthropic", "ollama", "http"}
 
 // basePathOK accepts a path of plain segments, of which one may be {model}. No endpoint is reached by two spellings of it.
 func basePathOK(p string) bool {

@@ -163,7 +163,7 @@ func TestErrors(t *testing.T) {
 		{"host dot", end("host: a.b."), "is no name or IP"},
 		{"host number", end("host: '1.2.3'"), "is no name or IP"},
 		{"host empty", end("port: 1"), "is no name or IP"},
-		{"protocol", end("host: a.b, protocol: bedrock"), `protocol "bedrock" is not supported yet: use openai, ollama, or http`},
+		{"protocol", end("host: a.b, protocol: bedrock"), `protocol "bedrock" is not supported yet: use openai, anthropic, ollama, or http`},
 		{"base path", end("host: a.b, base_path: v1"), `f:2: base_path "v1" is no plain path`},
 		{"base path with dots", end("host: a.b, base_path: /a/../v1"), "is no plain path"},
 		{"base path that ends in dots", end("host: a.b, base_path: /a/.."), "is no plain path"},

@@ -38,9 +38,9 @@ endpoints:                           # providers; any other host passes untouche
   - name: openai                     # the name that policy uses
     host: api.openai.com             # name, or IP address of a plain endpoint
     port: 443                        # 443 if left out, 80 if plain
-    protocol: openai                 # openai | ollama | http (any other API: opened, not decoded, so refused in enforce)
+    protocol: openai                 # openai | anthropic | ollama | http (any other API: opened, not decoded, so refused in enforce)
     base_path: ""                    # what the paths of the API begin with, such as /openai/v1; {model} stands for a segment that
-                                     #   names the model: /openai/deployments/{model}. Empty: /v1 for openai, / for ollama
+                                     #   names the model: /openai/deployments/{model}. Empty: /v1, / for ollama
     upstream_ca: ""                  # PEM file of the roots to verify against; empty = system roots
     plain: false                     # true: HTTP without TLS, told by its address or, with a name, its port
 

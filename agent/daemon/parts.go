@@ -26,6 +26,7 @@ import (
 	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/flow"
 	"github.com/sallyport-dev/sallyport/pipeline/llm"
+	"github.com/sallyport-dev/sallyport/pipeline/llm/anthropic"
 	"github.com/sallyport-dev/sallyport/pipeline/llm/ollama"
 	"github.com/sallyport-dev/sallyport/pipeline/llm/openai"
 	"github.com/sallyport-dev/sallyport/pipeline/mask"
@@ -150,7 +151,7 @@ func (m masker) Stream(carrier string, _ *pipeline.Meta) flow.Rewriter { return 
 // protocols are those of the configuration that somebody here decodes.
 func protocols() llm.Registry {
 	open := openai.Provider{}
-	return llm.Registry{"openai": open, "ollama": ollama.Provider{Compatible: open}}
+	return llm.Registry{"openai": open, "anthropic": anthropic.Provider{}, "ollama": ollama.Provider{Compatible: open}}
 }
 
 func (d *daemon) openFlow(context.Context) error {

@@ -230,7 +230,7 @@ func TestBlocksRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := blockRig(t, true).reply(200, "text/event-stream", cat(in, ends("end_turn"), stops)...)
 			r.opts.Decider = fakes.Decider(func(m *pipeline.Meta, c *pipeline.Call, s *pipeline.Step) pipeline.Verdict {
-				if s != nil && s.Name == "files/x" {
+				if s != nil && s.Name == "mcp/files/x" {
 					return pipeline.Verdict{Action: pipeline.Deny, Rule: "guardrail/g"}
 				}
 				return fakes.DenyTool("delete")(m, c, s)
@@ -323,4 +323,15 @@ func FuzzBlocks(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestHeldTooLong: arguments without end are not kept without end.
+func TestHeldTooLong(t *testing.T) {
+	args := piece(0, "input_json_delta", "partial_json", strings.Repeat("x", 1<<20))
+	r := blockRig(t, true).reply(200, "text/event-stream", cat(begins, toolBlock(0, "search", `{"q":"`)[:3], slices.Repeat([]string{args}, 100))...)
+	r.up.Pieces = append(r.up.Pieces, []byte(stop(0)+stops))
+	err := r.serve()
+	if got := string(r.client.Got); err == nil || strings.Contains(got, "xxx") || !strings.Contains(got, "event: error") {
+		t.Errorf("%v: got %d bytes", err, len(got))
+	}
 }

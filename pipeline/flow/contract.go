@@ -23,6 +23,13 @@ type Holder interface {
 	Wait(context.Context, *pipeline.Held) (pipeline.Verdict, error)
 }
 
+// Accountant is a Decider that wants to know what exchanges used.
+type Accountant interface {
+	// Account is called once when an exchange ends whose request was sent, whether it was answered or cut. Where the provider did not
+	// say what it counted, the usage is an estimate.
+	Account(m *pipeline.Meta, c *pipeline.Call, v pipeline.Verdict, u pipeline.Usage)
+}
+
 // Masker makes a rewriter for one text carrier of one exchange (pipeline/mask). carrier is "text" (all detectors) or
 // "args" (secrets only); other names behave as "text".
 type Masker interface {

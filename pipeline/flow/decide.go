@@ -14,6 +14,7 @@ import (
 const (
 	codeDenied       = "sallyport_denied"
 	codeHeld         = "sallyport_held"
+	codeBudget       = "sallyport_budget"
 	codeNotInspected = "sallyport_not_inspected"
 	codeUnavailable  = "sallyport_unavailable"
 )
@@ -25,26 +26,89 @@ type denial struct {
 	verdict pipeline.Verdict
 }
 
-// decideRequest asks about the call, then about each step that comes from the application. It stops at the first
-// denial that is enforced.
-func (x *exchange) decideRequest(ctx context.Context) (*denial, error) {
-	if x.steps == nil && len(x.req.Call.Steps) > 0 {
-		return nil, errors.New("the request could not be masked for the record")
+// asked are the verdicts on a request: what policy said before anything of it was carried out.
+type asked struct {
+	call  pipeline.Verdict
+	steps []pipeline.Verdict // as the steps of the call; of the kinds that are not asked about, the zero value
+	gone  *pipeline.Verdict  // says which tools were taken out of the offer, and why
+	err   error              // nobody could say
+}
+
+// askRequest asks about the call and, if it is allowed, about each of its steps. Calls of tools in the conversation so far were
+// decided when the model made them: only what is to be masked in them counts.
+func (x *exchange) askRequest() (a asked) {
+	if a.call, a.err = x.ask(nil); a.err != nil || a.call.Action == pipeline.Deny && x.enforce {
+		return a
 	}
-	d, err := x.rule(ctx, nil, nil)
-	if d != nil || err != nil {
-		return d, err
-	}
+	a.steps = make([]pipeline.Verdict, len(x.req.Call.Steps))
 	for i := range x.req.Call.Steps {
 		step := &x.req.Call.Steps[i]
 		switch step.Kind {
 		case pipeline.StepPrompt, pipeline.StepToolOffer, pipeline.StepToolResult:
-			if d, err := x.rule(ctx, step, &x.steps[i]); d != nil || err != nil {
-				return d, err
+			if a.steps[i], a.err = x.ask(step); a.err != nil {
+				return a
+			}
+		case pipeline.StepToolCall:
+			v, err := x.ask(step)
+			if err != nil {
+				a.err = err
+				return a
+			}
+			if len(v.Masks) > 0 {
+				a.steps[i] = pipeline.Verdict{Action: pipeline.Transform, Stage: v.Stage, Rule: maskedBy(&v), Masks: v.Masks, Reason: "masked in the conversation so far"}
 			}
 		}
 	}
+	return a
+}
+
+// maskedBy names the rule that masks.
+func maskedBy(v *pipeline.Verdict) string {
+	for _, m := range v.Matched {
+		if m.Action == pipeline.Transform && !m.Observed {
+			return m.Rule
+		}
+	}
+	return v.Rule
+}
+
+// decideRequest records the verdicts on a request and carries out what is left of them: denials first, then holds.
+func (x *exchange) decideRequest(ctx context.Context, a *asked) (*denial, error) {
+	if a.err != nil {
+		return nil, a.err
+	}
+	if x.steps == nil && len(x.req.Call.Steps) > 0 {
+		return nil, errors.New("the request could not be masked for the record")
+	}
+	if d, err := x.apply(ctx, a.call, nil); d != nil || err != nil {
+		return d, err
+	}
+	if a.gone != nil {
+		if d, err := x.apply(ctx, *a.gone, nil); d != nil || err != nil {
+			return d, err
+		}
+	}
+	holds := true
+	for i := range a.steps {
+		if x.refuses(&a.steps[i]) && a.steps[i].Action != pipeline.Hold {
+			holds = false // nobody is asked about what is refused anyway
+		}
+	}
+	for i := range a.steps {
+		v := a.steps[i]
+		if v.Action == pipeline.Hold && !holds && x.enforce {
+			continue
+		}
+		if d, err := x.apply(ctx, v, &x.steps[i]); d != nil || err != nil {
+			return d, err
+		}
+	}
 	return nil, nil
+}
+
+// refuses says whether a verdict keeps something from passing as it is.
+func (x *exchange) refuses(v *pipeline.Verdict) bool {
+	return x.enforce && (v.Action >= pipeline.Hold || v.Action == pipeline.Transform && !v.Done)
 }
 
 // rule asks policy about a step, nil meaning the call, and records the verdict if it is not a plain yes. shown is the
@@ -66,6 +130,7 @@ func (x *exchange) ask(step *pipeline.Step) (v pipeline.Verdict, err error) {
 	if err != nil {
 		return pipeline.Verdict{Action: pipeline.Deny}, err
 	}
+	v.Done = false
 	if v.Stage == "" {
 		if v.Stage = "call"; step != nil {
 			v.Stage = step.Kind
@@ -80,10 +145,14 @@ func (x *exchange) ask(step *pipeline.Step) (v pipeline.Verdict, err error) {
 
 // apply records a verdict and carries it out as far as it is about a denial.
 func (x *exchange) apply(ctx context.Context, v pipeline.Verdict, shown *pipeline.Step) (*denial, error) {
-	switch v.Action {
-	case pipeline.Allow:
+	switch {
+	case v.Action == pipeline.Allow:
+		another := v.Elevation != "" && v.Elevation != x.out.Verdict.Elevation
+		if len(v.Matched) > 0 || another { // of rules that are only watched
+			x.decided(v, shown, x.enforce && another)
+		}
 		return nil, nil
-	case pipeline.Alert:
+	case v.Action == pipeline.Alert, v.Action == pipeline.Transform && v.Done:
 		x.decision(v, shown)
 		return nil, nil
 	}
@@ -92,20 +161,32 @@ func (x *exchange) apply(ctx context.Context, v pipeline.Verdict, shown *pipelin
 		return nil, nil
 	}
 	d := &denial{code: codeDenied, id: id, verdict: v}
+	if v.Code == pipeline.CodeBudget {
+		d.code = codeBudget
+	}
 	if v.Action != pipeline.Hold {
-		return d, nil // Transform too: nothing here can carry it out, so it does not pass
+		return d, nil // Transform too: nobody carried it out, so it does not pass
 	}
 	return x.hold(ctx, d, shown)
 }
 
 // decision records a verdict and returns the ID of the record.
 func (x *exchange) decision(v pipeline.Verdict, shown *pipeline.Step) string {
+	return x.decided(v, shown, x.enforce)
+}
+
+func (x *exchange) decided(v pipeline.Verdict, shown *pipeline.Step, enforced bool) string {
 	id := newID("dec_")
-	if v.Action > x.out.Verdict.Action || x.out.Decision == "" {
-		x.out.Verdict, x.out.Decision = v, id
+	if v.Action > x.out.Verdict.Action || x.out.Decision == "" && v.Action > pipeline.Allow {
+		elevation := x.out.Verdict.Elevation
+		if x.out.Verdict, x.out.Decision = v, id; v.Elevation == "" {
+			x.out.Verdict.Elevation = elevation
+		}
+	} else if x.out.Verdict.Elevation == "" {
+		x.out.Verdict.Elevation = v.Elevation
 	}
 	x.append(pipeline.KindDecision, &pipeline.Decision{
-		ID: id, Verdict: v, Mode: x.m.Mode, Enforced: x.enforce, Step: shown, Policy: x.f.o.Decider.Version(),
+		ID: id, Verdict: v, Mode: x.m.Mode, Enforced: enforced, Step: shown, Policy: x.f.o.Decider.Version(),
 		UID: x.m.Workload.UID, Scope: x.m.Scope, Model: x.req.Call.Model, Endpoint: x.m.Endpoint.Name, SPIFFEID: x.m.Principal.SPIFFEID,
 	})
 	return id

@@ -25,6 +25,7 @@ type events struct {
 	chose []*choiceState
 	queue []*event
 	spare []*event
+	held  int    // bytes in queue, roughly
 	like  []byte // data of an early event, for the identity of events that we add
 
 	out    []byte    // may be released
@@ -188,6 +189,9 @@ func (m *events) pull() error {
 	}
 }
 
+// heldLimit is how many bytes may wait for a decision: those of a tool call's arguments, and what else came since.
+const heldLimit = 32 << 20
+
 func (m *events) event(ev *stream.Event) error {
 	if m.done && ev.HasData {
 		return llm.NotInspected("events after the end of the stream")
@@ -195,6 +199,7 @@ func (m *events) event(ev *stream.Event) error {
 	e := m.take(ev)
 	if !ev.HasData {
 		m.queue = append(m.queue, e)
+		m.held += e.size()
 		return nil
 	}
 	c := &m.x.buf.chunk
@@ -224,6 +229,9 @@ func (m *events) event(ev *stream.Event) error {
 		return err
 	}
 	m.queue = append(m.queue, e)
+	if m.held += e.size(); m.held > heldLimit {
+		return llm.NotInspected("more than %d bytes of a stream wait for the end of a tool call", heldLimit)
+	}
 	for i := range e.tools {
 		if t := &e.tools[i]; t.piece.Complete {
 			if err := m.decide(t.call); err != nil {
@@ -244,6 +252,9 @@ func (m *events) event(ev *stream.Event) error {
 	}
 	return nil
 }
+
+// size is roughly the memory of an event in the queue.
+func (e *event) size() int { return len(e.raw) + len(e.text) + 256 }
 
 // take copies an event.
 func (m *events) take(ev *stream.Event) *event {

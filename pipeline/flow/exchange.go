@@ -43,6 +43,8 @@ type exchange struct {
 	seq       int
 	buf       *buffers
 	h         holding
+	sent      bool  // the request is with the provider
+	bodyBytes int64 // of what was sent
 }
 
 // buffers are reused from one exchange to the next.
@@ -122,6 +124,7 @@ func (x *exchange) decodeRequest(body []byte, read error) error {
 		return err
 	}
 	x.codec = codec
+	x.req.Call.MaxTokens = x.req.MaxTokens
 	return nil
 }
 
@@ -153,7 +156,7 @@ func (x *exchange) settle(ctx context.Context, keep int) error {
 	return nil
 }
 
-// recordIntent masks the request for the record and writes it down. The request itself is sent as it is.
+// recordIntent masks the request for the record and writes it down. The request itself is sent as it is here.
 func (x *exchange) recordIntent(body []byte, unread error) {
 	in := &pipeline.Intent{
 		Flow: x.m.Flow, Scope: x.m.Scope, Mode: x.m.Mode, Workload: x.m.Workload, Principal: x.m.Principal, Endpoint: x.m.Endpoint,
@@ -347,6 +350,7 @@ func (x *exchange) send(ctx context.Context, body []byte) (pipeline.Reply, error
 		}
 	}
 	before := x.f.o.Now()
+	x.sent, x.bodyBytes = true, int64(len(body))
 	reply, err := x.up.Send(ctx, x.head, body, x.cred, durable)
 	x.waited += x.f.o.Now().Sub(before)
 	if err == nil {
@@ -366,4 +370,16 @@ func (x *exchange) send(ctx context.Context, body []byte) (pipeline.Reply, error
 		return nil, x.respondFailure(x.unavailable(lerr))
 	}
 	return nil, fmt.Errorf("send: %w", err)
+}
+
+// account tells who wants to know what the exchange used.
+func (x *exchange) account() {
+	a, ok := x.f.o.Decider.(Accountant)
+	if !ok || !x.sent {
+		return
+	}
+	_ = x.inspect("account", func() error {
+		a.Account(x.m, &x.req.Call, x.out.Verdict, x.out.Used(x.bodyBytes))
+		return nil
+	})
 }

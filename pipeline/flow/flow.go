@@ -69,6 +69,7 @@ func New(o Options) (*Flow, error) {
 func (f *Flow) Serve(ctx context.Context, m *pipeline.Meta, client pipeline.Client, up pipeline.Upstream) (err error) {
 	x := newExchange(f, m, client, up)
 	defer x.free()
+	defer x.account()
 	defer func() {
 		if p := recover(); p != nil {
 			err = x.panicked(p)
@@ -92,6 +93,13 @@ func (f *Flow) Serve(ctx context.Context, m *pipeline.Meta, client pipeline.Clie
 	unread := x.inspect("request", func() error { return x.decodeRequest(body, err) })
 	f.o.Sessions.Assign(m, &x.req.Call)
 
+	// What does policy say? What it wants changed is changed before anything else is done with the request.
+	var said asked
+	if unread == nil {
+		said = x.askRequest()
+		body = x.transform(&said, body)
+	}
+
 	// Write down that it is asked, with everything masked.
 	x.recordIntent(body, unread)
 	if unread != nil && x.enforce {
@@ -100,7 +108,7 @@ func (f *Flow) Serve(ctx context.Context, m *pipeline.Meta, client pipeline.Clie
 
 	// May it be asked?
 	if unread == nil {
-		denied, err := x.decideRequest(ctx)
+		denied, err := x.decideRequest(ctx, &said)
 		if by := leftBy(err); by != "" && x.enforce { // while it was held
 			return x.cutBy(ctx, nil, by, err)
 		}

@@ -57,6 +57,7 @@ func (m *events) drain() error {
 			return err
 		}
 		m.mark(e.piece)
+		m.held -= e.size()
 		m.spare = append(m.spare, e)
 	}
 	m.queue = kept

@@ -57,9 +57,10 @@ func (x *exchange) decideCall(ctx context.Context, t *toolCall) error {
 		if err != nil {
 			return err
 		}
-		if w.Action > v.Action {
-			v = w
-		}
+		v = severer(v, w)
+	}
+	if err := x.transformCall(t, &v, &shown); err != nil {
+		return err
 	}
 	x.h.call = t
 	d, err := x.apply(ctx, v, &shown)

@@ -99,6 +99,7 @@ func TestFullTakes(t *testing.T) {
 		{"decision", pipeline.Record{Kind: pipeline.KindDecision, Body: &pipeline.Decision{ID: "dec_1"}}, true},
 		{"gap", pipeline.Record{Kind: pipeline.KindGap, Body: &pipeline.Gap{Count: 1}}, true},
 		{"admin", pipeline.Record{Kind: pipeline.KindAdmin, Body: struct{}{}}, true},
+		{"approval", pipeline.Record{Kind: pipeline.KindApproval, Body: &pipeline.Approval{ID: "apr_1"}}, true},
 		{"policy", pipeline.Record{Kind: pipeline.KindPolicy, Body: struct{}{}}, false},
 		{"refused connection", pipeline.Record{Kind: pipeline.KindFlow, Body: pipeline.Flow{Disposition: "refused"}}, true},
 		{"refused connection, by pointer", pipeline.Record{Kind: pipeline.KindFlow, Body: &pipeline.Flow{Disposition: "refused"}}, true},

@@ -5,12 +5,21 @@
 //
 // An answer is an array of blocks, each of a type; a stream numbers them. What is of a type that is not known here is not
 // inspected: a block of a message may offer tools, or have the provider run some.
+//
+// Tools that the provider runs are offers with ByProvider: web_search, web_fetch, code_execution, tool_search_tool_regex,
+// tool_search_tool_bm25, and mcp/SERVER for a server that is reached by MCP; the server's address is the text of the offer. Their calls
+// in a reply have the name of the offer, those of an MCP server mcp/SERVER/TOOL. So are two features that a role must name before
+// they pass, because no rule over texts can read them:
+//
+//	image-input      images
+//	document-input   documents that are no text, or that the provider fetches
+//
+// Not inspected: files that were uploaded, containers and skills, toolsets, credentials of MCP servers in the request, models
+// in the path, and all other paths: batches, files, models.
 package anthropic
 
 import (
-	"errors"
 	"strings"
-	"unsafe"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/llm"
@@ -20,44 +29,29 @@ import (
 // Provider is the Anthropic protocol.
 type Provider struct{}
 
+// basePath is that of endpoints that name none.
+const basePath = "/v1"
+
 // Codec finds the codec for a request by method, path and content type. What the field anthropic-beta switches on shows in the
 // body, and is judged there.
-func (p Provider) Codec(h *pipeline.Head) (llm.Codec, error) {
-	path, _, _ := strings.Cut(h.Target, "?")
+func (p Provider) Codec(e *pipeline.Endpoint, h *pipeline.Head) (llm.Codec, error) {
+	if strings.Contains(e.BasePath, llm.ModelSegment) {
+		return nil, llm.NotInspected("a path of endpoint %s that names the model", e.Name)
+	}
+	tail, _, err := llm.Tail(e, h, basePath)
+	if err != nil {
+		return nil, err
+	}
 	var c llm.Codec
-	switch path {
-	case "/v1/messages":
+	switch tail {
+	case "/messages":
 		c = messages{}
-	case "/v1/messages/count_tokens":
+	case "/messages/count_tokens":
 		c = counting{}
 	default:
-		return nil, llm.NotInspected("unknown path %q", path)
+		return nil, llm.NotInspected("unknown path %q", tail)
 	}
-	if h.Method != "POST" {
-		return nil, llm.NotInspected("method %q on %s", h.Method, path)
-	}
-	types := 0
-	for _, f := range h.Fields {
-		if strings.EqualFold(f.Name, "Content-Type") {
-			if types++; types > 1 || !isJSON(f.Value) {
-				return nil, llm.NotInspected("content type %q", f.Value)
-			}
-		}
-	}
-	if types == 0 {
-		return nil, llm.NotInspected("no content type")
-	}
-	return c, nil
-}
-
-// isJSON takes application/json, alone or in UTF-8.
-func isJSON(v string) bool {
-	kind, param, more := strings.Cut(v, ";")
-	if !strings.EqualFold(strings.TrimSpace(kind), "application/json") {
-		return false
-	}
-	param = strings.ToLower(strings.TrimSpace(param))
-	return !more || param == "charset=utf-8" || param == `charset="utf-8"`
+	return c, llm.JSONBody(h)
 }
 
 // AppendFailure appends {"type":"error","error":{…}} as the API itself answers: with status 403 the SDKs raise a
@@ -75,36 +69,8 @@ func (p Provider) AppendFailureEvent(dst []byte, f llm.Failure) []byte {
 	return stream.AppendEvent(dst, "error", p.AppendFailure(nil, f))
 }
 
-// uninspected says why something is not inspected.
-func uninspected(what string, err error) error {
-	if errors.Is(err, llm.ErrNotInspected) {
-		return err
-	}
-	return llm.NotInspected("%s: %w", what, err)
-}
-
-// shared is a text as a string without a copy: it is valid as long as the body, like all that a request holds.
-func shared(text []byte) string { return unsafe.String(unsafe.SliceData(text), len(text)) }
-
-func skip(s *llm.Scanner) error {
-	_, err := s.Skip()
-	return err
-}
-
-func known(what, v string, want ...string) error {
-	for _, w := range want {
-		if v == w {
-			return nil
-		}
-	}
-	return llm.NotInspected("%s %q", what, v)
-}
-
-// providerTools are the names of the tools that the provider runs, by the type of the offer without its date.
-var providerTools = map[string]string{
-	"web_search": "web_search", "web_fetch": "web_fetch", "code_execution": "code_execution",
-	"tool_search_tool_regex": "tool_search_tool_regex", "tool_search_tool_bm25": "tool_search_tool_bm25",
-}
+// providerTools are the tools that the provider runs: the type of the offer without its date is also the name.
+var providerTools = []string{"web_search", "web_fetch", "code_execution", "tool_search_tool_regex", "tool_search_tool_bm25"}
 
 // clientTools are the tools whose form the provider defines and which the application runs, by the type of the offer without its
 // date. Toolsets, whose members have names of their own, are not among them.
@@ -127,10 +93,7 @@ func undated(kind string) string {
 	return kind[:i]
 }
 
-// hosted is the name under which policy knows a tool of an MCP server that the provider calls.
-func hosted(server, tool string) string { return server + "/" + tool }
-
-// results are the types of blocks with what a tool that the provider ran has given.
+// isResult tells whether a type is that of blocks with what a tool that the provider ran has given.
 func isResult(kind string) bool {
 	switch kind {
 	case "web_search_tool_result", "web_fetch_tool_result", "code_execution_tool_result", "bash_code_execution_tool_result",

@@ -19,11 +19,11 @@ var (
 
 // content reads a text, or an array of blocks. st is what each text of it is. plain: of texts alone.
 func (rd *reader) content(st pipeline.Step, plain bool) error {
-	if rd.s.Peek() == llm.String {
-		return rd.step(st)
+	if rd.Peek() == llm.String {
+		return rd.Step(st)
 	}
-	return rd.s.Array(func(i int) error {
-		kind, err := rd.s.Find("type")
+	return rd.Array(func(i int) error {
+		kind, err := rd.Find("type")
 		if err != nil {
 			return err
 		}
@@ -40,21 +40,21 @@ func (rd *reader) block(kind string, st pipeline.Step, i int) error {
 	case "text":
 		return rd.members(textKeys, func(k int) error {
 			if k == 1 {
-				return rd.step(st)
+				return rd.Step(st)
 			}
-			return rd.strings()
+			return rd.Rest()
 		})
 	case "thinking", "redacted_thinking":
 		return rd.members(thinkKeys, func(k int) error {
 			if k == 1 {
-				return rd.step(st)
+				return rd.Step(st)
 			}
-			return rd.strings()
+			return rd.Rest()
 		})
 	case "image", "document", "search_result":
-		return rd.document(st)
+		return rd.document(kind, st)
 	case "tool_reference":
-		return rd.strings()
+		return rd.Rest()
 	case "tool_use", "server_tool_use", "mcp_tool_use":
 		if !inside {
 			return rd.use(kind, i)
@@ -71,100 +71,83 @@ func (rd *reader) block(kind string, st pipeline.Step, i int) error {
 	return llm.NotInspected("block of type %q", kind)
 }
 
-// members reads an object. f reads the value of a member, whose number it is told: -1 if it is of no meaning.
-func (rd *reader) members(keys llm.Names, f func(k int) error) error {
-	seen := uint64(0)
-	return rd.s.Object(func(m llm.Member) error {
-		k, err := keys.Once(m.Key, &seen)
-		if err != nil {
-			return err
-		}
-		if rd.s.Peek() == llm.Null {
-			return skip(rd.s)
-		}
-		return f(k)
-	})
-}
-
 // document reads an image, a document or a search result.
-func (rd *reader) document(st pipeline.Step) error {
+func (rd *reader) document(kind string, st pipeline.Step) error {
 	return rd.members(docKeys, func(k int) error {
 		switch {
-		case k == 1 && rd.s.Peek() == llm.Object:
-			return rd.source(st)
+		case k == 1 && rd.Peek() == llm.Object:
+			return rd.source(kind, st)
 		case k == 1 || k == 2 || k == 3:
-			return rd.step(st)
+			return rd.Step(st)
 		case k == 4:
 			return rd.content(st, true)
 		}
-		return rd.strings()
+		return rd.Rest()
 	})
 }
 
 // source reads where a document comes from. A file that was uploaded before is not read by anybody here.
-func (rd *reader) source(st pipeline.Step) error {
-	found, err := rd.s.Find("type")
+func (rd *reader) source(what string, st pipeline.Step) error {
+	found, err := rd.Find("type")
 	if err != nil {
 		return err
 	}
 	kind := string(found)
-	if err := known("source of type", kind, "base64", "url", "text", "content"); err != nil {
-		return err
+	switch kind {
+	case "base64", "url": // no rule over texts can read it
+		rd.extra(what + "-input")
+	case "text", "content":
+	default:
+		return llm.NotInspected("source of type %q", kind)
 	}
 	return rd.members(sourceKeys, func(k int) error {
 		switch {
 		case k == 1 && kind == "base64":
-			return skip(rd.s) // of no meaning as a text, and large
+			return rd.Pass()
 		case k == 1 && kind == "text", k == 2:
-			return rd.step(st)
+			return rd.Step(st)
 		case k == 3:
 			return rd.content(st, false)
 		case k == 4:
 			return llm.NotInspected("source that is a file")
 		}
-		return rd.strings()
+		return rd.Rest()
 	})
 }
 
 // use reads a tool call that the application repeats from an earlier reply.
 func (rd *reader) use(kind string, i int) error {
 	st := pipeline.Step{Kind: pipeline.StepToolCall, Index: i, ByProvider: kind != "tool_use"}
-	at := len(rd.r.Call.Steps)
+	at := len(rd.R.Call.Steps)
 	var server, name string
 	err := rd.members(useKeys, func(k int) error {
 		switch k {
 		case 1:
-			return rd.word(&st.ID)
+			return rd.Word(&st.ID)
 		case 2:
-			return rd.word(&name)
+			return rd.Word(&name)
 		case 3:
-			if rd.s.Peek() != llm.Object {
+			if rd.Peek() != llm.Object {
 				return llm.NotInspected("tool call whose input is no object")
 			}
-			span, err := rd.s.Skip()
-			if err != nil {
-				return err
-			}
-			st.Args = rd.s.Bytes(span)
-			rd.add(st, llm.Text{At: span, Value: st.Args, Args: true, Raw: true})
-			return nil
+			return rd.RawArgs(st)
 		case 4:
-			return rd.word(&server)
+			return rd.Word(&server)
 		case 5:
 			return llm.NotInspected("tool call of a toolset")
 		}
-		return rd.strings()
+		return rd.Rest()
 	})
 	if err != nil {
 		return err
 	}
-	if len(rd.r.Call.Steps) == at {
+	if len(rd.R.Call.Steps) == at {
 		return llm.NotInspected("tool call without input")
 	}
 	if name, err = called(kind, name, server); err != nil {
 		return err
 	}
-	rd.r.Call.Steps[at].ID, rd.r.Call.Steps[at].Name = st.ID, name
+	rd.R.Call.Steps[at].ID, rd.R.Call.Steps[at].Name = st.ID, name
 	if st.ID != "" {
 		if rd.ids == nil {
 			rd.ids = make(map[string]string)
@@ -181,7 +164,7 @@ func called(kind, name, server string) (string, error) {
 	}
 	switch {
 	case server != "":
-		return hosted(server, name), nil
+		return "mcp/" + server + "/" + name, nil
 	case kind == "server_tool_use" && (name == "bash_code_execution" || name == "text_editor_code_execution"):
 		return "code_execution", nil
 	}
@@ -191,12 +174,12 @@ func called(kind, name, server string) (string, error) {
 // result reads what a tool gave. The ID of the call may come after it.
 func (rd *reader) result(byProvider bool) error {
 	st := pipeline.Step{Kind: pipeline.StepToolResult, Index: rd.msg, ByProvider: byProvider}
-	first := len(rd.r.Call.Steps)
+	first := len(rd.R.Call.Steps)
 	var id string
 	err := rd.members(resultKeys, func(k int) error {
 		switch {
 		case k == 1:
-			return rd.word(&id)
+			return rd.Word(&id)
 		case k == 2 && byProvider:
 			return rd.given(st)
 		case k == 2:
@@ -204,32 +187,31 @@ func (rd *reader) result(byProvider bool) error {
 		case k == 3:
 			return llm.NotInspected("result of a toolset")
 		}
-		return rd.strings()
+		return rd.Rest()
 	})
 	if err != nil {
 		return err
 	}
-	for i := first; i < len(rd.r.Call.Steps); i++ {
-		rd.r.Call.Steps[i].ID, rd.r.Call.Steps[i].Name = id, rd.ids[id]
+	for i := first; i < len(rd.R.Call.Steps); i++ {
+		rd.R.Call.Steps[i].ID, rd.R.Call.Steps[i].Name = id, rd.ids[id]
 	}
 	return nil
 }
 
 // given reads what a tool that the provider ran has given: any text in it that is not encrypted.
 func (rd *reader) given(st pipeline.Step) error {
-	s := rd.s
-	switch s.Peek() {
+	switch rd.Peek() {
 	case llm.String:
-		return rd.step(st)
+		return rd.Step(st)
 	case llm.Array:
-		return s.Array(func(int) error { return rd.given(st) })
+		return rd.Array(func(int) error { return rd.given(st) })
 	case llm.Object:
-		return s.Object(func(m llm.Member) error {
+		return rd.Object(func(m llm.Member) error {
 			if opaque(m.Key) || string(m.Key) == "type" {
-				return rd.strings()
+				return rd.Rest()
 			}
 			return rd.given(st)
 		})
 	}
-	return skip(s)
+	return rd.Pass()
 }

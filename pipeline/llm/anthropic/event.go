@@ -43,7 +43,7 @@ func (r *reply) event(kind string) error {
 	err := r.members(eventKeys, func(key string, k int) error {
 		switch {
 		case key == "type":
-			return skip(r.s)
+			return r.s.Pass()
 		case key == "message" && kind == "message_start":
 			return r.message(false)
 		case key == "index" && kind[0] == 'c':
@@ -120,13 +120,13 @@ func (r *reply) delta(number int) error {
 		return err
 	}
 	kind := r.c.Word(found)
-	if err := known("delta of type", kind, "text_delta", "thinking_delta", "input_json_delta", "citations_delta", "signature_delta"); err != nil {
+	if err := llm.Known("delta of type", kind, "text_delta", "thinking_delta", "input_json_delta", "citations_delta", "signature_delta"); err != nil {
 		return err
 	}
 	return r.members(deltaKeys, func(key string, k int) error {
 		switch {
 		case key == "type" || key == "signature" && kind == "signature_delta":
-			return skip(r.s)
+			return r.s.Pass()
 		case key == "text" && kind == "text_delta", key == "thinking" && kind == "thinking_delta":
 			return r.text(key, false)
 		case key == "partial_json" && kind == "input_json_delta":

@@ -48,19 +48,14 @@ type reply struct {
 }
 
 func decode(data []byte, c *llm.Chunk, f func(*reply) error) error {
-	c.Reset()
-	s := &c.Scanner
-	if err := s.Reset(data); err != nil {
-		return llm.NotInspected("reply: %w", err)
+	s, err := c.Open(data)
+	if err == nil {
+		err = f(&reply{s, c})
 	}
-	err := f(&reply{s, c})
 	if err == nil {
 		err = s.End()
 	}
-	if err != nil {
-		return uninspected("reply", err)
-	}
-	return nil
+	return llm.Uninspected("reply", err)
 }
 
 // members reads an object. f reads the value of a member, whose key, and place among the known ones or -1, it is told.
@@ -75,7 +70,7 @@ func (r *reply) members(keys llm.Names, f func(key string, k int) error) error {
 			return f(keys[k], k)
 		}
 		if opaque(m.Key) {
-			return skip(r.s)
+			return r.s.Pass()
 		}
 		return f(r.c.Word(m.Key), -1)
 	})
@@ -84,7 +79,7 @@ func (r *reply) members(keys llm.Names, f func(key string, k int) error) error {
 // word reads a string, and skips null.
 func (r *reply) word(to *string) error {
 	if r.s.Peek() == llm.Null {
-		return skip(r.s)
+		return r.s.Pass()
 	}
 	text, _, err := r.s.Text()
 	*to = r.c.Word(text)
@@ -171,7 +166,7 @@ func (r *reply) block(number int, whole bool) error {
 				return r.text(key, whole)
 			}
 			if key == "type" || key == "data" || key == "signature" {
-				return skip(r.s)
+				return r.s.Pass()
 			}
 			return r.pieces(0, key)
 		})
@@ -188,7 +183,7 @@ func (r *reply) block(number int, whole bool) error {
 // text reads the text of a block, or a piece of it, which numbered puts into its lane.
 func (r *reply) text(kind string, whole bool) error {
 	if r.s.Peek() == llm.Null {
-		return skip(r.s)
+		return r.s.Pass()
 	}
 	text, at, err := r.s.Text()
 	if err == nil && len(text) > 0 {
@@ -213,7 +208,7 @@ func (r *reply) call(kind string, number int, whole bool) error {
 	err := r.members(blockKeys, func(key string, k int) error {
 		switch key {
 		case "type":
-			return skip(s)
+			return s.Pass()
 		case "id":
 			return r.word(&tp.ID)
 		case "name":
@@ -222,7 +217,7 @@ func (r *reply) call(kind string, number int, whole bool) error {
 			return r.word(&server)
 		case "toolset_name":
 			if s.Peek() == llm.Null {
-				return skip(s)
+				return s.Pass()
 			}
 			return llm.NotInspected("tool call of a toolset")
 		case "input":
@@ -269,7 +264,7 @@ func empty(object []byte) bool {
 // usage reads how many tokens were used. Those that came from, or went to, a cache are counted apart by the provider.
 func (r *reply) usage() error {
 	if r.s.Peek() != llm.Object {
-		return skip(r.s)
+		return r.s.Pass()
 	}
 	var in, out, cached, made *int64
 	err := r.s.Object(func(m llm.Member) error {
@@ -285,7 +280,7 @@ func (r *reply) usage() error {
 			to = &made
 		}
 		if to == nil || r.s.Peek() != llm.Number {
-			return skip(r.s)
+			return r.s.Pass()
 		}
 		n, err := r.s.Int()
 		*to = &n
@@ -323,10 +318,10 @@ func (r *reply) pieces(choice int, lane string) error {
 	case llm.Object:
 		return s.Object(func(m llm.Member) error {
 			if opaque(m.Key) {
-				return skip(s)
+				return s.Pass()
 			}
 			return r.pieces(choice, lane)
 		})
 	}
-	return skip(s)
+	return s.Pass()
 }

@@ -3,19 +3,21 @@
 package anthropic
 
 import (
+	"cmp"
+	"slices"
+
 	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/llm"
 )
 
 // Keys that have a meaning, per object. A key given twice, or in another case, is refused: two readers may differ.
 var (
-	// requestKeys are all keys of a request that are known. The first ones decide something; the rest is noted for the record.
-	requestKeys = llm.Names{"model", "messages", "system", "stream", "tools", "tool_choice", "mcp_servers", "max_tokens",
+	// requestKeys are all keys of a request that are known: another one may offer tools, or bring in what is not in the request.
+	requestKeys = llm.Names{"model", "messages", "system", "stream", "tools", "tool_choice", "mcp_servers", "max_tokens", "container",
 		"metadata", "stop_sequences", "temperature", "top_p", "top_k", "thinking", "service_tier", "cache_control", "output_config",
-		"output_format", "inference_geo", "speed", "context_management", "diagnostics", "user_profile_id", "workspace_id", "container"}
+		"output_format", "inference_geo", "speed", "context_management", "diagnostics", "user_profile_id", "workspace_id"}
 	messageKeys = llm.Names{"role", "content"}
-	toolKeys    = llm.Names{"type", "name", "description", "mcp_server_name"}
-	serverKeys  = llm.Names{"type", "name", "url", "authorization_token"}
+	toolKeys    = llm.Names{"type", "name", "description", "mcp_server_name", "url", "authorization_token"}
 	choiceKeys  = llm.Names{"type", "name"}
 )
 
@@ -24,263 +26,174 @@ type messages struct{ Provider }
 
 // reader walks a request body once.
 type reader struct {
-	s    *llm.Scanner
-	r    *llm.Request
-	msg  int               // index of the message
-	tool int               // index of the next offered tool
-	ids  map[string]string // tool call ID → tool name
+	*llm.Reader
+	msg int               // index of the message
+	ids map[string]string // tool call ID → tool name
 }
 
 // Request reads a request for an answer.
 func (messages) Request(body []byte, r *llm.Request) error { return read(body, r, pipeline.OpChat) }
 
 func read(body []byte, r *llm.Request, operation string) error {
-	r.Reset()
-	r.Call.Operation = operation
-	s := &llm.Scanner{Strict: true}
-	if err := s.Reset(body); err != nil {
-		return llm.NotInspected("request: %w", err)
-	}
-	rd := &reader{s: s, r: r}
-	err := rd.request()
-	if err == nil {
-		err = s.End()
-	}
-	if err != nil {
-		return uninspected("request", err)
-	}
-	if r.Call.Model == "" {
-		return llm.NotInspected("request names no model")
-	}
-	return nil
+	return llm.Read(body, r, func(rd *llm.Reader) error {
+		r.Call.Operation = operation
+		err := (&reader{Reader: rd}).request()
+		if err == nil && r.Call.Model == "" {
+			err = llm.NotInspected("request names no model")
+		}
+		return err
+	})
 }
 
 func (rd *reader) request() error {
-	s, r, seen := rd.s, rd.r, uint64(0)
-	last, open := 0, -1 // the end of the member before; the start of one that is kept, until the next begins
-	var kept *llm.Span
-	keep := func(m llm.Member, at *llm.Span) { open, kept = m.At.Start, at }
-	return s.Object(func(m llm.Member) error {
-		if kept != nil {
-			*kept, kept = llm.Span{Start: open, End: m.At.Start}, nil
-		}
+	call, seen := &rd.R.Call, uint64(0)
+	return rd.Members(func(m llm.Member) (removable func(llm.Span), err error) {
 		k, err := requestKeys.Once(m.Key, &seen)
+		if err != nil {
+			return nil, err
+		}
+		if k < 0 {
+			return nil, llm.NotInspected("request with %q", m.Key)
+		}
+		if null, err := rd.Null(); null || err != nil {
+			return nil, err
+		}
+		switch requestKeys[k] {
+		case "model":
+			return nil, rd.Word(&call.Model)
+		case "messages":
+			return nil, rd.Array(func(i int) error { rd.msg = i; return rd.message() })
+		case "system":
+			return nil, rd.content(pipeline.Step{Kind: pipeline.StepPrompt}, true)
+		case "stream":
+			call.Stream, err = rd.Bool()
+			return nil, err
+		case "max_tokens":
+			rd.R.MaxTokens, err = rd.Int()
+			return nil, err
+		case "tools":
+			return rd.Offers(m, func() error { return rd.offer(false) })
+		case "mcp_servers":
+			return rd.Offers(m, func() error { return rd.offer(true) })
+		case "tool_choice":
+			return func(at llm.Span) { rd.R.Choice = at }, rd.choice()
+		case "container":
+			return nil, llm.NotInspected("request asks for a container")
+		}
+		return nil, rd.Rest()
+	})
+}
+
+// members reads an object. f reads the value of a member, whose number it is told: -1 if it is of no meaning. null has none.
+func (rd *reader) members(keys llm.Names, f func(k int) error) error {
+	seen := uint64(0)
+	return rd.Object(func(m llm.Member) error {
+		k, err := keys.Once(m.Key, &seen)
 		if err != nil {
 			return err
 		}
-		if k < 0 {
-			return llm.NotInspected("request with %q", m.Key)
+		if null, err := rd.Null(); null || err != nil {
+			return err
 		}
-		null := s.Peek() == llm.Null
-		switch key := requestKeys[k]; {
-		case null:
-			err = skip(s)
-		case key == "model":
-			err = rd.word(&r.Call.Model)
-		case key == "messages":
-			err = s.Array(func(i int) error { rd.msg = i; return rd.message() })
-		case key == "system":
-			err = rd.content(pipeline.Step{Kind: pipeline.StepPrompt, Index: -1}, true)
-		case key == "stream":
-			r.Call.Stream, err = s.Bool()
-		case key == "max_tokens":
-			r.MaxTokens, err = s.Int()
-		case key == "tools" || key == "mcp_servers":
-			list := len(r.Lists)
-			from := s.Pos()
-			r.Lists = append(r.Lists, llm.List{Key: m.At.Start})
-			err = s.Array(func(int) error { return rd.offer(list, key == "mcp_servers") })
-			r.Lists[list].Of = llm.Span{Start: from, End: s.Pos()}
-			r.Lists[list].At = llm.Span{Start: last, End: s.Pos()}
-			keep(m, &r.Lists[list].At) // and read again before Lists grows
-		case key == "tool_choice":
-			err = rd.choice()
-			r.Choice = llm.Span{Start: last, End: s.Pos()}
-			keep(m, &r.Choice)
-		case key == "container":
-			err = llm.NotInspected("request asks for a container")
-		default:
-			err = rd.strings()
-		}
-		last = s.Pos()
-		return err
+		return f(k)
 	})
 }
 
 // choice reads which tool the model is told to use.
 func (rd *reader) choice() error {
 	var kind, name string
-	seen := uint64(0)
-	err := rd.s.Object(func(m llm.Member) error {
-		switch k, err := choiceKeys.Once(m.Key, &seen); {
-		case err != nil:
-			return err
-		case k == 0:
-			return rd.word(&kind)
-		case k == 1:
-			return rd.word(&name)
+	err := rd.members(choiceKeys, func(k int) error {
+		switch k {
+		case 0:
+			return rd.Word(&kind)
+		case 1:
+			return rd.Word(&name)
 		}
-		return rd.strings()
+		return rd.Rest()
 	})
-	if err != nil {
-		return err
+	if err == nil && kind == "tool" {
+		rd.R.Chosen = name
 	}
-	if kind == "tool" {
-		rd.r.Chosen = name
-	}
-	return known("tool choice", kind, "auto", "any", "tool", "none")
+	return cmp.Or(err, llm.Known("tool choice", kind, "auto", "any", "tool", "none"))
 }
 
 // offer reads one tool, or one MCP server, that the request offers.
-func (rd *reader) offer(list int, server bool) error {
-	s := rd.s
-	s.Peek()
-	from, at := s.Pos(), len(rd.r.Call.Steps)
-	rd.r.Call.Steps = append(rd.r.Call.Steps, pipeline.Step{Kind: pipeline.StepToolOffer, Index: rd.tool})
-	rd.tool++
-	read := rd.toolOffer
-	if server {
-		read = rd.serverOffer
-	}
-	if err := read(at); err != nil {
-		return err
-	}
-	if rd.r.Call.Steps[at].Name == "" {
-		return llm.NotInspected("tool without a name")
-	}
-	rd.r.Offers = append(rd.r.Offers, llm.Offer{Step: at, At: llm.Span{Start: from, End: s.Pos()}, List: list})
-	return nil
-}
-
-func (rd *reader) toolOffer(at int) error {
+func (rd *reader) offer(mcp bool) error {
 	var kind, name, server string
-	seen := uint64(0)
-	err := rd.s.Object(func(m llm.Member) error {
-		k, err := toolKeys.Once(m.Key, &seen)
+	step := rd.Offer()
+	err := rd.members(toolKeys, func(k int) error {
 		switch {
-		case err != nil:
-			return err
-		case k < 0 || rd.s.Peek() == llm.Null:
-			return rd.strings()
 		case k == 0:
-			return rd.word(&kind)
+			return rd.Word(&kind)
 		case k == 1:
-			return rd.word(&name)
-		case k == 2:
-			return rd.describe(at)
+			return rd.Word(&name)
+		case k == 2 && !mcp, k == 4 && mcp:
+			return rd.About(step)
+		case k == 3 && !mcp:
+			return rd.Word(&server)
+		case k >= 2 && k <= 4:
+			return llm.NotInspected("tool with %q", toolKeys[k])
+		case k == 5:
+			return llm.NotInspected("a credential in the offer of a tool")
 		}
-		return rd.word(&server)
+		return rd.Rest()
 	})
 	if err != nil {
 		return err
 	}
-	st := &rd.r.Call.Steps[at]
-	st.Name = name
+	if mcp {
+		if err := llm.Known("MCP server of type", kind, "url"); err != nil {
+			return err
+		}
+		kind, name, server = "mcp_toolset", "", name
+	}
+	st := &rd.R.Call.Steps[step]
 	family := undated(kind)
 	switch {
+	case kind == "mcp_toolset" && server != "" && name == "":
+		st.Name, st.ByProvider = "mcp/"+server, true
+		return nil
+	case server != "" || name == "":
+		return llm.NotInspected("tool without a name")
 	case kind == "" || kind == "custom":
+		st.Name = name
 		return nil
-	case kind == "mcp_toolset":
-		st.Name, st.ByProvider = server, true
-		return nil
-	case providerTools[family] != "":
-		st.ByProvider = true
-		return known("tool of type "+family+" named", name, providerTools[family])
+	case slices.Contains(providerTools, family):
+		st.Name, st.ByProvider = name, true
+		return llm.Known("tool of type "+family+" named", name, family)
 	case clientTools[family] != nil:
-		return known("tool of type "+family+" named", name, clientTools[family]...)
+		st.Name = name
+		return llm.Known("tool of type "+family+" named", name, clientTools[family]...)
 	}
 	return llm.NotInspected("tool of type %q", kind)
 }
 
-// describe reads what a tool says about itself.
-func (rd *reader) describe(at int) error {
-	text, span, err := rd.s.Text()
-	if err == nil {
-		rd.r.Call.Steps[at].Text = shared(text)
-		rd.r.Texts = append(rd.r.Texts, llm.Text{At: span, Value: text, Step: at})
+// extra notes a feature that is decided like an offered tool, but is none that could be removed.
+func (rd *reader) extra(name string) {
+	if !slices.ContainsFunc(rd.R.Call.Steps, func(s pipeline.Step) bool {
+		return s.Kind == pipeline.StepToolOffer && s.ByProvider && s.Name == name
+	}) {
+		step := rd.Offer()
+		rd.R.Call.Steps[step].Name, rd.R.Call.Steps[step].ByProvider = name, true
 	}
-	return err
-}
-
-func (rd *reader) serverOffer(at int) error {
-	var kind string
-	seen := uint64(0)
-	rd.r.Call.Steps[at].ByProvider = true
-	err := rd.s.Object(func(m llm.Member) error {
-		k, err := serverKeys.Once(m.Key, &seen)
-		switch {
-		case err != nil:
-			return err
-		case k < 0 || rd.s.Peek() == llm.Null:
-			return rd.strings()
-		case k == 0:
-			return rd.word(&kind)
-		case k == 1:
-			return rd.word(&rd.r.Call.Steps[at].Name)
-		case k == 2:
-			return rd.describe(at)
-		}
-		return llm.NotInspected("MCP server with a credential in the request")
-	})
-	if err != nil {
-		return err
-	}
-	return known("MCP server of type", kind, "url")
-}
-
-// word reads a string that decides something.
-func (rd *reader) word(to *string) error {
-	text, _, err := rd.s.Text()
-	*to = string(text)
-	return err
-}
-
-// strings notes every string of a value that decides nothing, so that records can be masked.
-func (rd *reader) strings() error {
-	return rd.s.Strings(func(text []byte, at llm.Span) error {
-		if len(text) >= llm.MinText {
-			rd.r.Texts = append(rd.r.Texts, llm.Text{At: at, Value: text, Step: -1})
-		}
-		return nil
-	})
-}
-
-// step reads a string that becomes a step of its own.
-func (rd *reader) step(st pipeline.Step) error {
-	text, at, err := rd.s.Text()
-	if err != nil {
-		return err
-	}
-	st.Text = shared(text)
-	rd.add(st, llm.Text{At: at, Value: text})
-	return nil
-}
-
-func (rd *reader) add(st pipeline.Step, t llm.Text) {
-	t.Step = len(rd.r.Call.Steps)
-	rd.r.Texts = append(rd.r.Texts, t)
-	rd.r.Call.Steps = append(rd.r.Call.Steps, st)
 }
 
 // message reads one message.
 func (rd *reader) message() error {
 	var role string
 	seen := uint64(0)
-	err := rd.s.Object(func(m llm.Member) error {
+	err := rd.Object(func(m llm.Member) error {
 		switch k, err := messageKeys.Once(m.Key, &seen); {
 		case err != nil:
 			return err
 		case k == 0:
-			return rd.word(&role)
+			return rd.Word(&role)
 		case k == 1:
 			return rd.content(pipeline.Step{Kind: pipeline.StepPrompt, Index: rd.msg}, false)
 		}
 		return llm.NotInspected("message with %q", m.Key)
 	})
-	if err != nil {
-		return err
-	}
-	return known("message of role", role, "user", "assistant", "system")
+	return cmp.Or(err, llm.Known("message of role", role, "user", "assistant", "system"))
 }
 
 // counting is the codec of /v1/messages/count_tokens.

@@ -1,0 +1,428 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package flow_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/sallyport-dev/sallyport/pipeline"
+	"github.com/sallyport-dev/sallyport/pipeline/flow"
+	"github.com/sallyport-dev/sallyport/pipeline/llm"
+	"github.com/sallyport-dev/sallyport/pipeline/llm/anthropic"
+	"github.com/sallyport-dev/sallyport/pipeline/llm/openai"
+	"github.com/sallyport-dev/sallyport/test/fakes"
+)
+
+// lacking is a policy whose roles lack some tools, and that masks a word wherever it stands.
+func lacking(word string, tools ...string) fakes.Decider {
+	return func(_ *pipeline.Meta, c *pipeline.Call, s *pipeline.Step) pipeline.Verdict {
+		if s == nil {
+			return pipeline.Verdict{Rule: "role/fake"}
+		}
+		v := pipeline.Verdict{Stage: s.Kind}
+		for _, t := range tools {
+			if s.Kind == pipeline.StepToolOffer && s.Name == t {
+				return pipeline.Verdict{Action: pipeline.Deny, Stage: s.Kind, Rule: "role/small", Reason: "the role lacks tool " + t}
+			}
+		}
+		text, carrier := s.Text, "text"
+		if len(s.Args) > 0 {
+			text, carrier = string(s.Args), "args"
+		}
+		for at := 0; word != "" && s.Kind != pipeline.StepResponse && s.Kind != pipeline.StepToolOffer; {
+			i := strings.Index(text[at:], word)
+			if i < 0 {
+				break
+			}
+			v.Action, v.Rule = pipeline.Transform, "guardrail/word"
+			v.Masks = append(v.Masks, pipeline.Mask{Carrier: carrier, Type: "word", At: at + i, Len: len(word), With: "[WORD]"})
+			at += i + len(word)
+		}
+		if len(v.Masks) > 0 {
+			v.Matched = []pipeline.Matched{{Rule: v.Rule, Action: v.Action}}
+		}
+		return v
+	}
+}
+
+func function(name string) string {
+	return `{"type":"function","function":{"name":"` + name + `","parameters":{}}}`
+}
+
+func TestOffers(t *testing.T) {
+	messages := `"messages":[{"role":"user","content":"Say hi"}]`
+	for _, c := range []struct{ name, in, want string }{
+		{"one of three", `{"model":"m","tools":[` + function("a") + ` , ` + function("bad") + `, ` + function("c") + `],` + messages + `}`,
+			`{"model":"m","tools":[` + function("a") + `, ` + function("c") + `],` + messages + `}`},
+		{"the first", `{"model":"m","tools":[` + function("bad") + `, ` + function("c") + `],` + messages + `}`,
+			`{"model":"m","tools":[` + function("c") + `],` + messages + `}`},
+		{"the last, and the choice stays", `{"model":"m","tool_choice":"auto","tools":[` + function("a") + `,` + function("bad") + `],` + messages + `}`,
+			`{"model":"m","tool_choice":"auto","tools":[` + function("a") + `],` + messages + `}`},
+		{"all, with the choice beside it", `{"tools":[` + function("bad") + `],"tool_choice":"required","model":"m",` + messages + `}`, `{"model":"m",` + messages + `}`},
+		{"all, in the middle", `{"model":"m","tools":[` + function("bad") + `],"tool_choice":"auto",` + messages + `}`, `{"model":"m",` + messages + `}`},
+		{"all, at the end", `{"model":"m",` + messages + `,"tools":[` + function("bad") + `,` + function("worse") + `],"parallel_tool_calls":false , "tool_choice" : "auto"}`, `{"model":"m",` + messages + `}`},
+		{"all, spread", `{ "tool_choice":"auto", "model":"m", "tools":[` + function("bad") + `], ` + messages + ` }`, `{ "model":"m", ` + messages + ` }`},
+		{"the older form", `{"model":"m",` + messages + `,"functions":[{"name":"bad","parameters":{}}],"function_call":"auto"}`, `{"model":"m",` + messages + `}`},
+		{"a choice of another tool", `{"model":"m","tools":[` + function("a") + `,` + function("bad") + `],"tool_choice":{"type":"function","function":{"name":"a"}},` + messages + `}`,
+			`{"model":"m","tools":[` + function("a") + `],"tool_choice":{"type":"function","function":{"name":"a"}},` + messages + `}`},
+		{"none", `{"model":"m","tools":[` + function("a") + `],` + messages + `}`, `{"model":"m","tools":[` + function("a") + `],` + messages + `}`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t, pipeline.ModeEnforce, c.in).reply(200, "application/json", completion("hello"))
+			r.opts.Decider = lacking("", "bad", "worse")
+			if got := r.must(); got != completion("hello") {
+				t.Fatalf("got %s", got)
+			}
+			if got := string(r.up.Sent[0]); got != c.want {
+				t.Errorf("sent %s\nwant %s", got, c.want)
+			}
+			in := r.intent()
+			if string(in.Body) != compact(t, c.want) && string(in.Body) != c.want {
+				t.Errorf("recorded %s", in.Body)
+			}
+			for _, s := range in.Call.Steps {
+				if s.Name == "bad" || s.Name == "worse" {
+					t.Errorf("the record has the offer of %s", s.Name)
+				}
+			}
+			want := []string{"intent", "event", "outcome"}
+			if c.name != "none" {
+				want = []string{"intent", "decision", "event", "outcome"}
+			}
+			if got := r.log.Kinds(); !reflect.DeepEqual(got, want) {
+				t.Fatalf("records %v", got)
+			}
+			if c.name == "none" {
+				return
+			}
+			d := r.decisions()[0]
+			if d.Verdict.Action != pipeline.Transform || !d.Enforced || d.Verdict.Rule != "role/small" || !strings.Contains(d.Verdict.Reason, "taken out of the offer: bad") {
+				t.Errorf("decision %+v", d)
+			}
+			if o := r.outcome(); o.Verdict.Action != pipeline.Transform || o.Decision != d.ID {
+				t.Errorf("outcome %+v", o)
+			}
+		})
+	}
+}
+
+func compact(t *testing.T, s string) string {
+	var b bytes.Buffer
+	if err := json.Compact(&b, []byte(s)); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func (r *rig) decisions() (out []pipeline.Decision) {
+	r.t.Helper()
+	for _, raw := range r.log.Of(pipeline.KindDecision) {
+		var d pipeline.Decision
+		if err := json.Unmarshal(raw, &d); err != nil {
+			r.t.Fatal(err)
+		}
+		out = append(out, d)
+	}
+	return out
+}
+
+// TestOffersDenied: what cannot be taken out is refused.
+func TestOffersDenied(t *testing.T) {
+	for name, in := range map[string]string{
+		"demanded": `{"model":"m","tools":[` + function("a") + `,` + function("bad") + `],"tool_choice":{"type":"function","function":{"name":"bad"}},"messages":[]}`,
+		"no place": `{"model":"m","web_search_options":{},"messages":[]}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, pipeline.ModeEnforce, in).reply(200, "application/json", completion("hello"))
+			r.opts.Decider = lacking("", "bad", "web_search")
+			msg := r.wantDenied("sallyport_denied")
+			if name == "demanded" && !strings.Contains(msg, "demands a tool that the role lacks") {
+				t.Errorf("message %q", msg)
+			}
+		})
+	}
+}
+
+func TestGuardrailMasks(t *testing.T) {
+	in := `{"model":"m", "messages":[{"role":"user","content":"the badger\n\"badger\""},` +
+		`{"role":"assistant","content":null,"tool_calls":[{"id":"c1","type":"function","function":{"name":"find","arguments":"{\"q\":\"badger\"}"}}]},` +
+		`{"role":"tool","tool_call_id":"c1","content":"no badger and ` + secret + `"}]}`
+	want := `{"model":"m", "messages":[{"role":"user","content":"the [WORD]\n\"[WORD]\""},` +
+		`{"role":"assistant","content":null,"tool_calls":[{"id":"c1","type":"function","function":{"name":"find","arguments":"{\"q\":\"[WORD]\"}"}}]},` +
+		`{"role":"tool","tool_call_id":"c1","content":"no [WORD] and ` + secret + `"}]}`
+	r := newRig(t, pipeline.ModeEnforce, in).reply(200, "application/json", completion("hello"))
+	r.opts.Decider = lacking("badger")
+	r.must()
+	if got := string(r.up.Sent[0]); got != want {
+		t.Errorf("sent %s\nwant %s", got, want)
+	}
+	r.noSecret()
+	for _, e := range r.log.Entries {
+		if strings.Contains(string(e.JSON), "badger") {
+			t.Errorf("%s has the word: %s", e.Kind, e.JSON)
+		}
+	}
+	if d := r.decisions(); len(d) != 3 || d[0].Verdict.Action != pipeline.Transform || d[0].Step.Text != "the [WORD]\n\"[WORD]\"" || string(d[1].Step.Args) != `{"q":"[WORD]"}` {
+		t.Errorf("decisions %+v", d)
+	}
+	if r.client.Reply.Status != 200 {
+		t.Errorf("status %d", r.client.Reply.Status)
+	}
+}
+
+// TestObservedChangesNothing: in observe mode, and where rules only observe, every byte passes as it came.
+func TestObservedChangesNothing(t *testing.T) {
+	in := `{"model":"m","tools":[` + function("bad") + `],"messages":[{"role":"user","content":"the badger"}]}`
+	r := newRig(t, pipeline.ModeObserve, in).reply(200, "application/json", completion("hello"))
+	r.opts.Decider = lacking("badger", "bad")
+	r.must()
+	if got := string(r.up.Sent[0]); got != in {
+		t.Errorf("sent %s", got)
+	}
+	if d := r.decisions(); len(d) != 2 || d[0].Enforced || d[1].Enforced || d[0].Verdict.Action != pipeline.Transform {
+		t.Errorf("decisions %+v", d)
+	}
+
+	r = newRig(t, pipeline.ModeEnforce, in).reply(200, "application/json", completion("hello"))
+	r.opts.Decider = fakes.Decider(func(_ *pipeline.Meta, _ *pipeline.Call, s *pipeline.Step) pipeline.Verdict {
+		if s == nil || s.Kind != pipeline.StepPrompt {
+			return pipeline.Verdict{Rule: "role/fake"}
+		}
+		return pipeline.Verdict{Matched: []pipeline.Matched{{Rule: "guardrail/new", Action: pipeline.Deny, Observed: true}}}
+	})
+	r.must()
+	d := r.decisions()
+	if string(r.up.Sent[0]) != in || len(d) != 1 || d[0].Enforced || d[0].Verdict.Action != pipeline.Allow || len(d[0].Verdict.Matched) != 1 {
+		t.Errorf("sent %s, decisions %+v", r.up.Sent[0], d)
+	}
+	if o := r.outcome(); o.Verdict.Rule != "role/fake" || o.Decision != "" {
+		t.Errorf("outcome %+v", o)
+	}
+}
+
+// TestTransformFails: a mask that cannot be carried out is no reason to send the rest.
+func TestTransformFails(t *testing.T) {
+	for name, m := range map[string]pipeline.Mask{
+		"beyond the end": {Carrier: "text", At: 2, Len: 100, With: "x"}, "before the start": {Carrier: "text", At: -1, Len: 1},
+		"of another carrier": {Carrier: "args", At: 0, Len: 1}, "backwards": {Carrier: "text", At: 3, Len: -1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, pipeline.ModeEnforce, plain).reply(200, "application/json", completion("hello"))
+			r.opts.Decider = fakes.Decider(func(_ *pipeline.Meta, _ *pipeline.Call, s *pipeline.Step) pipeline.Verdict {
+				if s != nil && s.Kind == pipeline.StepPrompt {
+					return pipeline.Verdict{Action: pipeline.Transform, Rule: "guardrail/x", Masks: []pipeline.Mask{m}}
+				}
+				return pipeline.Verdict{}
+			})
+			r.wantDenied("sallyport_unavailable")
+		})
+	}
+}
+
+// TestDenialBeforeHold: nobody is asked about a request that is refused anyway.
+func TestDenialBeforeHold(t *testing.T) {
+	r := newRig(t, pipeline.ModeEnforce, `{"model":"m","messages":[{"role":"user","content":"hold this"},{"role":"user","content":"deny this"}]}`)
+	r.opts.Decider = fakes.Decider(func(_ *pipeline.Meta, _ *pipeline.Call, s *pipeline.Step) pipeline.Verdict {
+		switch {
+		case s != nil && strings.HasPrefix(s.Text, "hold"):
+			return pipeline.Verdict{Action: pipeline.Hold, Rule: "guardrail/h"}
+		case s != nil && strings.HasPrefix(s.Text, "deny"):
+			return pipeline.Verdict{Action: pipeline.Deny, Rule: "guardrail/d"}
+		}
+		return pipeline.Verdict{}
+	})
+	asked := 0
+	r.opts.Holder = holderFunc(func(*pipeline.Held) (pipeline.Verdict, error) { asked++; return pipeline.Verdict{}, nil })
+	if msg := r.wantDenied("sallyport_denied"); asked != 0 || !strings.Contains(msg, "guardrail/d") {
+		t.Errorf("asked %d times: %s", asked, msg)
+	}
+}
+
+// TestHoldShowsWhatIsSent: people see the masked request, and that is what goes.
+func TestHoldShowsWhatIsSent(t *testing.T) {
+	r := newRig(t, pipeline.ModeEnforce, `{"model":"m","messages":[{"role":"user","content":"pay the badger"}]}`).reply(200, "application/json", completion("hello"))
+	masks := lacking("badger")
+	r.opts.Decider = fakes.Decider(func(m *pipeline.Meta, c *pipeline.Call, s *pipeline.Step) pipeline.Verdict {
+		v := masks(m, c, s)
+		if len(v.Masks) > 0 {
+			v.Action = pipeline.Hold
+		}
+		return v
+	})
+	var shown, raw string
+	r.opts.Holder = holderFunc(func(h *pipeline.Held) (pipeline.Verdict, error) {
+		shown, raw = h.Step.Text, string(h.Raw)
+		return pipeline.Verdict{}, nil
+	})
+	r.must()
+	if shown != "pay the [WORD]" || string(r.up.Sent[0]) != raw || strings.Contains(raw, "badger") {
+		t.Errorf("shown %q, raw %s, sent %s", shown, raw, r.up.Sent[0])
+	}
+}
+
+type holderFunc func(*pipeline.Held) (pipeline.Verdict, error)
+
+func (f holderFunc) Wait(_ context.Context, h *pipeline.Held) (pipeline.Verdict, error) { return f(h) }
+
+func TestBudgetCode(t *testing.T) {
+	r := newRig(t, pipeline.ModeEnforce, plain)
+	r.opts.Decider = fakes.Decider(func(*pipeline.Meta, *pipeline.Call, *pipeline.Step) pipeline.Verdict {
+		return pipeline.Verdict{Action: pipeline.Deny, Code: pipeline.CodeBudget, Rule: "role/small", Reason: "used up"}
+	})
+	r.wantDenied("sallyport_budget")
+}
+
+// accountant is a policy that counts.
+type accountant struct {
+	fakes.Decider
+	got []pipeline.Usage
+}
+
+func (a *accountant) Account(_ *pipeline.Meta, _ *pipeline.Call, _ pipeline.Verdict, u pipeline.Usage) {
+	a.got = append(a.got, u)
+}
+
+func TestAccount(t *testing.T) {
+	for name, c := range map[string]struct {
+		set     func(*rig)
+		in, out int64 // -1: not accounted
+	}{
+		"said": {func(r *rig) { r.reply(200, "application/json", completion("hello")) }, 5, 4},
+		"estimated": {func(r *rig) {
+			r.reply(200, "text/event-stream", text(0, strings.Repeat("word", 10)), delta(0, "{}", "stop"), done)
+		}, int64(len(plain)) / 4, 10},
+		"denied": {func(r *rig) { r.client.Request.Target = "/v1/nothing" }, -1, -1},
+		"cut":    {func(r *rig) { r.reply(200, "text/event-stream", text(0, "wordword"), "data: {") }, int64(len(plain)) / 4, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, pipeline.ModeEnforce, plain)
+			a := &accountant{}
+			r.opts.Decider = a
+			c.set(r)
+			_ = r.serve()
+			switch {
+			case c.in < 0:
+				if len(a.got) != 0 {
+					t.Errorf("accounted %v", a.got)
+				}
+			case len(a.got) != 1 || *a.got[0].InputTokens != c.in || *a.got[0].OutputTokens != c.out:
+				t.Errorf("accounted %+v", a.got)
+			}
+		})
+	}
+}
+
+// TestElevationIsLinked: the exchange that a grant allowed names it, whatever else was decided.
+func TestElevationIsLinked(t *testing.T) {
+	r := newRig(t, pipeline.ModeEnforce, plain).reply(200, "application/json", completion("hello"))
+	r.opts.Decider = fakes.Decider(func(_ *pipeline.Meta, _ *pipeline.Call, s *pipeline.Step) pipeline.Verdict {
+		if s == nil {
+			return pipeline.Verdict{Rule: "role/large", Elevation: "elv_1"}
+		}
+		return pipeline.Verdict{Action: pipeline.Alert, Rule: "guardrail/a"}
+	})
+	r.must()
+	if o := r.outcome(); o.Verdict.Elevation != "elv_1" || o.Verdict.Action != pipeline.Alert {
+		t.Errorf("outcome %+v", o)
+	}
+}
+
+// TestCallsMasked: a guardrail masks the arguments of a tool call of a reply, in both forms.
+func TestCallsMasked(t *testing.T) {
+	call := `{"id":"c1","type":"function","function":{"name":"find","arguments":"{\"q\":\"badger ` + secret + `\"}"}}`
+	whole := `{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":null,"tool_calls":[` + call + `]},"finish_reason":"tool_calls"}]}`
+	r := newRig(t, pipeline.ModeEnforce, plain).reply(200, "application/json", whole)
+	r.opts.Decider = lacking("badger")
+	want := strings.Replace(strings.Replace(whole, "badger", "[WORD]", 1), secret, with, 1)
+	if got := r.must(); got != want {
+		t.Errorf("got %s\nwant %s", got, want)
+	}
+	if o := r.outcome(); string(o.Tools[0].Args) != `{"q":"[WORD] `+with+`"}` {
+		t.Errorf("outcome %+v", o)
+	}
+
+	r = newRig(t, pipeline.ModeEnforce, asked).reply(200, "text/event-stream",
+		delta(0, `{"role":"assistant","tool_calls":[{"index":0,"id":"c1","type":"function","function":{"name":"find","arguments":"{\"q\":\"bad"}}]}`, ""),
+		delta(0, `{"tool_calls":[{"index":0,"function":{"arguments":"ger\"}"}}]}`, ""), delta(0, "{}", "tool_calls"), done)
+	r.opts.Decider = lacking("badger")
+	got := r.must()
+	if strings.Contains(got, "badger") || strings.Contains(got, `"bad`) || !strings.Contains(got, "[WORD]") {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestAnthropicOffers(t *testing.T) {
+	in := `{"model":"claude","max_tokens":100,"tools":[{"name":"bad","input_schema":{"type":"object"}},{"name":"a","input_schema":{"type":"object"}}],"tool_choice":{"type":"auto"},"messages":[{"role":"user","content":"the badger"}]}`
+	want := `{"model":"claude","max_tokens":100,"tools":[{"name":"a","input_schema":{"type":"object"}}],"tool_choice":{"type":"auto"},"messages":[{"role":"user","content":"the [WORD]"}]}`
+	r := newRig(t, pipeline.ModeEnforce, in)
+	r.opts.Codecs = llm.Registry{"anthropic": anthropic.Provider{}}
+	r.meta.Endpoint.Protocol, r.client.Request.Target = "anthropic", "/v1/messages"
+	r.client.Request.Fields = append(r.client.Request.Fields, pipeline.Field{Name: "anthropic-version", Value: "2023-06-01"})
+	r.reply(200, "application/json", `{"id":"msg_1","type":"message","role":"assistant","model":"claude","content":[{"type":"text","text":"hi"}],"stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":1,"output_tokens":1}}`)
+	r.opts.Decider = lacking("badger", "bad")
+	r.must()
+	if len(r.up.Sent) != 1 || string(r.up.Sent[0]) != want {
+		t.Errorf("sent %s", r.up.Sent)
+	}
+	if in := r.intent(); in.Call.MaxTokens != 100 {
+		t.Errorf("intent %+v", in.Call)
+	}
+}
+
+// FuzzTransform: whatever a request says and policy masks or takes out, what is sent is understood, has no more in it than before,
+// and neither the word nor the tool.
+func FuzzTransform(f *testing.F) {
+	for _, s := range []string{plain, asked, `{"tools":[` + function("bad") + `],"tool_choice":"auto","model":"m","messages":[{"role":"user","content":"a badger\"}],\"x\":[{"}]}`,
+		`{"model":"m","messages":[{"role":"assistant","tool_calls":[{"id":"c","type":"function","function":{"name":"x","arguments":"{\"a\":\"badger\"}"}}]}],"functions":[{"name":"bad"},{"name":"a"}]}`} {
+		f.Add([]byte(s), "badger")
+	}
+	codec, err := openai.Provider{}.Codec(&pipeline.Endpoint{Name: "openai", Protocol: "openai"}, &pipeline.Head{Method: "POST", Target: "/v1/chat/completions", Fields: []pipeline.Field{{Name: "content-type", Value: "application/json"}}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, body []byte, word string) {
+		if len(word) < 3 || strings.Contains("[WORD]", word) {
+			return
+		}
+		var before llm.Request
+		if codec.Request(bytes.Clone(body), &before) != nil {
+			return
+		}
+		r := newRig(t, pipeline.ModeEnforce, string(body)).reply(200, "application/json", completion("hello"))
+		r.opts.Decider = lacking(word, "bad")
+		if err := r.serve(); err != nil {
+			t.Fatal(err)
+		}
+		if len(r.up.Sent) == 0 {
+			return // refused
+		}
+		var after llm.Request
+		if err := codec.Request(bytes.Clone(r.up.Sent[0]), &after); err != nil {
+			t.Fatalf("sent %q: %v", r.up.Sent[0], err)
+		}
+		if !json.Valid(r.up.Sent[0]) || len(after.Call.Steps) > len(before.Call.Steps) || after.Call.Model != before.Call.Model {
+			t.Fatalf("%q became %q", body, r.up.Sent[0])
+		}
+		i := 0
+		for _, s := range before.Call.Steps {
+			if s.Kind == pipeline.StepToolOffer && s.Name == "bad" {
+				continue
+			}
+			if i == len(after.Call.Steps) {
+				t.Fatalf("%q became %q: a step is gone", body, r.up.Sent[0])
+			}
+			a := after.Call.Steps[i]
+			i++
+			if a.Kind != s.Kind || a.Name != s.Name || a.Kind != pipeline.StepToolOffer && a.Text != strings.ReplaceAll(s.Text, word, "[WORD]") {
+				t.Fatalf("%q became %q: step %+v became %+v", body, r.up.Sent[0], s, a)
+			}
+		}
+	})
+}
+
+var _ flow.Accountant = &accountant{}
