@@ -195,7 +195,7 @@ func (d *daemon) openJournal(ctx context.Context) (err error) {
 	if n > 0 {
 		d.Log.Warn("exchanges were cut by the end of the last run", telemetry.KeyCount, n)
 	}
-	return d.recordPolicy(ctx, "start")
+	return errors.Join(d.restoreBudgets(), d.recordPolicy(ctx, "start"))
 }
 
 func (d *daemon) openKernel(context.Context) (err error) {
@@ -264,7 +264,7 @@ func (d *daemon) takeOver(ctx context.Context) error {
 		err = d.restoreDesk()
 	}
 	d.resumeSessions()
-	return err
+	return errors.Join(err, d.restoreBudgets())
 }
 
 // takeKernel puts configuration and programs in force.

@@ -154,13 +154,16 @@ func (r *reader) run(f *Form, from, end int) {
 	}
 	// Text in base64 has letters of both cases, hexadecimal has digits: words, paths and most names have not.
 	if kinds&(isUpper|isLower) == isUpper|isLower {
-		code := strings.NewReplacer("\r", "", "\n", "")
 		run := f.Text[from:end]
 		if strings.IndexByte(run, '\n') >= 0 {
-			run = code.Replace(run)
+			run = strings.NewReplacer("\r", "", "\n", "").Replace(run)
 		}
 		for shift := range 4 {
-			if r.parts(f, from, end, fromBase64(run[shift:])) && shift == 0 {
+			if shift > 0 && !likely(run[shift:]) || shift == 0 && !begins(run) && !likely(run) {
+				continue
+			}
+			r.buf = fromBase64(r.buf[:0], run[shift:])
+			if r.parts(f, from, end, r.buf) && shift == 0 {
 				break
 			}
 		}
@@ -172,8 +175,10 @@ func (r *reader) run(f *Form, from, end int) {
 				n++
 			}
 			if n-i >= minRun {
-				if !r.parts(f, i, n, fromHex(f.Text[i:n])) {
-					r.parts(f, i, n, fromHex(f.Text[i+1:n]))
+				r.buf = fromHex(r.buf[:0], f.Text[i:n])
+				if !r.parts(f, i, n, r.buf) {
+					r.buf = fromHex(r.buf[:0], f.Text[i+1:n])
+					r.parts(f, i, n, r.buf)
 				}
 			}
 			i = n + 1
@@ -181,8 +186,26 @@ func (r *reader) run(f *Form, from, end int) {
 	}
 }
 
-func fromBase64(s string) []byte {
-	out := make([]byte, 0, len(s)/4*3+2)
+// begins says whether a run in base64 may begin with text: a byte of ASCII, or the first of a character beyond.
+func begins(run string) bool {
+	c := base64Value[run[0]]<<2 | base64Value[run[1]]>>4
+	return c >= 0x20 && c < 0x7f || c >= 0xc2 && c < 0xf5 || c == '\t' || c == '\n' || c == '\r'
+}
+
+// likely says whether somewhere in a run two groups of base64 in a row are three bytes of ASCII each: their top bits are clear.
+func likely(run string) bool {
+	last := false
+	for i := 0; i+4 <= len(run); i += 4 {
+		now := base64Value[run[i]]&0x20 == 0 && base64Value[run[i+1]]&8 == 0 && base64Value[run[i+2]]&2 == 0
+		if now && last {
+			return true
+		}
+		last = now
+	}
+	return false
+}
+
+func fromBase64(out []byte, s string) []byte {
 	for ; len(s) >= 4; s = s[4:] {
 		v := uint32(base64Value[s[0]])<<18 | uint32(base64Value[s[1]])<<12 | uint32(base64Value[s[2]])<<6 | uint32(base64Value[s[3]])
 		out = append(out, byte(v>>16), byte(v>>8), byte(v))
@@ -197,8 +220,7 @@ func fromBase64(s string) []byte {
 	return out
 }
 
-func fromHex(s string) []byte {
-	out := make([]byte, 0, len(s)/2)
+func fromHex(out []byte, s string) []byte {
 	for ; len(s) >= 2; s = s[2:] {
 		out = append(out, hexValue[s[0]]<<4|hexValue[s[1]])
 	}
