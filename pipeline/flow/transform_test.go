@@ -202,6 +202,23 @@ func TestObservedChangesNothing(t *testing.T) {
 	}
 }
 
+// TestWatchedOffers: what rules that only observe would do to an offer is one decision, however many tools there are.
+func TestWatchedOffers(t *testing.T) {
+	in := `{"model":"m","tools":[` + function("a") + `,` + function("b") + `],"messages":[{"role":"user","content":"hi"}]}`
+	r := newRig(t, pipeline.ModeEnforce, in).reply(200, "application/json", completion("hello"))
+	r.opts.Decider = fakes.Decider(func(_ *pipeline.Meta, _ *pipeline.Call, s *pipeline.Step) pipeline.Verdict {
+		if s != nil && s.Kind == pipeline.StepToolOffer {
+			return pipeline.Verdict{Matched: []pipeline.Matched{{Rule: "role/new", Action: pipeline.Deny, Observed: true}}}
+		}
+		return pipeline.Verdict{}
+	})
+	r.must()
+	d := r.decisions()
+	if string(r.up.Sent[0]) != in || len(d) != 1 || d[0].Enforced || len(d[0].Verdict.Matched) != 1 || !strings.HasSuffix(d[0].Verdict.Reason, "the offer of a, b") {
+		t.Errorf("decisions %+v", d)
+	}
+}
+
 // TestTransformFails: a mask that cannot be carried out is no reason to send the rest.
 func TestTransformFails(t *testing.T) {
 	for name, m := range map[string]pipeline.Mask{

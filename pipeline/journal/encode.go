@@ -138,6 +138,7 @@ func appendIntent(dst []byte, in *pipeline.Intent, apart bool) ([]byte, error) {
 	f.text("host", in.Endpoint.Host)
 	f.text("protocol", in.Endpoint.Protocol)
 	f.uint("port", uint64(in.Endpoint.Port))
+	f.textIf("base_path", in.Endpoint.BasePath)
 	f.shut('}')
 	f.text("method", in.Method)
 	f.text("target", in.Target)

@@ -110,6 +110,16 @@ var hexValue = func() (t [256]byte) {
 // skips most of a text of words.
 func (r *reader) runs(f *Form) {
 	s := f.Text
+	r.rest = builder{trace: r.trace}
+	defer func() {
+		if len(r.rest.out) > 0 {
+			out := Form{Text: string(r.rest.out), from: f.from, to: f.to}
+			if r.trace {
+				out.at = r.rest.at
+			}
+			r.add(out)
+		}
+	}()
 	for from := 0; from+minRun <= len(s); {
 		i := from + minRun - 1
 		for i >= from && runKind[s[i]] != 0 {
@@ -227,7 +237,8 @@ func fromHex(out []byte, s string) []byte {
 	return out
 }
 
-// parts keeps what is text of decoded bytes. It tells whether all of them are.
+// parts keeps what is text of decoded bytes. A run that is all text is a reading of its own, as long as there are few; the rest
+// is one reading together, a line for each. It tells whether all of the bytes are text.
 func (r *reader) parts(f *Form, from, to int, b []byte) (all bool) {
 	if f.at != nil {
 		from, to = f.Source(from, to)
@@ -236,8 +247,14 @@ func (r *reader) parts(f *Form, from, to int, b []byte) (all bool) {
 	}
 	start := 0
 	keep := func(end int) {
-		if n := end - start; n >= minPart || n >= minWhole && n == len(b) {
+		n := end - start
+		switch {
+		case n >= minWhole && n == len(b) && r.single < maxSingle:
+			r.single++
 			r.add(Form{Text: string(b[start:end]), from: from, to: to})
+		case n >= minPart || n >= minWhole && n == len(b):
+			r.rest.add(b[start:end], from)
+			r.rest.byte('\n', to)
 		}
 	}
 	for i := 0; i < len(b); {
@@ -256,3 +273,6 @@ func (r *reader) parts(f *Form, from, to int, b []byte) (all bool) {
 	keep(len(b))
 	return start == 0
 }
+
+// maxSingle is how many runs of one text are readings of their own.
+const maxSingle = 64

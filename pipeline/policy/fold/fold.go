@@ -33,14 +33,22 @@ func (f *Form) Source(start, end int) (int, int) {
 	if f.at == nil || start >= end {
 		return f.from, f.to
 	}
+	if end > start+1 && f.Text[end-1] == '\n' && int(f.at[end-1]) > int(f.at[end-2]) { // the end of a line that is a run's
+		end--
+	}
 	to := end
 	for to < len(f.at) && f.at[to] == f.at[end-1] { // one character may have become several
 		to++
 	}
-	if to == len(f.at) {
-		return int(f.at[start]), f.to
+	last := f.to
+	if to < len(f.at) {
+		last = int(f.at[to])
 	}
-	return int(f.at[start]), int(f.at[to])
+	first := int(f.at[start])
+	if last <= first { // over the lines of several runs
+		return f.from, f.to
+	}
+	return first, last
 }
 
 // Forms appends the readings of text that differ from it to dst. trace keeps account of where each byte comes from; without
@@ -65,6 +73,8 @@ type reader struct {
 	trace    bool
 	complete bool
 	buf      []byte
+	rest     builder
+	single   int
 }
 
 // add keeps a form that says something new.
@@ -77,7 +87,7 @@ func (r *reader) add(f Form) bool {
 			return false
 		}
 	}
-	if len(r.forms)-r.first >= maxForms || r.room < len(f.Text) {
+	if r.room < len(f.Text) {
 		r.complete = false
 		return false
 	}
@@ -85,9 +95,6 @@ func (r *reader) add(f Form) bool {
 	r.forms = append(r.forms, f)
 	return true
 }
-
-// maxForms bounds the readings of one text by number: comparing them stays cheap.
-const maxForms = 1 << 10
 
 // read finds the readings of one form: first the escapes within it, then what is to be seen of it, then the runs of encoded
 // bytes in it.
