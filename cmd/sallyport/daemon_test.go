@@ -25,7 +25,7 @@ func daemonCmd(ts *testscript.TestScript, neg bool, args []string) {
 		f.kind = args[0]
 	}
 	s, err := admin.New(admin.Options{Socket: ts.Getenv("SALLYPORT_SOCKET"), Admins: []uint32{uint32(os.Getuid())},
-		Status: f, Doctor: f, Sessions: f, Trust: f, Policy: f, Quarantine: f, Desk: &fakeDesk{fakeDaemon: f}, Recorder: f,
+		Status: f, Doctor: f, Sessions: f, Trust: f, Policy: f, Rollout: f, Quarantine: f, Desk: &fakeDesk{fakeDaemon: f}, Recorder: f,
 		People: func(uid uint32) (string, []string, error) { return "bob", []string{"owners"}, nil }})
 	ts.Check(err)
 	served := make(chan error, 1)
@@ -50,7 +50,8 @@ func (f *fakeDaemon) Status(context.Context) (adminapi.Status, error) {
 			{Scope: "agents", Cgroup: "/system.slice/a.service", Unit: "a.service", Redirected: 9, Explained: 9, Unexplained: 1, Last: "process 7 (python3) of user 1000 to 192.0.2.1:443"}}},
 		DNS:     adminapi.DNS{Addresses: 4, Answers: 6},
 		Journal: adminapi.Journal{Head: "0123456789abcdef0123456789abcdef", Bytes: 5 << 20}, Elastic: adminapi.Elastic{Lag: 3, State: "ok"},
-		Warnings: []string{"the self-test has not passed yet"}}
+		Approvals: adminapi.Approvals{Waiting: 2, Requested: 1, Active: 3, Webhook: adminapi.Webhook{State: "ok", Sent: 4, Queued: 1}},
+		Warnings:  []string{"the self-test has not passed yet"}}
 	switch f.kind {
 	case "empty":
 		st = adminapi.Status{Ready: true}
@@ -202,6 +203,19 @@ func (f *fakeDaemon) note(s string) error {
 func (f *fakeDaemon) Explain(_ context.Context, r adminapi.ExplainRequest) (adminapi.Explanation, error) {
 	v := pipeline.Verdict{Action: pipeline.Deny, Stage: "call", Rule: "builtin/no-role", Reason: "no role allows model " + r.Call.Model}
 	return adminapi.Explanation{Verdict: v, Policy: "sha256:1234", Trace: []string{"rolebinding/support: does not match"}}, nil
+}
+
+func (f *fakeDaemon) Rollout(_ context.Context, since time.Time) (adminapi.Rollout, error) {
+	if f.kind == "empty" {
+		return adminapi.Rollout{}, nil
+	}
+	r := adminapi.Rollout{Since: since, Until: second(9), Scopes: []adminapi.RolloutScope{
+		{Name: "agents", Mode: "enforce", Canary: "10%", Enforced: 3, Observed: 21, Did: []adminapi.RolloutRule{{Rule: "role/bot", Action: "deny", Count: 4, Callers: 1, Last: second(2)}}},
+		{Name: "pods", Mode: "observe", Observed: 2}}}
+	if f.kind != "starting" {
+		r.Scopes[0].Would = []adminapi.RolloutRule{{Rule: "guardrail/no-shell", Action: "deny", Count: 12, Callers: 2, Example: "dec_1", Last: second(5)}}
+	}
+	return r, nil
 }
 
 func (f *fakeDaemon) Quarantines(context.Context) ([]adminapi.Quarantine, error) {

@@ -149,6 +149,7 @@ func appendIntent(dst []byte, in *pipeline.Intent, apart bool) ([]byte, error) {
 	f.text("model", in.Call.Model)
 	f.bool("stream", in.Call.Stream)
 	f.steps("steps", in.Call.Steps, apart, len(in.Body))
+	f.intIf("max_tokens", in.Call.MaxTokens)
 	f.shut('}')
 	f.int("body_bytes", in.BodyBytes)
 	f.textIf("body_sha256", in.BodySHA256)
