@@ -6,7 +6,7 @@ GO         ?= go
 BUILD      := build
 VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS    := -s -w -X main.version=$(VERSION)
-FUZZTIME   ?= 20s
+FUZZTIME   ?= 10s
 CLANG      ?= clang-16
 STRIP      ?= llvm-strip-16
 
@@ -40,7 +40,7 @@ test: ## everything that CI runs: lint, unit, race, fuzz, root and end-to-end te
 	@test/all.sh
 
 test-unit: ## tests that need no root
-	@$(GO) test ./agent/... ./bpf/... ./cmd/... ./pipeline/... ./tlsca/... ./test/arch/... ./test/bench/... ./test/fakellm/... ./test/fakes/...
+	@$(GO) test ./agent/... ./bpf/... ./cmd/... ./pipeline/... ./tlsca/... ./test/arch/... ./test/bench/... ./test/fakellm/... ./test/fakes/... ./test/holds/...
 
 test-race: ## one pass under the race detector
 	@$(GO) test -race -short ./agent/proxy/... ./pipeline/... ./tlsca/...
@@ -53,6 +53,7 @@ test-root: ## kernel, namespace and mount tests; fails without root
 test-e2e: build ## real LangChain programs and a real Elasticsearch through the kernel hook; fails without root
 	@[ "$$(id -u)" = 0 ] || { echo "test-e2e needs root: run it with sudo"; exit 1; }
 	@test/e2e/python/make-venv.sh
+	@test/e2e/node/make-node.sh
 	@$(GO) test -count=1 -p 1 -timeout 40m -tags root,e2e ./test/e2e/... ./test/es/...
 	@$(MAKE) -s test-streams
 
@@ -87,7 +88,7 @@ fault: build ## the fault suite in its long form: FAULT_ROUNDS (200) kills of ea
 	@$(GO) test -count=1 -p 1 -tags root -run '$(FAULTS_UNIT)' ./agent/proxy/... ./agent/daemon ./pipeline/flow ./pipeline/journal ./test/kernel
 	@FAULT_ROUNDS=$${FAULT_ROUNDS:-200} RESTARTS=$${RESTARTS:-50} UPGRADES=$${UPGRADES:-50} $(GO) test -v -count=1 -timeout 90m -tags root,e2e -run '$(FAULTS_E2E)' ./test/e2e
 
-fuzz: ## run every fuzz target for FUZZTIME (20s)
+fuzz: ## run every fuzz target for FUZZTIME (10s)
 	@FUZZTIME=$(FUZZTIME) test/fuzz.sh
 
 clean: ## remove build/

@@ -15,6 +15,7 @@ add python3 python3
 add javac default-jdk-headless
 add mvn maven
 add node nodejs
+add npm npm
 add clang-16 clang-16
 add llvm-strip-16 llvm-16
 [ -e /usr/include/bpf/bpf_helpers.h ] || want+=(libbpf-dev)

@@ -194,7 +194,7 @@ func (d *daemon) openJournal(ctx context.Context) (err error) {
 	if n > 0 {
 		d.Log.Warn("exchanges were cut by the end of the last run", telemetry.KeyCount, n)
 	}
-	return d.policy.begin(ctx, d.append)
+	return errors.Join(d.restoreBudgets(), d.policy.begin(ctx, d.append))
 }
 
 func (d *daemon) openKernel(context.Context) (err error) {
@@ -263,7 +263,7 @@ func (d *daemon) takeOver(ctx context.Context) error {
 		err = d.restoreDesk()
 	}
 	d.resumeSessions()
-	return err
+	return errors.Join(err, d.restoreBudgets())
 }
 
 // takeKernel puts configuration and programs in force.

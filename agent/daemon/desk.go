@@ -7,9 +7,7 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
-	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
@@ -47,9 +45,16 @@ func (d *daemon) openDesk(context.Context) error {
 	return d.restoreDesk()
 }
 
+// longestHold is beyond what a rule may let anything wait for people.
+const longestHold = 31 * 24 * time.Hour
+
 // restoreDesk folds what the journal has. The snapshot makes that quick for the next start.
 func (d *daemon) restoreDesk() error {
-	if err := foldApprovals(d.cfg.Record.Dir, d.desk); err != nil {
+	newest, err := journal.Approvals(d.cfg.Record.Dir, time.Now().Add(-longestHold-d.cfg.Approvals.Elevation.Longest), d.desk.Fold)
+	if err == nil {
+		err = d.desk.Restored(newest)
+	}
+	if err != nil {
 		return fmt.Errorf("reading approvals and elevations: %w", err)
 	}
 	if err := d.desk.Snapshot(); err != nil {
@@ -87,87 +92,6 @@ func (d *daemon) approvalSettings(rule string) (pipeline.ApprovalSettings, bool)
 		out.Escalate = append(out.Escalate, pipeline.ApprovalEscalation{After: e.After, Groups: e.Groups})
 	}
 	return out, true
-}
-
-// folder takes records at start.
-type folder interface {
-	Fold(pipeline.Record) error
-	Restored(newest time.Time) error
-}
-
-// foldApprovals reads the newest records, and as many more as are needed to begin with a whole snapshot.
-func foldApprovals(dir string, to folder) error {
-	first, last, err := journal.Segments(dir)
-	if err != nil {
-		return err
-	}
-	for n := uint64(1); ; n *= 2 {
-		from := first
-		if last >= first+n {
-			from = last - n + 1
-		}
-		list, newest, err := readApprovals(dir, from)
-		if err != nil {
-			return err
-		}
-		at := snapshotIn(list)
-		if at < 0 && from > first {
-			continue
-		}
-		for i := range list[max(at, 0):] {
-			if err := to.Fold(list[max(at, 0)+i]); err != nil {
-				return err
-			}
-		}
-		return to.Restored(newest)
-	}
-}
-
-// readApprovals gives the records of approvals and elevations from a segment on, and the time of the newest record of any kind.
-func readApprovals(dir string, segment uint64) (list []pipeline.Record, newest time.Time, err error) {
-	if segment == 0 {
-		return nil, newest, nil
-	}
-	r, err := journal.OpenReader(dir, pipeline.Position{Segment: segment})
-	if err != nil {
-		return nil, newest, err
-	}
-	defer r.Close()
-	for {
-		e, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			return list, newest, nil
-		}
-		if err != nil {
-			return nil, newest, err
-		}
-		if e.Time.After(newest) {
-			newest = e.Time
-		}
-		if e.Kind != pipeline.KindApproval && e.Kind != pipeline.KindElevation {
-			continue
-		}
-		body := new(pipeline.Approval)
-		if err := e.Decode(body); err != nil {
-			return nil, newest, err
-		}
-		list = append(list, pipeline.Record{Kind: e.Kind, Time: e.Time, Session: e.Session, Exchange: e.Exchange, Body: body})
-	}
-}
-
-// snapshotIn finds where the newest whole snapshot begins, -1 if there is none.
-func snapshotIn(list []pipeline.Record) int {
-	ended := map[string]bool{}
-	for i := len(list) - 1; i >= 0; i-- {
-		switch m := list[i].Body.(*pipeline.Approval).Mark; {
-		case m == nil:
-		case m.End:
-			ended[m.ID] = true
-		case ended[m.ID]:
-			return i
-		}
-	}
-	return -1
 }
 
 // leaveDesk lets nobody wait any longer: who waits is told that it is held, and may come again with the same request.

@@ -127,8 +127,8 @@ func agreed(votes []pipeline.ApprovalVote) (scope string, free []string, last ti
 	return scope, free, last
 }
 
-// Fold takes the next record of the journal at start. Records of other kinds are ignored. It may begin at the begin of a snapshot
-// that has an end.
+// Fold takes the next record of the journal at start. Records of other kinds are ignored. It may begin where a snapshot begins that
+// has an end. Where a process takes over from another, exchanges may wait here already: records of theirs change nothing.
 func (d *Desk) Fold(r pipeline.Record) error {
 	if r.Kind != pipeline.KindApproval && r.Kind != pipeline.KindElevation {
 		return nil
@@ -149,6 +149,8 @@ func (d *Desk) Fold(r pipeline.Record) error {
 	defer d.mu.Unlock()
 	it := d.items[a.ID]
 	switch {
+	case it != nil && it.own: // it is what its records say
+		return nil
 	case a.Asked != nil && it != nil: // in a snapshot
 		d.leave(it, it.State)
 		d.drop(it)
@@ -156,7 +158,8 @@ func (d *Desk) Fold(r pipeline.Record) error {
 		fallthrough
 	case a.Asked != nil:
 		it = newItem(r.Kind, a.ID, whoOf(a.Asked))
-		it.ApprovalAsked, it.State, it.restored, it.late = *a.Asked, pipeline.ApprovalWaiting, true, true
+		it.ApprovalAsked, it.State, it.late = *a.Asked, pipeline.ApprovalWaiting, true
+		close(it.written)
 		it.Need, it.Votes, it.Uses = need(a.Asked), a.Votes, a.Uses
 		d.file(it)
 	case it == nil:
@@ -180,6 +183,9 @@ func (d *Desk) Restored(newest time.Time) error {
 		at = newest
 	}
 	for _, it := range d.items {
+		if it.own {
+			continue
+		}
 		end, most := it.Deadline, it.Settings.Timeout
 		if it.State == pipeline.ApprovalApproved {
 			if end, most = it.Until, it.Settings.Valid; it.Of == pipeline.ApprovalOfElevation || it.scope == pipeline.ScopeSession {

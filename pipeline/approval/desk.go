@@ -86,19 +86,20 @@ type share struct{ waiting, asked int }
 // item is an approval or an elevation.
 type item struct {
 	Item
-	kind     string        // of its records
-	busy     chan struct{} // capacity 1: held by who writes its records
-	who      string        // key of share
-	lasts    limit         // the deadline while it waits, then the end of Until
-	begun    time.Duration // on the mono clock
-	raised   int           // escalations that are told
-	waiters  []*waiter     // newest last
-	gone     limit         // without waiters until then it is withdrawn; zero: not so
-	changed  chan struct{} // closed at the next change
-	late     bool          // whoever waited was told that it is held: it is not withdrawn
-	free     []string      // ScopeSession: the arguments that may differ
-	scope    string        // of what is approved
-	restored bool
+	kind    string        // of its records
+	busy    chan struct{} // capacity 1: held by who writes its records
+	who     string        // key of share
+	lasts   limit         // the deadline while it waits, then the end of Until
+	begun   time.Duration // on the mono clock
+	raised  int           // escalations that are told
+	waiters []*waiter     // newest last
+	gone    limit         // without waiters until then it is withdrawn; zero: not so
+	changed chan struct{} // closed at the next change
+	own     bool          // begun by this process
+	late    bool          // whoever waited was told that it is held: it is not withdrawn
+	free    []string      // ScopeSession: the arguments that may differ
+	scope   string        // of what is approved
+	written chan struct{} // closed once its first record is on disk, or cannot be: then it is forgotten
 }
 
 // waiter is an exchange that waits.
@@ -199,13 +200,14 @@ func (d *Desk) begin(kind, prefix, who string, asked pipeline.ApprovalAsked) (*i
 	asked.Deadline = asked.Time.Add(asked.Settings.Timeout)
 	it := newItem(kind, prefix+id.String(), who)
 	it.ApprovalAsked, it.State = asked, pipeline.ApprovalWaiting
-	it.lasts, it.begun = d.in(asked.Settings.Timeout), d.o.Mono()
+	it.lasts, it.begun, it.own = d.in(asked.Settings.Timeout), d.o.Mono(), true
 	it.Need = need(&it.ApprovalAsked)
 	return it, nil
 }
 
 func newItem(kind, id, who string) *item {
-	return &item{Item: Item{ID: id}, kind: kind, busy: make(chan struct{}, 1), who: who, changed: make(chan struct{})}
+	return &item{Item: Item{ID: id}, kind: kind, busy: make(chan struct{}, 1), who: who, changed: make(chan struct{}),
+		written: make(chan struct{})}
 }
 
 // admit tells why a principal may not ask now, "" if it may. mu is held.

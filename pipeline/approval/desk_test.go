@@ -195,7 +195,7 @@ func TestTimes(t *testing.T) {
 			synctest.Wait()
 			a.want(t, pipeline.Deny)
 			b := r.wait(bg(), call("2", `{"x":1}`))
-			if !b.got || !errors.Is(b.err, pipeline.ErrNotRecorded) || len(r.desk.List(approval.Filter{})) != 0 {
+			if !b.has() || !errors.Is(b.err, pipeline.ErrNotRecorded) || len(r.desk.List(approval.Filter{})) != 0 {
 				t.Errorf("asked without a record: %+v", b)
 			}
 		})
@@ -233,7 +233,7 @@ func TestTimes(t *testing.T) {
 			id := r.one(approval.Filter{}).ID
 			cancel()
 			synctest.Wait()
-			if !a.got || !errors.Is(a.err, context.Canceled) {
+			if !a.has() || !errors.Is(a.err, context.Canceled) {
 				t.Fatalf("answer %+v", a)
 			}
 			time.Sleep(20 * time.Second)
@@ -274,12 +274,12 @@ func TestTries(t *testing.T) {
 			t.Fatalf("item %+v", next)
 		}
 		r.decide(next.ID, alice, yes)
-		if a.got == b.got {
+		if a.has() == b.has() {
 			t.Fatalf("one approval for both: %+v %+v", a, b)
 		}
 		last := r.one(approval.Filter{})
 		r.decide(last.ID, alice, no)
-		if !a.got || !b.got || a.v.Action+b.v.Action != pipeline.Allow+pipeline.Deny {
+		if !a.has() || !b.has() || a.v.Action+b.v.Action != pipeline.Allow+pipeline.Deny {
 			t.Errorf("%+v %+v", a, b)
 		}
 	})
@@ -322,5 +322,37 @@ func TestLimits(t *testing.T) {
 		time.Sleep(time.Minute)
 		r.wait(bg(), call("1", `201`)).waits(t)
 		r.desk.Close()
+	})
+}
+
+// TestTakeOver has a desk that is asked before it knows what the one before it had.
+func TestTakeOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, pipeline.ApprovalSettings{})
+		h := call("1", `{}`)
+		h.Patience = time.Second
+		a := r.wait(bg(), h)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		a.want(t, pipeline.Hold)
+		r.decide(a.v.Approval, alice, yes)
+		r.end()
+		next, err := approval.New(r.o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.desk = next
+		b, c := r.wait(bg(), call("2", `{}`)), r.wait(bg(), call("3", `{"x":1}`))
+		b.waits(t)
+		r.log.replay(t, next, 0, r.log.len())
+		if n := len(next.List(approval.Filter{})); n != 3 {
+			t.Fatalf("%d items", n)
+		}
+		r.wait(bg(), call("4", `{}`)).want(t, pipeline.Allow) // what was approved before
+		for _, it := range next.List(approval.Filter{States: []string{pipeline.ApprovalWaiting}}) {
+			r.decide(it.ID, alice, yes)
+		}
+		b.want(t, pipeline.Allow)
+		c.want(t, pipeline.Allow)
 	})
 }

@@ -60,8 +60,13 @@ func (d *Desk) Elevate(_ context.Context, a Ask) (Item, error) {
 		return Item{}, &Refused{"this process hands over to another one: ask again"}
 	}
 	if it := d.digest[asked.Digest]; it != nil && lives(it.State) && !d.passed(it.lasts) {
-		defer d.mu.Unlock()
-		return d.view(it), nil
+		d.mu.Unlock()
+		<-it.written
+		v, err := d.Get(it.ID)
+		if err != nil {
+			err = pipeline.ErrNotRecorded // the only way for it to be gone so soon
+		}
+		return v, err
 	}
 	if why := d.admit(who); why != "" {
 		d.mu.Unlock()
@@ -75,15 +80,10 @@ func (d *Desk) Elevate(_ context.Context, a Ask) (Item, error) {
 	d.shareOf(who)
 	durable := d.insert(it)
 	d.mu.Unlock()
-	err = <-durable
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if err != nil {
-		d.forget(it)
-		return Item{}, fmt.Errorf("%w: %w", pipeline.ErrNotRecorded, err)
+	if err := d.first(it, durable); err != nil {
+		return Item{}, err
 	}
-	d.tell("asked", it)
-	return d.view(it), nil
+	return d.Get(it.ID)
 }
 
 // Revoke takes back what was approved: an elevation, an approval for a session, one that was not used yet. It is over at once; an

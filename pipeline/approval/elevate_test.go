@@ -19,7 +19,9 @@ func ask() approval.Ask {
 	return approval.Ask{Role: "admin-bot", For: time.Hour, Reason: "to fix it", Decision: "dec_9", By: dave, Subject: pipeline.ElevationSubject{SPIFFEID: spiffe}}
 }
 
-func caller(session string) *pipeline.Meta { return with(call("1", ""), func(h *pipeline.Held) { h.Meta.Session = session }).Meta }
+func caller(session string) *pipeline.Meta {
+	return with(call("1", ""), func(h *pipeline.Held) { h.Meta.Session = session }).Meta
+}
 
 func (r *rig) elevate(a approval.Ask) approval.Item {
 	r.t.Helper()

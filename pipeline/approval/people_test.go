@@ -61,7 +61,7 @@ func TestWhoMay(t *testing.T) {
 				}
 				if c.why == "" {
 					r.decide(it.ID, c.by, yes)
-					if a.got != (c.need == 1) {
+					if a.has() != (c.need == 1) {
 						t.Errorf("answer %+v", a)
 					}
 					return
@@ -147,7 +147,7 @@ func TestSession(t *testing.T) {
 				{"another tool", with(call("k"+when, `{"to":"x","sum":1,"note":"a"}`), func(h *pipeline.Held) { h.Step.Name = "pay2" }), false},
 			} {
 				ctx, cancel := context.WithCancel(bg())
-				if a := r.wait(ctx, c.h); a.got != c.ok {
+				if a := r.wait(ctx, c.h); a.has() != c.ok {
 					t.Errorf("%s, %s: %+v", when, c.name, a)
 				}
 				cancel()
@@ -194,7 +194,7 @@ func TestNarrowest(t *testing.T) {
 				r.decide(id, alice, wide)
 				r.decide(id, bob, c.second)
 				a.want(t, pipeline.Allow)
-				if b := r.wait(bg(), call("2", c.next)); b.got != c.ok {
+				if b := r.wait(bg(), call("2", c.next)); b.has() != c.ok {
 					t.Errorf("answer %+v", b)
 				}
 			})

@@ -167,20 +167,33 @@ func (r *rig) end() {
 
 // answer is what became of a wait.
 type answer struct {
-	v   pipeline.Verdict
-	err error
-	got bool
+	v    pipeline.Verdict
+	err  error
+	got  bool
+	come chan func()
+}
+
+// has tells whether it is there.
+func (a *answer) has() bool {
+	select {
+	case set := <-a.come:
+		set()
+		a.got = true
+	default:
+	}
+	return a.got
 }
 
 // wait waits in the background. Look at the answer after synctest.Wait only.
 func (r *rig) wait(ctx context.Context, h *pipeline.Held) *answer {
-	a := new(answer)
+	a := &answer{come: make(chan func(), 1)}
 	desk := r.desk
 	go func() {
-		a.v, a.err = desk.Wait(ctx, h)
-		a.got = true
+		v, err := desk.Wait(ctx, h)
+		a.come <- func() { a.v, a.err = v, err }
 	}()
 	synctest.Wait()
+	a.has()
 	return a
 }
 
@@ -247,14 +260,14 @@ func with(h *pipeline.Held, change func(*pipeline.Held)) *pipeline.Held {
 // want checks an answer.
 func (a *answer) want(t testing.TB, action pipeline.Action) {
 	t.Helper()
-	if !a.got || a.err != nil || a.v.Action != action {
+	if !a.has() || a.err != nil || a.v.Action != action {
 		t.Fatalf("answer %+v, want %s", a, action)
 	}
 }
 
 func (a *answer) waits(t testing.TB) {
 	t.Helper()
-	if a.got {
+	if a.has() {
 		t.Fatalf("it does not wait any more: %+v", a)
 	}
 }

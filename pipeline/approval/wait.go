@@ -42,6 +42,7 @@ func (d *Desk) Wait(ctx context.Context, h *pipeline.Held) (pipeline.Verdict, er
 		if done || err != nil {
 			return v, err
 		}
+		<-it.written // nobody is told of what is not on disk
 		v, again, err := d.stay(ctx, h, it, w, patience)
 		if !again || err != nil {
 			return v, err
@@ -93,16 +94,21 @@ func (d *Desk) join(h *pipeline.Held, b *bound, w *waiter) (it *item, v pipeline
 	it.waiters = append(it.waiters, w)
 	durable := d.insert(it)
 	d.mu.Unlock()
-	if err := <-durable; err != nil {
-		d.mu.Lock()
-		d.forget(it)
-		d.mu.Unlock()
-		return nil, v, true, fmt.Errorf("%w: %w", pipeline.ErrNotRecorded, err)
-	}
+	return it, v, false, d.first(it, durable)
+}
+
+// first waits for the first record of an item.
+func (d *Desk) first(it *item, durable <-chan error) error {
+	err := <-durable
 	d.mu.Lock()
+	defer d.mu.Unlock()
+	defer close(it.written)
+	if err != nil {
+		d.forget(it)
+		return fmt.Errorf("%w: %w", pipeline.ErrNotRecorded, err)
+	}
 	d.tell("asked", it)
-	d.mu.Unlock()
-	return it, v, false, nil
+	return nil
 }
 
 // ofSession finds an approval for the session that covers h. mu is held.

@@ -136,8 +136,7 @@ func (j *Journal) begin(f *os.File, number uint64, size int64) error {
 
 // prepare has the next segment made ready once the active one is half full; j.mu is held.
 func (j *Journal) prepare() {
-	if j.err != nil || j.shut || j.full || j.making || j.spare != nil || 2*j.off < j.size ||
-		j.o.MaxBytes > 0 && j.closed+j.size+j.o.SegmentBytes+j.reserve > j.o.MaxBytes {
+	if j.err != nil || j.shut || j.making || j.spare != nil || 2*j.off < j.size || !j.affords() {
 		return
 	}
 	j.making = true
@@ -152,7 +151,23 @@ func (j *Journal) prepare() {
 			f = nil // the rotation tries for itself, and says why it cannot
 		}
 		j.mu.Lock()
-		j.spare, j.making = f, false
-		j.mu.Unlock()
+		defer j.mu.Unlock()
+		j.making = false
+		j.keep(f)
 	})
+}
+
+// affords says whether the quota has room for one more segment beside the active one, when that is full.
+func (j *Journal) affords() bool {
+	return !j.full && (j.o.MaxBytes == 0 || j.closed+j.size+j.o.SegmentBytes+j.reserve <= j.o.MaxBytes)
+}
+
+// keep takes a segment that was prepared. Where that took so long that the journal had to help itself meanwhile, the quota may have
+// no room for it any more: then it goes. j.mu is held.
+func (j *Journal) keep(f *os.File) {
+	if f != nil && !j.affords() {
+		_, _ = f.Close(), os.Remove(f.Name()) // what cannot be removed is at most swept up at the next start
+		f = nil
+	}
+	j.spare = f
 }

@@ -16,17 +16,11 @@ import (
 // KindOpen opens the chain of one writer generation; its body is an Opening.
 const KindOpen = "open"
 
-// Kinds of the design that later writers use.
-const (
-	kindApproval  = "approval"
-	kindElevation = "elevation"
-)
-
 // kinds are the record types by number. Numbers are never reused.
 var kinds = [...]string{
 	1: KindOpen, 2: pipeline.KindCheckpoint, 3: pipeline.KindGap, 4: pipeline.KindFlow, 5: pipeline.KindIntent,
 	6: pipeline.KindEvent, 7: pipeline.KindOutcome, 8: pipeline.KindDecision, 9: pipeline.KindPolicy,
-	10: pipeline.KindConfig, 11: pipeline.KindAdmin, 12: kindApproval, 13: kindElevation,
+	10: pipeline.KindConfig, 11: pipeline.KindAdmin, 12: pipeline.KindApproval, 13: pipeline.KindElevation,
 }
 
 func kindNumber(kind string) (byte, bool) {

@@ -195,7 +195,7 @@ func (j *Journal) nextFile(n int64, essential bool) (f *os.File, size int64, err
 		}
 	}
 	if !j.full {
-		size = max(j.segmentSize(j.closed+j.off), need)
+		size = max(j.segmentSize(j.closed+j.off+checkpointRoom), need) // the active segment ends in a checkpoint
 		if f, err = j.ordinaryFile(size); err == nil {
 			return f, size, nil
 		}

@@ -4,6 +4,7 @@ package journal
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -74,6 +75,15 @@ func bytesIn(t testing.TB, dir string) (sum int64) {
 	return sum
 }
 
+// sizes lists the files of a folder.
+func sizes(t testing.TB, dir string) (out []string) {
+	t.Helper()
+	for _, path := range must(filepath.Glob(filepath.Join(dir, "*"))) {
+		out = append(out, fmt.Sprint(filepath.Base(path), ": ", must(os.Stat(path)).Size()))
+	}
+	return out
+}
+
 // What a full journal takes: the emergency segment is for what ends or refuses.
 func TestFullTakes(t *testing.T) {
 	j := open(t, quota(t, t.TempDir()))
@@ -89,6 +99,7 @@ func TestFullTakes(t *testing.T) {
 		{"decision", pipeline.Record{Kind: pipeline.KindDecision, Body: &pipeline.Decision{ID: "dec_1"}}, true},
 		{"gap", pipeline.Record{Kind: pipeline.KindGap, Body: &pipeline.Gap{Count: 1}}, true},
 		{"admin", pipeline.Record{Kind: pipeline.KindAdmin, Body: struct{}{}}, true},
+		{"approval", pipeline.Record{Kind: pipeline.KindApproval, Body: &pipeline.Approval{ID: "apr_1"}}, true},
 		{"policy", pipeline.Record{Kind: pipeline.KindPolicy, Body: struct{}{}}, false},
 		{"refused connection", pipeline.Record{Kind: pipeline.KindFlow, Body: pipeline.Flow{Disposition: "refused"}}, true},
 		{"refused connection, by pointer", pipeline.Record{Kind: pipeline.KindFlow, Body: &pipeline.Flow{Disposition: "refused"}}, true},
@@ -100,6 +111,23 @@ func TestFullTakes(t *testing.T) {
 				t.Errorf("taken: %v, want %v", !c.want, c.want)
 			}
 		})
+	}
+}
+
+// A segment that is ready only when the journal has become full is not kept: it would be beyond the quota.
+func TestPreparedTooLate(t *testing.T) {
+	dir := t.TempDir()
+	o := quota(t, dir)
+	j := open(t, o)
+	fillUp(t, j)
+	j.tasks.Wait()
+	before := bytesIn(t, dir)
+	j.mu.Lock()
+	j.keep(must(j.newFile("filled", o.SegmentBytes, true)))
+	spare := j.spare
+	j.mu.Unlock()
+	if size := bytesIn(t, dir); size != before || size > o.MaxBytes || spare != nil {
+		t.Errorf("%d bytes on disk, %d before, quota %d: %v", size, before, o.MaxBytes, sizes(t, dir))
 	}
 }
 
@@ -115,7 +143,7 @@ func TestEmergencySegment(t *testing.T) {
 		n++
 	}
 	if size := bytesIn(t, dir); size > o.MaxBytes {
-		t.Errorf("%d bytes on disk, quota %d", size, o.MaxBytes)
+		t.Errorf("%d bytes on disk, quota %d: %v", size, o.MaxBytes, sizes(t, dir))
 	}
 	if got := j.State(); got.Durable.Segment != segment+1 || !got.Full || got.Refused == 0 || got.Err != nil {
 		t.Errorf("state %+v, want segment %d", got, segment+1)

@@ -84,10 +84,11 @@ func (o *Options) complete() error {
 	return nil
 }
 
-// essential records may use the emergency segment: those that end what was begun, refusals, and what we cut.
+// essential records may use the emergency segment: those that end what was begun, refusals, what people decide, and what we cut.
 func essential(r *pipeline.Record) bool {
 	switch r.Kind {
-	case KindOpen, pipeline.KindCheckpoint, pipeline.KindGap, pipeline.KindOutcome, pipeline.KindDecision, pipeline.KindAdmin:
+	case KindOpen, pipeline.KindCheckpoint, pipeline.KindGap, pipeline.KindOutcome, pipeline.KindDecision, pipeline.KindAdmin,
+		pipeline.KindApproval, pipeline.KindElevation:
 		return true
 	case pipeline.KindFlow:
 		switch f := r.Body.(type) {

@@ -85,15 +85,6 @@ func segmentPath(dir string, number uint64) string {
 	return filepath.Join(dir, fmt.Sprintf("%016d%s", number, segmentSuffix))
 }
 
-// Segments gives the numbers of the oldest and the newest segment of a folder, 0 if it has none.
-func Segments(dir string) (first, last uint64, err error) {
-	list, err := listSegments(dir)
-	if err != nil || len(list) == 0 {
-		return 0, 0, err
-	}
-	return list[0], list[len(list)-1], nil
-}
-
 // listSegments gives the numbers of the segments in a folder, in order. A hole between them is a *Damage.
 func listSegments(dir string) ([]uint64, error) {
 	names, err := os.ReadDir(dir)

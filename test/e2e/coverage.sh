@@ -6,17 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 [ "$(id -u)" = 0 ] || { echo "coverage needs root: sudo make coverage" >&2; exit 1; }
 test/e2e/python/make-venv.sh current 0.3 providers anthropic-0.3
 
-# Clients for Node: installed anew when their list changes.
-node=build/node-clients
-stamp=$(cat test/e2e/node/package.json test/e2e/node/package-lock.json | sha256sum | cut -c1-64)
-if [ "$(cat "$node/.stamp" 2>/dev/null)" != "$stamp" ]; then
-  echo "coverage: installing the clients for Node into $node"
-  rm -rf "$node"; mkdir -p "$node"
-  cp test/e2e/node/package.json test/e2e/node/package-lock.json "$node/"
-  npm ci --prefix "$node" --omit=dev --no-audit --no-fund --loglevel=error
-  echo "$stamp" > "$node/.stamp"
-fi
-cp test/e2e/node/client.mjs "$node/"
+test/e2e/node/make-node.sh
 
 CGO_ENABLED=0 GOWORK=off "${GO:-go}" build -C test/e2e/langchaingo -o "$PWD/build/langchaingo" .
 

@@ -74,6 +74,16 @@ func obey(o []string) []byte {
 		} else {
 			unix.Close(fd)
 		}
+	case "openmany":
+		n, _ := strconv.Atoi(o[2])
+		for range n {
+			fd, err := unix.Open(o[1], unix.O_RDONLY, 0)
+			if err != nil {
+				r.Error = errno(err)
+				break
+			}
+			unix.Close(fd)
+		}
 	case "hold": // a connection that stays
 		c, err := net.Dial(o[1], o[2])
 		if err != nil {
@@ -121,8 +131,9 @@ func obey(o []string) []byte {
 	case "connectfd": // by a socket that somebody else made
 		r = connectFD(3, netip.MustParseAddrPort(o[1]))
 	case "burn":
-		n, _ := strconv.Atoi(o[2])
-		r = burn(netip.MustParseAddrPort(o[1]), n)
+		turns, _ := strconv.Atoi(o[2])
+		each, _ := strconv.Atoi(o[3])
+		r = burn(netip.MustParseAddrPort(o[1]), o[4:], turns, each)
 	case "resolve":
 		r = resolve(o[1], o[2], o[3], o[4])
 	case "resolvemany": // and connects to each address at once
