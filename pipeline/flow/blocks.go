@@ -34,30 +34,6 @@ func (m *events) lane(choice int, name string) *lane {
 	return nil
 }
 
-// call finds a tool call that has begun; nil if there is none.
-func (m *events) call(choice, index int) *toolCall {
-	for i := len(m.calls) - 1; i >= 0; i-- {
-		if t := m.calls[i]; t.choice == choice && t.index == index {
-			return t
-		}
-	}
-	return nil
-}
-
-// decide asks policy about a call that is complete, once.
-func (m *events) decide(t *toolCall) error {
-	if t.decided {
-		return nil
-	}
-	if err := m.x.decideCall(m.ctx, t); err != nil {
-		return err
-	}
-	if t.denied {
-		m.choice(t.choice).denied++
-	}
-	return nil
-}
-
 // blocks ends the texts that end with an event, and notes the numbers in it.
 func (m *events) blocks(e *event, c *llm.Chunk) error {
 	for _, end := range c.Ends {

@@ -69,8 +69,8 @@ var (
 	stops  = ev("message_stop", "")
 )
 
-// said stands in place of all refused calls.
-func said(n int, names ...string) []string {
+// instead stands in place of all refused calls.
+func instead(n int, names ...string) []string {
 	var text []string
 	for _, name := range names {
 		text = append(text, "[sallyport] tool "+name+" was refused by rule guardrail/no-"+name+" (DEC)")
@@ -117,11 +117,11 @@ var blockStreams = map[string]struct {
 	},
 	"call denied": {
 		in:  cat(begins, toolBlock(0, "delete", `{"path":"/srv/`, `forbidden"}`), ends("tool_use"), stops),
-		out: cat(begins, said(0, "delete"), ends("end_turn"), stops),
+		out: cat(begins, instead(0, "delete"), ends("end_turn"), stops),
 	},
 	"text, then denied": {
 		in:  cat(begins, textBlock(0, "I will ", "do it."), toolBlock(1, "delete", bad), ping, ends("tool_use"), stops),
-		out: cat(begins, textBlock(0, "I will ", "do it."), ping, said(1, "delete"), ends("end_turn"), stops),
+		out: cat(begins, textBlock(0, "I will ", "do it."), ping, instead(1, "delete"), ends("end_turn"), stops),
 	},
 	"first of three": {
 		in:  cat(begins, toolBlock(0, "delete", bad), toolBlock(1, "search", `{"q":"x"}`), textBlock(2, "so"), toolBlock(3, "search", `{"q":"y"}`), ends("tool_use"), stops),
@@ -129,12 +129,26 @@ var blockStreams = map[string]struct {
 	},
 	"all of two, text between": {
 		in:  cat(begins, toolBlock(0, "delete", bad), textBlock(1, "and"), toolBlock(2, "delete", bad), ends("tool_use"), stops),
-		out: cat(begins, textBlock(0, "and"), said(1, "delete", "delete"), ends("end_turn"), stops),
+		out: cat(begins, textBlock(0, "and"), instead(1, "delete", "delete"), ends("end_turn"), stops),
 	},
 	"denied, and the stream ends without a stop": {
 		in:  cat(begins, toolBlock(0, "delete", bad)),
-		out: cat(begins, said(0, "delete")),
+		out: cat(begins, instead(0, "delete")),
 	},
+	"a secret in escapes that are cut": {
+		in:  cat(begins, toolBlock(0, "search", `{"q":"sk-proj-\u0`, `068unter2hunter2"}`), ends("tool_use"), stops),
+		out: cat(begins, toolBlock(0, "search", ``, `{"q":"`+with+`"}`), ends("tool_use"), stops),
+	},
+	"a pair of surrogates that is cut": {in: cat(begins, start(0, `{"type":"text","text":""}`),
+		ev("content_block_delta", `"index":0,"delta":{"type":"text_delta","text":"a \ud83d"}`), ev("content_block_delta", `"index":0,"delta":{"type":"text_delta","text":"\ude00 b"}`),
+		stop(0), ends("end_turn"), stops)},
+	"data in several fields": {
+		in: cat(begins, toolBlock(0, "delete", bad), "event: content_block_start\r\ndata: {\"type\":\"content_block_start\",\r\ndata: \"index\":1,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\r\n\r\n",
+			textBlock(1, "x")[1:], ends("tool_use"), stops),
+		out: cat(begins, "event: content_block_start\ndata: {\"type\":\"content_block_start\",\ndata: \"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n",
+			textBlock(0, "x")[1:], instead(1, "delete"), ends("end_turn"), stops),
+	},
+	"lines that end in CR": {in: cat(begins, strings.ReplaceAll(strings.Join(textBlock(0, "x"), ""), "\n", "\r"), ends("end_turn"), stops)},
 	"the provider searched": {
 		in: cat(begins, start(0, `{"type":"server_tool_use","id":"srvtoolu_1","name":"web_search","input":{}}`), piece(0, "input_json_delta", "partial_json", `{"query":"kites"}`), stop(0),
 			start(1, `{"type":"web_search_tool_result","tool_use_id":"srvtoolu_1","content":[{"type":"web_search_result","title":"a `+secret+`","url":"https://x.example","encrypted_content":"zzz"}]}`), stop(1),
@@ -203,6 +217,20 @@ func TestBlocksOutcome(t *testing.T) {
 	}
 }
 
+// TestBlocksObserved: every byte passes as it came, and the record says what would have been done.
+func TestBlocksObserved(t *testing.T) {
+	in := cat(begins, textBlock(0, "a "+secret), toolBlock(1, "delete", bad), ends("tool_use"), stops)
+	r := blockRig(t, true).reply(200, "text/event-stream", in...)
+	r.meta.Mode = pipeline.ModeObserve
+	if got := r.must(); got != strings.Join(in, "") {
+		t.Errorf("got %s", got)
+	}
+	r.noSecret()
+	if o := r.outcome(); o.Enforced || o.Verdict.Action != pipeline.Deny || o.Text != "a "+with || len(o.Tools) != 1 {
+		t.Errorf("outcome %+v", o)
+	}
+}
+
 // TestBlocksRefused: streams that two readers could take differently end with an error, and nothing of a refused call is out.
 func TestBlocksRefused(t *testing.T) {
 	for name, in := range map[string][]string{
@@ -230,7 +258,7 @@ func TestBlocksRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := blockRig(t, true).reply(200, "text/event-stream", cat(in, ends("end_turn"), stops)...)
 			r.opts.Decider = fakes.Decider(func(m *pipeline.Meta, c *pipeline.Call, s *pipeline.Step) pipeline.Verdict {
-				if s != nil && s.Name == "mcp/files/x" {
+				if s != nil && s.Name == "mcp/files" {
 					return pipeline.Verdict{Action: pipeline.Deny, Rule: "guardrail/g"}
 				}
 				return fakes.DenyTool("delete")(m, c, s)

@@ -30,6 +30,7 @@ type denial struct {
 type asked struct {
 	call  pipeline.Verdict
 	steps []pipeline.Verdict // as the steps of the call; of the kinds that are not asked about, the zero value
+	taken []pipeline.Step    // out of the offer
 	gone  *pipeline.Verdict  // says which tools were taken out of the offer, and why
 	err   error              // nobody could say
 }

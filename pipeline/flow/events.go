@@ -194,7 +194,7 @@ const heldLimit = 32 << 20
 
 func (m *events) event(ev *stream.Event) error {
 	if m.done && ev.HasData {
-		return llm.NotInspected("events after the end of the stream")
+		return m.after(ev)
 	}
 	e := m.take(ev)
 	if !ev.HasData {
@@ -312,52 +312,6 @@ func (m *events) piece(e *event, p *llm.Piece) error {
 	return l.end()
 }
 
-// tool gives a piece of a tool call to its call. Where clients put pieces together differently, nothing is inspected.
-func (m *events) tool(e *event, p *llm.ToolPiece) error {
-	index := p.Index
-	call := m.call(p.Choice, index)
-	if p.Complete && p.Name != "" && !p.Repeat { // a call in one piece: its place is only that in its event
-		call, index = nil, m.choice(p.Choice).calls
-	}
-	switch {
-	case call == nil && p.Complete && p.Name == "" && p.ID == "" && p.ArgsAt.Empty():
-		return nil // the end of a block of another kind
-	case call == nil:
-		if err := m.completeCalls(p.Choice); err != nil { // the next call begins: those before it are complete
-			return err
-		}
-		ch := m.choice(p.Choice)
-		if ch.top >= index && index >= 0 {
-			return llm.NotInspected("tool call in block %d after block %d has begun", index, ch.top)
-		}
-		call = &toolCall{choice: p.Choice, index: index, byProvider: p.ByProvider}
-		m.calls = append(m.calls, call)
-		if !p.ByProvider {
-			ch.calls++
-		}
-	case p.Repeat:
-		return m.repeatCall(e, call, p)
-	}
-	if call.decided {
-		return llm.NotInspected("tool call goes on after its end")
-	}
-	if p.Name != "" {
-		if call.name != "" {
-			return llm.NotInspected("tool call with its name in pieces")
-		}
-		call.name = p.Name
-	}
-	if p.ID != "" {
-		if call.id != "" && call.id != p.ID {
-			return llm.NotInspected("tool call with two IDs")
-		}
-		call.id = p.ID
-	}
-	e.tools = append(e.tools, eventTool{call: call, from: len(call.args), n: len(p.Args), piece: *p})
-	call.args = append(call.args, p.Args...)
-	return nil
-}
-
 // complete ends the texts and tool calls of a choice, or of all for -1, and asks policy about the answer.
 func (m *events) complete(choice int) error {
 	for _, l := range m.lanes {
@@ -373,18 +327,6 @@ func (m *events) complete(choice int) error {
 			if err := m.completeCalls(ch.index); err != nil {
 				return err
 			}
-		}
-	}
-	return nil
-}
-
-func (m *events) completeCalls(choice int) error {
-	for _, t := range m.calls {
-		if t.choice != choice {
-			continue
-		}
-		if err := m.decide(t); err != nil {
-			return err
 		}
 	}
 	return nil

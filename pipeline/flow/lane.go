@@ -18,10 +18,11 @@ import (
 type lane struct {
 	choice int
 	name   string
-	rw     Rewriter
-	total  int    // bytes of original text so far
-	out    []byte // released by the rewriter
-	taken  int    // of out, by pieces
+	rw     Rewriter        // nil once the text has ended
+	masks  []pipeline.Mask // what it masked, then
+	total  int             // bytes of original text so far
+	out    []byte          // released by the rewriter
+	taken  int             // of out, by pieces
 	ended  bool
 	cursor cursor
 	keep   bool // the text is wanted for the outcome
@@ -60,7 +61,18 @@ func (l *lane) end() error {
 	if l.out, err = l.rw.Flush(l.out); err != nil {
 		return fmt.Errorf("mask: %w", err)
 	}
+	l.masks = l.rw.Masks()
+	l.rw.Release()
+	l.rw = nil
 	return nil
+}
+
+// found is what was masked so far.
+func (l *lane) found() []pipeline.Mask {
+	if l.rw == nil {
+		return l.masks
+	}
+	return l.rw.Masks()
 }
 
 // resolved is how much of the original text is released or replaced.
@@ -75,7 +87,7 @@ func (l *lane) resolved() int {
 // original. Pieces are taken in order, once they are resolved.
 func (l *lane) take(dst, piece []byte, from int) (_ []byte, changed bool, err error) {
 	start := len(dst)
-	dst, changed = l.cursor.cut(dst, piece, from, l.rw.Masks())
+	dst, changed = l.cursor.cut(dst, piece, from, l.found())
 	text := dst[start:]
 	if !bytes.HasPrefix(l.out[l.taken:], text) {
 		return dst[:start], false, errors.New("mask: the masks do not explain the masked text")

@@ -23,7 +23,7 @@ func line(members, more string) string {
 	return fmt.Sprintf(`{"model":"llama3","created_at":"2026-01-01T00:00:00Z","message":{"role":"assistant",%s}%s}`+"\n", members, more)
 }
 
-func spoken(text string) string { return line(`"content":`+quote(text), `,"done":false`) }
+func spoke(text string) string { return line(`"content":`+quote(text), `,"done":false`) }
 
 // calls is a line with tool calls: names and arguments in turn.
 func calls(of ...string) string {
@@ -47,21 +47,21 @@ func ollamaRig(t testing.TB, mode pipeline.Mode, pieces ...string) *rig {
 }
 
 var ollamaStreams = map[string][]string{
-	"text":                 {spoken("hel"), spoken("lo é 😀"), last},
-	"secret":               {spoken("a sk-proj-"), spoken("hunter2"), spoken("hunter2 b"), last},
-	"CRLF and blank lines": {strings.Replace(spoken("hello"), "\n", "\r\n", 1), "\n\r\n", last},
-	"no line end":          {spoken("hello"), strings.TrimSpace(last)},
+	"text":                 {spoke("hel"), spoke("lo é 😀"), last},
+	"secret":               {spoke("a sk-proj-"), spoke("hunter2"), spoke("hunter2 b"), last},
+	"CRLF and blank lines": {strings.Replace(spoke("hello"), "\n", "\r\n", 1), "\n\r\n", last},
+	"no line end":          {spoke("hello"), strings.TrimSpace(last)},
 	"call":                 {calls("search", `{"q": "kites"}`), last},
 	"calls in two lines":   {calls("search", `{"q":"a"}`), calls("search", `{"q":"b"}`), last},
 	"secret in a call":     {calls("search", `{"q":"`+secret+`"}`), last},
 	"call denied":          {calls("delete", `{"path":"`+forbidden+`"}`), last},
 	"first of two":         {calls("delete", `{"path":"`+forbidden+`"}`, "search", `{"q":"x"}`), last},
 	"second line denied":   {calls("search", `{"q":"x"}`), calls("delete", `{"path":"`+forbidden+`"}`), last},
-	"text, then denied":    {spoken("I will do it."), calls("delete", `{"path":"`+forbidden+`"}`), last},
+	"text, then denied":    {spoke("I will do it."), calls("delete", `{"path":"`+forbidden+`"}`), last},
 	"denied in the last":   {line(`"content":"","tool_calls":[{"function":{"name":"delete","arguments":{"path":"`+forbidden+`"}}}]`, `,"done":true,"done_reason":"stop"`)},
-	"error":                {spoken("hello"), `{"error":"model runner has stopped"}` + "\n"},
+	"error":                {spoke("hello"), `{"error":"model runner has stopped"}` + "\n"},
 	"secret in an error":   {`{"error":"no key ` + secret + `"}` + "\n"},
-	"thinking":             {line(`"content":"","thinking":"hm `+secret+`"`, `,"done":false`), spoken("hello"), last},
+	"thinking":             {line(`"content":"","thinking":"hm `+secret+`"`, `,"done":false`), spoke("hello"), last},
 }
 
 // TestOllamaAnySplit: however the provider's bytes are cut, the application gets the same bytes and the record is the same;
@@ -145,11 +145,11 @@ func TestOllamaWhole(t *testing.T) {
 // TestOllamaBroken: what cannot be read surely ends the stream with an error that clients raise.
 func TestOllamaBroken(t *testing.T) {
 	for name, c := range map[string]string{
-		"two values in a line": spoken("a") + `{"done":false}{"done":true}` + "\n",
-		"carriage return":      spoken("a") + "{\"message\":\r{\"content\":\"x\"}}\n",
-		"after the end":        last + spoken("more"),
+		"two values in a line": spoke("a") + `{"done":false}{"done":true}` + "\n",
+		"carriage return":      spoke("a") + "{\"message\":\r{\"content\":\"x\"}}\n",
+		"after the end":        last + spoke("more"),
 		"duplicate":            `{"message":{"content":"a"},"message":{"content":"b"}}` + "\n",
-		"half a value":         spoken("a") + `{"message":{"cont`,
+		"half a value":         spoke("a") + `{"message":{"cont`,
 		"invalid UTF-8":        "{\"message\":{\"content\":\"\xff\"}}\n",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -163,6 +163,17 @@ func TestOllamaBroken(t *testing.T) {
 				t.Errorf("ends in %s", lines[len(lines)-1])
 			}
 		})
+	}
+}
+
+// TestOllamaRecord: a secret in the arguments of a call that a request repeats is not on record, and the record is JSON as the request was.
+func TestOllamaRecord(t *testing.T) {
+	r := ollamaRig(t, pipeline.ModeEnforce, last)
+	r.client.Payload = []byte(`{"model":"llama3","messages":[{"role":"assistant","tool_calls":[{"function":{"name":"search","arguments":{"q":"` + secret + `"}}}]},{"role":"tool","content":"ok"}]}`)
+	r.must()
+	r.noSecret()
+	if in := r.intent(); !strings.Contains(string(in.Body), `"arguments":{"q":"[MASKED]"}`) || string(in.Call.Steps[0].Args) != `{"q":"[MASKED]"}` {
+		t.Errorf("on record: %s %s", in.Body, in.Call.Steps[0].Args)
 	}
 }
 

@@ -2,7 +2,12 @@
 
 package flow
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/sallyport-dev/sallyport/pipeline/llm"
+	"github.com/sallyport-dev/sallyport/pipeline/stream"
+)
 
 // ready tells whether an event may leave, and if not, whether only tool calls keep it.
 func (e *event) ready() (ok, byTool bool) {
@@ -64,6 +69,21 @@ func (m *events) drain() error {
 	return nil
 }
 
+// after takes an event that follows the end of the stream: it may say once more that this is the end, and nothing else.
+func (m *events) after(ev *stream.Event) error {
+	c := &m.x.buf.chunk
+	if err := m.x.codec.Event(ev.Name, ev.Data, c); err != nil {
+		return err
+	}
+	if !c.Done || c.Error || len(c.Pieces)+len(c.Tools)+len(c.Choices)+len(c.Places) > 0 {
+		return llm.NotInspected("events after the end of the stream")
+	}
+	e := m.take(ev)
+	e.done = m.final != nil && !m.x.closed // as long as the end waits for the outcome, so does this
+	m.queue = append(m.queue, e)
+	return nil
+}
+
 // answers asks policy about the choices that finish in an event, or with the stream (nil).
 func (m *events) answers(e *event) error {
 	for _, ch := range m.chose {
@@ -96,7 +116,7 @@ func (e *event) finishes(choice int) bool {
 // close hands over what the outcome wants to know.
 func (m *events) close() {
 	for _, l := range m.lanes {
-		m.x.out.Masks = append(m.x.out.Masks, l.rw.Masks()...)
+		m.x.out.Masks = append(m.x.out.Masks, l.found()...)
 		if l.keep {
 			m.x.out.Text = join(m.x.out.Text, string(l.kept))
 		}

@@ -118,7 +118,7 @@ func (m *events) changes(e *event) (edits []llm.Edit, drop bool, err error) {
 // masked tells whether any text of a choice up to this event was masked.
 func (m *events) masked(e *event, choice int) bool {
 	for _, l := range m.lanes {
-		if l.choice == choice && len(l.rw.Masks()) > 0 {
+		if l.choice == choice && len(l.found()) > 0 {
 			return true
 		}
 	}

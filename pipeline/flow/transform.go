@@ -67,7 +67,9 @@ func (x *exchange) unoffered(a *asked) (drop []bool, names []string) {
 		for _, p := range x.req.Offers {
 			if p.At == o.At && !drop[p.Step] {
 				drop[p.Step] = true
-				names = append(names, x.req.Call.Steps[p.Step].Name)
+				s := &x.req.Call.Steps[p.Step]
+				names = append(names, s.Name)
+				a.taken = append(a.taken, pipeline.Step{Kind: s.Kind, Name: strings.Clone(s.Name), Index: s.Index, ByProvider: s.ByProvider})
 			}
 		}
 	}
@@ -86,6 +88,7 @@ func removal(a *asked, drop []bool, names []string) pipeline.Verdict {
 		}
 		v.Matched = union(v.Matched, a.steps[i].Matched)
 	}
+	v.Removed = a.taken
 	v.Reason = "taken out of the offer: " + list(names) + " (" + v.Reason + ")"
 	return v
 }

@@ -309,35 +309,37 @@ func (x *Index) Exchange(id string) (*Parts, error) {
 	return l.Load(&refs)
 }
 
-// Since gives every exchange that ended at or after a time, oldest first and without the bodies of requests, to f.
-func (x *Index) Since(at time.Time, f func(*Parts)) error {
+// Decisions reads the decisions since a time, of the exchanges that the index has, in the order in which these began. An error
+// of take ends it.
+func (x *Index) Decisions(since time.Time, take func(at time.Time, d *pipeline.Decision) error) error {
 	x.mu.Lock()
-	var refs []Refs
+	var at []pipeline.Position
 	for _, e := range x.queue {
-		if e.session != nil && !e.session.Last.Before(at) && e.Outcome != (pipeline.Position{}) {
-			r := e.refs()
-			r.Decisions = nil
-			refs = append(refs, r)
+		if !e.session.Last.Before(since) {
+			at = append(at, e.kept...)
 		}
 	}
 	dir, flush := x.dir, x.flush
 	x.mu.Unlock()
-	if len(refs) == 0 {
+	if len(at) == 0 {
 		return nil
 	}
 	if err := flush(); err != nil {
 		return err
 	}
 	l := NewLoader(dir)
-	l.SkipBody = true
 	defer l.Close()
-	for i := range refs {
-		p, err := l.Load(&refs[i])
+	for _, p := range at {
+		var d pipeline.Decision
+		e, err := l.read(p, pipeline.KindDecision, &d)
 		if err != nil {
 			return err
 		}
-		if !p.Ended.Before(at) {
-			f(p)
+		if e.Time.Before(since) {
+			continue
+		}
+		if err := take(e.Time, &d); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -222,3 +222,33 @@ func BenchmarkText(b *testing.B) {
 		}
 	}
 }
+
+func TestFind(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"type":"a"}`: "a",
+		`{"x":{"type":"no"},"y":[1,{}],"type":"\u0061b"}`: "ab",
+		`{"x":"type"}`: "",
+		`{}`:           "",
+	} {
+		var s Scanner
+		if err := s.Reset([]byte(body)); err != nil {
+			t.Fatal(err)
+		}
+		got, err := s.Find("type")
+		if err != nil || string(got) != want || s.Pos() != 0 {
+			t.Errorf("%s: %q at %d, %v", body, got, s.Pos(), err)
+		}
+		if _, err := s.Skip(); err != nil || s.End() != nil {
+			t.Errorf("%s cannot be read after: %v", body, err)
+		}
+	}
+	for _, body := range []string{`[]`, `{"type":1}`, `{"x":`, `{"type"`} {
+		var s Scanner
+		if err := s.Reset([]byte(body)); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := s.Find("type"); err == nil {
+			t.Errorf("%s: found %q", body, got)
+		}
+	}
+}

@@ -3,7 +3,9 @@
 package llm
 
 import (
+	"bytes"
 	"errors"
+	"slices"
 	"unsafe"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
@@ -12,8 +14,9 @@ import (
 // Reader walks a request body once and notes what is in it. Codecs build on it; they decide what each key means.
 type Reader struct {
 	*Scanner
-	R     *Request
-	tools int // offered so far
+	R        *Request
+	tools    int      // offered so far
+	features []string // noted so far
 }
 
 // Read empties r and lets f read the one value that body is. Errors wrap ErrNotInspected.
@@ -139,6 +142,35 @@ func (rd *Reader) Offer() int {
 	rd.tools++
 	return len(rd.R.Call.Steps) - 1
 }
+
+// Feature notes something that is decided like a tool of the provider's, but is none that could be removed from the body.
+func (rd *Reader) Feature(name string) {
+	if !slices.Contains(rd.features, name) {
+		rd.features = append(rd.features, name)
+		step := rd.Offer()
+		rd.R.Call.Steps[step].Name, rd.R.Call.Steps[step].ByProvider = name, true
+	}
+}
+
+// Features of requests that no rule over texts can read.
+const (
+	ImageInput    = "image-input"
+	DocumentInput = "document-input"
+	TokenInput    = "token-input"
+)
+
+// Blob reads an image or a document, or where it is. Of its strings, the names are noted, so that records can be masked, not the data.
+func (rd *Reader) Blob() error {
+	return rd.Strings(func(text []byte, at Span) error {
+		if len(text) >= MinText && len(text) <= maxName && !bytes.HasPrefix(text, []byte("data:")) {
+			rd.R.Texts = append(rd.R.Texts, Text{At: at, Value: text, Step: -1})
+		}
+		return nil
+	})
+}
+
+// maxName is the length in bytes above which a string is no name or address, but data.
+const maxName = 4 << 10
 
 var functionKeys = Names{"name", "description", "parameters"}
 

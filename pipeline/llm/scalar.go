@@ -118,15 +118,6 @@ func (s *Scanner) Int() (int64, error) {
 // Bytes returns the bytes of a span.
 func (s *Scanner) Bytes(at Span) []byte { return s.data[at.Start:at.End] }
 
-// Mark is a place in the data to come back to.
-type Mark struct{ pos, depth int }
-
-// Mark notes where the scanner stands.
-func (s *Scanner) Mark() Mark { return Mark{s.pos, s.depth} }
-
-// Back returns to a place, to read again from there.
-func (s *Scanner) Back(m Mark) { s.pos, s.depth = m.pos, m.depth }
-
 var errFound = errors.New("found")
 
 // Find reads ahead in the object that comes next for a member whose value is a string, and returns it, decoded; nil if there is
@@ -135,8 +126,7 @@ func (s *Scanner) Find(key string) ([]byte, error) {
 	if s.Peek() != Object {
 		return nil, s.syntax()
 	}
-	back := s.Mark()
-	defer s.Back(back)
+	pos, depth := s.pos, s.depth
 	var found []byte
 	err := s.Object(func(m Member) error {
 		if string(m.Key) != key {
@@ -149,6 +139,7 @@ func (s *Scanner) Find(key string) ([]byte, error) {
 		}
 		return err
 	})
+	s.pos, s.depth = pos, depth
 	if err != nil && !errors.Is(err, errFound) {
 		return nil, err
 	}

@@ -38,6 +38,10 @@ func (a *answer) serve() bool {
 		err = a.fail(401, "invalid_request_error", "", "You didn't provide an API key.")
 	case a.req.Method == "POST" && path == "/v1/chat/completions":
 		err = a.chat()
+	case a.req.Method == "POST" && path == "/v1/responses":
+		err = a.responses()
+	case a.req.Method == "POST" && path == "/v1/completions":
+		err = a.completions()
 	case a.req.Method == "POST" && path == "/v1/embeddings":
 		err = a.embeddings()
 	case a.req.Method == "GET" && path == "/v1/models":
@@ -187,9 +191,14 @@ func (a *answer) hang() error {
 	return err
 }
 
-// events sends the events of a stream, one chunk and one write each, pace apart by the clock of the first.
+// events sends server-sent events.
 func (a *answer) events(events [][]byte, pace time.Duration, compress bool, end ending) error {
-	if _, err := a.c.Write(a.head(200, "text/event-stream; charset=utf-8", compress, 0)); err != nil {
+	return a.send("text/event-stream; charset=utf-8", events, pace, compress, end)
+}
+
+// send sends the events of a stream, one chunk and one write each, pace apart by the clock of the first.
+func (a *answer) send(kind string, events [][]byte, pace time.Duration, compress bool, end ending) error {
+	if _, err := a.c.Write(a.head(200, kind, compress, 0)); err != nil {
 		return err
 	}
 	stop := len(events)

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package fakellm stands in for api.openai.com, and in one fixed answer for other providers: HTTPS with a CA of its own, chat completions (plain, streamed, with
-// tools), embeddings and models, in the shapes, header order and header case of the real thing. What it answers
+// Package fakellm stands in for api.openai.com (chat completions and responses, plain, streamed, with tools, the older
+// completions, embeddings, models), api.anthropic.com (messages, count_tokens) and Ollama (/api/…), and in one fixed answer for other providers: HTTPS with a CA of its own, in the shapes of the
+// real things, and in the header order and header case of the first. What it answers
 // depends on the request and nothing else, so that two runs can be compared byte for byte (with a fixed Options.Clock).
 // Every request is written to a log before it is answered: the log proves what was forwarded and what was not.
 //
@@ -25,5 +26,5 @@
 //	surplus                send a second answer that nobody asked for behind the first
 //
 // A conversation that ends in tool results is answered with text that quotes them, or with the next tool. Models whose
-// names begin with neither gpt-, o nor text-embedding- do not exist.
+// names begin with neither gpt-, o nor text-embedding- do not exist; with Anthropic those that do not begin with claude-.
 package fakellm

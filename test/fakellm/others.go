@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// hosts are the names of the providers that a Server can stand in for. All but the first give one whole, fixed answer in
+// hosts are the names of the providers that a Server can stand in for. All but the first two and Ollama give one whole, fixed answer in
 // the provider's shape to any question: enough to tell that a client's request arrived and that its answer was read.
 var hosts = []string{"api.openai.com", "api.anthropic.com", "generativelanguage.googleapis.com", "api.mistral.ai", "api.cohere.com",
 	"bedrock-runtime.us-east-1.amazonaws.com", "ollama.example.com"}
@@ -15,23 +15,24 @@ var hosts = []string{"api.openai.com", "api.anthropic.com", "generativelanguage.
 // Hosts lists the names that a Server can answer for.
 func Hosts() []string { return append([]string(nil), hosts...) }
 
-// FixedAnswer is what all providers but api.openai.com say.
+// FixedAnswer is what all providers but api.openai.com, api.anthropic.com and Ollama say.
 const FixedAnswer = "an answer"
 
 type object = map[string]any
 
 // other answers a request to another provider than OpenAI; ok tells whether it was one.
 func (a *answer) other() (ok bool, err error) {
+	host, _, _ := strings.Cut(a.req.Host, ":")
+	path := a.req.URL.Path
+	if strings.HasPrefix(path, "/api/") { // by its path: it has no host of its own
+		return true, a.ollama()
+	}
 	if a.req.Method != "POST" {
 		return false, nil
 	}
-	host, _, _ := strings.Cut(a.req.Host, ":")
-	path := a.req.URL.Path
 	switch {
-	case host == "api.anthropic.com" && path == "/v1/messages":
-		return true, a.json(200, object{"id": "msg_" + a.id[:24], "type": "message", "role": "assistant", "model": a.model(),
-			"content": []object{{"type": "text", "text": FixedAnswer}}, "stop_reason": "end_turn", "stop_sequence": nil,
-			"usage": object{"input_tokens": 5, "output_tokens": 2}}, false, whole)
+	case host == "api.anthropic.com" && (path == "/v1/messages" || path == "/v1/messages/count_tokens"):
+		return true, a.anthropic()
 	case host == "generativelanguage.googleapis.com" && strings.HasSuffix(path, ":generateContent"):
 		return true, a.json(200, object{"candidates": []object{{"content": object{"parts": []object{{"text": FixedAnswer}}, "role": "model"},
 			"finishReason": "STOP", "index": 0}}, "usageMetadata": object{"promptTokenCount": 5, "candidatesTokenCount": 2, "totalTokenCount": 7}}, false, whole)
@@ -41,10 +42,6 @@ func (a *answer) other() (ok bool, err error) {
 	case strings.HasPrefix(host, "bedrock-runtime.") && strings.HasSuffix(path, "/converse"):
 		return true, a.json(200, object{"output": object{"message": object{"role": "assistant", "content": []object{{"text": FixedAnswer}}}},
 			"stopReason": "end_turn", "metrics": object{"latencyMs": 1}, "usage": object{"inputTokens": 5, "outputTokens": 2, "totalTokens": 7}}, false, whole)
-	case host == "ollama.example.com" && path == "/api/chat":
-		message := object{"role": "assistant", "content": FixedAnswer}
-		return true, a.json(200, object{"model": a.model(), "created_at": "2026-01-01T00:00:00Z", "message": message, "done": true, "done_reason": "stop",
-			"total_duration": 1, "load_duration": 1, "prompt_eval_count": 5, "prompt_eval_duration": 1, "eval_count": 2, "eval_duration": 1}, false, whole)
 	case host == "api.mistral.ai" && path == "/v1/chat/completions":
 		return true, a.json(200, object{"id": a.id[:32], "object": "chat.completion", "created": created, "model": a.model(),
 			"choices": []object{{"index": 0, "finish_reason": "stop", "message": object{"role": "assistant", "content": FixedAnswer}}},

@@ -8,8 +8,8 @@
 //
 // Tools that the provider runs are offers with ByProvider: web_search, web_fetch, code_execution, tool_search_tool_regex,
 // tool_search_tool_bm25, and mcp/SERVER for a server that is reached by MCP; the server's address is the text of the offer. Their calls
-// in a reply have the name of the offer, those of an MCP server mcp/SERVER/TOOL. So are two features that a role must name before
-// they pass, because no rule over texts can read them:
+// have the name of the offer. So are two features that a role must name before they pass, because no rule over texts can read
+// them:
 //
 //	image-input      images
 //	document-input   documents that are no text, or that the provider fetches

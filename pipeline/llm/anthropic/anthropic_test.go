@@ -253,7 +253,7 @@ func TestRequest(t *testing.T) {
 		"toolOffer bash|", "toolOffer mcp/files| (provider)", "toolOffer x|", "prompt |Look", "toolOffer image-input| (provider)", "prompt |T", "prompt |plain words",
 		"prompt |https://s.example", "prompt |S", "prompt |found words", "prompt |hmm", `toolCall search|{"q":"kites"}`,
 		`toolCall code_execution|{"command":"ls"} (provider)`, "toolResult code_execution|a b (provider)", "toolResult code_execution| (provider)",
-		"toolCall mcp/files/read|{} (provider)", "toolResult mcp/files/read|from mcp (provider)", "toolResult search|sunny", "toolResult |who"}
+		"toolCall mcp/files|{} (provider)", "toolResult mcp/files|from mcp (provider)", "toolResult search|sunny", "toolResult |who"}
 	if !slices.Equal(got, want) {
 		t.Errorf("steps\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}

@@ -17,8 +17,18 @@ var (
 	resultKeys = llm.Names{"type", "tool_use_id", "content", "toolset_name"}
 )
 
-// content reads a text, or an array of blocks. st is what each text of it is. plain: of texts alone.
-func (rd *reader) content(st pipeline.Step, plain bool) error {
+// where blocks stand: of what kinds they may be depends on it, so that they nest no deeper than they need to.
+type where int
+
+const (
+	inMessage where = iota
+	inResult        // of a tool
+	inSource        // of a document
+	inText          // nothing but texts
+)
+
+// content reads a text, or an array of blocks. st is what each text of it is.
+func (rd *reader) content(st pipeline.Step, at where) error {
 	if rd.Peek() == llm.String {
 		return rd.Step(st)
 	}
@@ -27,48 +37,39 @@ func (rd *reader) content(st pipeline.Step, plain bool) error {
 		if err != nil {
 			return err
 		}
-		if string(kind) != "text" && plain {
-			return llm.NotInspected("block of type %q where only texts belong", kind)
-		}
-		return rd.block(string(kind), st, i)
+		return rd.block(string(kind), st, i, at)
 	})
 }
 
-func (rd *reader) block(kind string, st pipeline.Step, i int) error {
-	inside := st.Kind != pipeline.StepPrompt // of a tool's result
-	switch kind {
-	case "text":
+func (rd *reader) block(kind string, st pipeline.Step, i int, at where) error {
+	switch {
+	case kind == "text":
 		return rd.members(textKeys, func(k int) error {
 			if k == 1 {
 				return rd.Step(st)
 			}
 			return rd.Rest()
 		})
-	case "thinking", "redacted_thinking":
+	case kind == "image" && at <= inSource, (kind == "document" || kind == "search_result") && at <= inResult:
+		return rd.document(kind, st)
+	case kind == "tool_reference" && at == inResult:
+		return rd.Rest()
+	case at != inMessage:
+	case kind == "thinking", kind == "redacted_thinking":
 		return rd.members(thinkKeys, func(k int) error {
 			if k == 1 {
 				return rd.Step(st)
 			}
 			return rd.Rest()
 		})
-	case "image", "document", "search_result":
-		return rd.document(kind, st)
-	case "tool_reference":
-		return rd.Rest()
-	case "tool_use", "server_tool_use", "mcp_tool_use":
-		if !inside {
-			return rd.use(kind, i)
-		}
-	case "tool_result":
-		if !inside {
-			return rd.result(false)
-		}
-	default:
-		if isResult(kind) && !inside {
-			return rd.result(true)
-		}
+	case kind == "tool_use", kind == "server_tool_use", kind == "mcp_tool_use":
+		return rd.use(kind, i)
+	case kind == "tool_result":
+		return rd.result(false)
+	case isResult(kind):
+		return rd.result(true)
 	}
-	return llm.NotInspected("block of type %q", kind)
+	return llm.NotInspected("block of type %q here", kind)
 }
 
 // document reads an image, a document or a search result.
@@ -80,7 +81,7 @@ func (rd *reader) document(kind string, st pipeline.Step) error {
 		case k == 1 || k == 2 || k == 3:
 			return rd.Step(st)
 		case k == 4:
-			return rd.content(st, true)
+			return rd.content(st, inText)
 		}
 		return rd.Rest()
 	})
@@ -107,7 +108,7 @@ func (rd *reader) source(what string, st pipeline.Step) error {
 		case k == 1 && kind == "text", k == 2:
 			return rd.Step(st)
 		case k == 3:
-			return rd.content(st, false)
+			return rd.content(st, inSource)
 		case k == 4:
 			return llm.NotInspected("source that is a file")
 		}
@@ -164,7 +165,7 @@ func called(kind, name, server string) (string, error) {
 	}
 	switch {
 	case server != "":
-		return "mcp/" + server + "/" + name, nil
+		return "mcp/" + server, nil
 	case kind == "server_tool_use" && (name == "bash_code_execution" || name == "text_editor_code_execution"):
 		return "code_execution", nil
 	}
@@ -183,7 +184,7 @@ func (rd *reader) result(byProvider bool) error {
 		case k == 2 && byProvider:
 			return rd.given(st)
 		case k == 2:
-			return rd.content(st, false)
+			return rd.content(st, inResult)
 		case k == 3:
 			return llm.NotInspected("result of a toolset")
 		}

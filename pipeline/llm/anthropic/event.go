@@ -16,7 +16,7 @@ var (
 
 // Event reads an event. Its name must be its type: some readers go by the one, some by the other.
 func (messages) Event(name, data []byte, c *llm.Chunk) error {
-	return decode(data, c, func(r *reply) error {
+	return decode(data, c, func(r reply) error {
 		found, err := r.s.Find("type")
 		if err != nil {
 			return err
@@ -33,7 +33,7 @@ func (messages) Event(name, data []byte, c *llm.Chunk) error {
 	})
 }
 
-func (r *reply) event(kind string) error {
+func (r reply) event(kind string) error {
 	c := r.c
 	number := -1
 	if kind == "message_delta" || kind[0] == 'c' {
@@ -86,7 +86,7 @@ func (r *reply) event(kind string) error {
 }
 
 // numbered says of what is in an event which block it belongs to: the number may come last.
-func (r *reply) numbered(kind string, number int, place llm.Span) error {
+func (r reply) numbered(kind string, number int, place llm.Span) error {
 	c := r.c
 	if number < 0 {
 		return llm.NotInspected("event of type %q without a block", kind)
@@ -114,7 +114,7 @@ func (r *reply) numbered(kind string, number int, place llm.Span) error {
 }
 
 // delta reads a piece of a block.
-func (r *reply) delta(number int) error {
+func (r reply) delta(number int) error {
 	found, err := r.s.Find("type")
 	if err != nil {
 		return err
@@ -145,7 +145,7 @@ func (r *reply) delta(number int) error {
 }
 
 // end reads how a message ends.
-func (r *reply) end() error {
+func (r reply) end() error {
 	return r.members(deltaKeys, func(key string, k int) error {
 		if key == "stop_reason" {
 			return r.finish()

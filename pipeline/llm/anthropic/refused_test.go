@@ -59,6 +59,8 @@ func TestRefused(t *testing.T) {
 		"call with a text for input":    blocks(`{"type":"tool_use","id":"t","name":"x","input":"{}"}`),
 		"call of a toolset":             blocks(`{"type":"tool_use","id":"t","name":"x","input":{},"toolset_name":"computer"}`),
 		"call in a result":              blocks(`{"type":"tool_result","tool_use_id":"t","content":[{"type":"tool_use","id":"t","name":"x","input":{}}]}`),
+		"document in a document":        blocks(`{"type":"document","source":{"type":"content","content":[{"type":"document","source":{"type":"text","data":"x"}}]}}`),
+		"reference outside a result":    blocks(`{"type":"tool_reference","tool_name":"x"}`),
 		"system with an image":          ask(`"messages":[],"system":[{"type":"image","source":{"type":"base64","data":"x"}}]`),
 	} {
 		t.Run(name, func(t *testing.T) {

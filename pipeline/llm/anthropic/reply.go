@@ -18,12 +18,12 @@ const maxBlocks = 1 << 12
 
 // Reply reads a whole message.
 func (messages) Reply(body []byte, c *llm.Chunk) error {
-	return decode(body, c, func(r *reply) error { return r.message(true) })
+	return decode(body, c, func(r reply) error { return r.message(true) })
 }
 
 // Reply reads how many tokens there are.
 func (counting) Reply(body []byte, c *llm.Chunk) error {
-	return decode(body, c, func(r *reply) error {
+	return decode(body, c, func(r reply) error {
 		return r.members(replyKeys, func(key string, k int) error {
 			if key == "input_tokens" && r.s.Peek() == llm.Number {
 				n, err := r.s.Int()
@@ -47,10 +47,10 @@ type reply struct {
 	c *llm.Chunk
 }
 
-func decode(data []byte, c *llm.Chunk, f func(*reply) error) error {
+func decode(data []byte, c *llm.Chunk, f func(reply) error) error {
 	s, err := c.Open(data)
 	if err == nil {
-		err = f(&reply{s, c})
+		err = f(reply{s, c})
 	}
 	if err == nil {
 		err = s.End()
@@ -59,7 +59,7 @@ func decode(data []byte, c *llm.Chunk, f func(*reply) error) error {
 }
 
 // members reads an object. f reads the value of a member, whose key, and place among the known ones or -1, it is told.
-func (r *reply) members(keys llm.Names, f func(key string, k int) error) error {
+func (r reply) members(keys llm.Names, f func(key string, k int) error) error {
 	seen := uint64(0)
 	return r.s.Object(func(m llm.Member) error {
 		k, err := keys.Once(m.Key, &seen)
@@ -77,7 +77,7 @@ func (r *reply) members(keys llm.Names, f func(key string, k int) error) error {
 }
 
 // word reads a string, and skips null.
-func (r *reply) word(to *string) error {
+func (r reply) word(to *string) error {
 	if r.s.Peek() == llm.Null {
 		return r.s.Pass()
 	}
@@ -87,7 +87,7 @@ func (r *reply) word(to *string) error {
 }
 
 // must reads a string that has to be one of a few.
-func (r *reply) must(want string) error {
+func (r reply) must(want string) error {
 	var v string
 	if err := r.word(&v); err != nil {
 		return err
@@ -99,7 +99,7 @@ func (r *reply) must(want string) error {
 }
 
 // message reads a message: whole, or the beginning of one in a stream.
-func (r *reply) message(whole bool) error {
+func (r reply) message(whole bool) error {
 	c := r.c
 	c.Choices = append(c.Choices, llm.Choice{Other: true})
 	kind := ""
@@ -128,7 +128,7 @@ func (r *reply) message(whole bool) error {
 	return err
 }
 
-func (r *reply) content(whole bool) error {
+func (r reply) content(whole bool) error {
 	r.s.Peek()
 	from := r.s.Pos()
 	err := r.s.Array(func(i int) error {
@@ -144,7 +144,7 @@ func (r *reply) content(whole bool) error {
 	return err
 }
 
-func (r *reply) finish() error {
+func (r reply) finish() error {
 	r.s.Peek()
 	from := r.s.Pos()
 	ch := &r.c.Choices[0]
@@ -154,7 +154,7 @@ func (r *reply) finish() error {
 }
 
 // block reads a block: whole, or the beginning of one in a stream, which says nothing yet.
-func (r *reply) block(number int, whole bool) error {
+func (r reply) block(number int, whole bool) error {
 	found, err := r.s.Find("type")
 	if err != nil {
 		return err
@@ -165,7 +165,7 @@ func (r *reply) block(number int, whole bool) error {
 			if key == kind {
 				return r.text(key, whole)
 			}
-			if key == "type" || key == "data" || key == "signature" {
+			if key == "type" || key == "signature" && kind == "thinking" || key == "data" && kind == "redacted_thinking" {
 				return r.s.Pass()
 			}
 			return r.pieces(0, key)
@@ -181,7 +181,7 @@ func (r *reply) block(number int, whole bool) error {
 }
 
 // text reads the text of a block, or a piece of it, which numbered puts into its lane.
-func (r *reply) text(kind string, whole bool) error {
+func (r reply) text(kind string, whole bool) error {
 	if r.s.Peek() == llm.Null {
 		return r.s.Pass()
 	}
@@ -193,13 +193,13 @@ func (r *reply) text(kind string, whole bool) error {
 }
 
 // lane is the name of the text of a block. A stream that mixes kinds in a block has two texts there.
-func (r *reply) lane(kind string, number int) string {
+func (r reply) lane(kind string, number int) string {
 	var name [24]byte
 	return r.c.Word(strconv.AppendInt(append(append(name[:0], kind...), ' '), int64(number), 10))
 }
 
 // call reads a tool call. In a stream its input comes later, and is {} here.
-func (r *reply) call(kind string, number int, whole bool) error {
+func (r reply) call(kind string, number int, whole bool) error {
 	s := r.s
 	s.Peek()
 	from := s.Pos()
@@ -262,7 +262,7 @@ func empty(object []byte) bool {
 }
 
 // usage reads how many tokens were used. Those that came from, or went to, a cache are counted apart by the provider.
-func (r *reply) usage() error {
+func (r reply) usage() error {
 	if r.s.Peek() != llm.Object {
 		return r.s.Pass()
 	}
@@ -304,7 +304,7 @@ func (r *reply) usage() error {
 }
 
 // pieces makes a piece of every string of a value that is not encrypted.
-func (r *reply) pieces(choice int, lane string) error {
+func (r reply) pieces(choice int, lane string) error {
 	s := r.s
 	switch s.Peek() {
 	case llm.String:

@@ -64,7 +64,7 @@ func (rd *reader) request() error {
 		case "messages":
 			return nil, rd.Array(func(i int) error { rd.msg = i; return rd.message() })
 		case "system":
-			return nil, rd.content(pipeline.Step{Kind: pipeline.StepPrompt}, true)
+			return nil, rd.content(pipeline.Step{Kind: pipeline.StepPrompt}, inText)
 		case "stream":
 			call.Stream, err = rd.Bool()
 			return nil, err
@@ -189,7 +189,7 @@ func (rd *reader) message() error {
 		case k == 0:
 			return rd.Word(&role)
 		case k == 1:
-			return rd.content(pipeline.Step{Kind: pipeline.StepPrompt, Index: rd.msg}, false)
+			return rd.content(pipeline.Step{Kind: pipeline.StepPrompt, Index: rd.msg}, inMessage)
 		}
 		return llm.NotInspected("message with %q", m.Key)
 	})

@@ -3,8 +3,9 @@
 // Package ollama reads Ollama's own API: chat, generate, embed and embeddings, and the questions which models there are.
 // Replies stream by default, a JSON value a line. Forms after https://docs.ollama.com/api.
 //
-// Not inspected, because nobody here can read it: images, the context of /api/generate (a conversation as token numbers), and
-// everything that changes the models of a server (pull, push, create, copy, delete, blobs).
+// Images, and the context of /api/generate (a conversation as token numbers), are offers with ByProvider, named image-input and
+// token-input, which a role must name before they pass, because no rule over texts can read them. Not inspected: everything that
+// changes the models of a server (pull, push, create, copy, delete, blobs).
 package ollama
 
 import (

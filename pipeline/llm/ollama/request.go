@@ -85,12 +85,12 @@ func (rd *reader) options() error {
 	})
 }
 
-// empty refuses a list with something in it.
-func (rd *reader) empty(what string) error {
-	if null, err := rd.Null(); null || err != nil {
-		return err
-	}
-	return rd.Array(func(int) error { return llm.NotInspected("request with %s", what) })
+// images are data, which no rule over texts can read.
+func (rd *reader) images() error {
+	return rd.Array(func(int) error {
+		rd.Feature(llm.ImageInput)
+		return rd.Blob()
+	})
 }
 
 func (chat) Request(body []byte, r *llm.Request) error {
@@ -162,7 +162,7 @@ func (rd *reader) message() error {
 		case 1, 2:
 			return rd.Step(prompt)
 		case 3:
-			return rd.empty("images")
+			return rd.images()
 		case 4:
 			return rd.Array(func(i int) error {
 				c, err := rd.call(i)
@@ -191,8 +191,11 @@ func (rd *reader) message() error {
 	name, id = rd.answered(name, id)
 	for i := first; i < len(rd.R.Call.Steps); i++ {
 		st := &rd.R.Call.Steps[i]
-		if st.Kind == pipeline.StepToolCall {
+		switch st.Kind {
+		case pipeline.StepToolCall:
 			return llm.NotInspected("tool call in a message of role %q", role)
+		case pipeline.StepToolOffer: // a feature
+			continue
 		}
 		st.Kind, st.Name, st.ID = pipeline.StepToolResult, name, id
 	}
@@ -282,9 +285,15 @@ func (generate) Request(body []byte, r *llm.Request) error {
 				}
 				return rd.Step(pipeline.Step{Kind: pipeline.StepPrompt, Index: k - 3})
 			case 7:
-				return rd.empty("images")
+				if null, err := rd.Null(); null || err != nil {
+					return err
+				}
+				return rd.images()
 			case 8:
-				return rd.empty("a context of token numbers")
+				if null, err := rd.Null(); null || err != nil {
+					return err
+				}
+				return rd.Array(func(int) error { rd.Feature(llm.TokenInput); return rd.Pass() })
 			}
 			return rd.common(k)
 		})

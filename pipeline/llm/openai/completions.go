@@ -4,6 +4,7 @@ package openai
 
 import (
 	"bytes"
+	"strconv"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/llm"
@@ -18,8 +19,7 @@ var (
 // completions is the older operation that goes on with a text.
 type completions struct {
 	Provider
-	tokens bool
-	model  string
+	model string
 }
 
 func (cs completions) Request(body []byte, r *llm.Request) error {
@@ -43,7 +43,7 @@ func (cs completions) Request(body []byte, r *llm.Request) error {
 			case "model":
 				return rd.Word(&rd.R.Call.Model)
 			case "prompt":
-				prompts, err = rd.input(cs.tokens)
+				prompts, err = rd.input()
 				return err
 			case "suffix":
 				return rd.Step(pipeline.Step{Kind: pipeline.StepPrompt})
@@ -122,14 +122,8 @@ func text(s *llm.Scanner, c *llm.Chunk, place int, whole bool) error {
 
 // AppendText appends a chunk that adds text to a choice, with the id, created and model of like.
 func (completions) AppendText(dst, like []byte, choice, _ int, text string) []byte {
-	id, created, model := identity(like)
-	data := append([]byte(`{"id":`), id...)
-	data = append(data, `,"object":"text_completion","created":`...)
-	data = append(data, created...)
-	data = append(data, `,"model":`...)
-	data = append(data, model...)
-	data = append(data, `,"choices":[{"index":`...)
-	data = appendInt(data, choice)
+	data := appendIdentity(nil, "text_completion", like)
+	data = strconv.AppendInt(data, int64(choice), 10)
 	data = append(data, `,"text":`...)
 	data = llm.AppendString(data, []byte(text))
 	data = append(data, `,"logprobs":null,"finish_reason":null}]}`...)

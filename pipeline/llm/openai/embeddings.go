@@ -11,8 +11,7 @@ var embedKeys = llm.Names{"model", "input", "encoding_format"}
 
 type embeddings struct {
 	silent
-	tokens bool
-	model  string
+	model string
 }
 
 func (e embeddings) Request(body []byte, r *llm.Request) error {
@@ -27,7 +26,7 @@ func (e embeddings) Request(body []byte, r *llm.Request) error {
 			case 0:
 				return rd.Word(&rd.R.Call.Model)
 			case 1:
-				_, err := rd.input(e.tokens)
+				_, err := rd.input()
 				return err
 			}
 			return rd.Rest()
@@ -35,8 +34,9 @@ func (e embeddings) Request(body []byte, r *llm.Request) error {
 	})
 }
 
-// input is a text, a list of texts, a list of token numbers, or a list of lists of them. n is how many inputs it is.
-func (rd *reader) input(tokens bool) (n int, err error) {
+// input is a text, a list of texts, a list of token numbers, or a list of lists of them: a feature, which a role must name. n is how
+// many inputs it is; of token numbers at least.
+func (rd *reader) input() (n int, err error) {
 	if rd.Peek() == llm.String {
 		return 1, rd.Step(pipeline.Step{Kind: pipeline.StepPrompt})
 	}
@@ -45,9 +45,10 @@ func (rd *reader) input(tokens bool) (n int, err error) {
 		if rd.Peek() == llm.String {
 			return rd.Step(pipeline.Step{Kind: pipeline.StepPrompt, Index: i})
 		}
-		if !tokens {
-			return llm.NotInspected("input of token numbers, not text")
+		if kind := rd.Peek(); kind != llm.Number && kind != llm.Array {
+			return llm.NotInspected("input that is neither text nor token numbers")
 		}
+		rd.Feature(llm.TokenInput)
 		return rd.Pass()
 	})
 	return n, err

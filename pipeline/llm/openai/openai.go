@@ -1,20 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package openai reads the OpenAI API, which many other servers speak too, below the base path that their endpoint names: chat
-// completions, responses, the older completions, embeddings, and the questions which models there are. Forms after the public
-// API reference, https://platform.openai.com/docs/api-reference.
-//
-// Tools that the provider runs are offers with ByProvider, named by their type: web_search, web_search_preview, file_search,
-// code_interpreter, image_generation, browser_search, shell (in a container of the provider's), and mcp/LABEL for a server that is reached by
-// MCP. The label is the application's own choice: the server's address, or the connector's name, is the text of the offer. So are three features
-// that a role must name before they pass, because of them nothing, or not all, is in the request:
-//
-//	stored-conversation   responses: previous_response_id, conversation, item_reference: what was said before is at the provider
-//	background            responses: the answer is fetched later
-//	prompt-template       responses: the prompt is at the provider
-//
-// Not inspected: images, audio and files in either direction, tool types that are not named here, and what reads or changes
-// stored things: /responses/{id} and all below, /conversations, files, assistants, batches, fine-tuning.
 package openai
 
 import (
@@ -27,10 +12,7 @@ import (
 )
 
 // Provider is the OpenAI protocol.
-type Provider struct {
-	// TokenInput lets requests pass whose input is token numbers, which no rule over texts can read.
-	TokenInput bool
-}
+type Provider struct{}
 
 // basePath is that of endpoints that name none.
 const basePath = "/v1"
@@ -48,10 +30,12 @@ func (p Provider) Codec(e *pipeline.Endpoint, h *pipeline.Head) (llm.Codec, erro
 	switch tail {
 	case "/chat/completions":
 		c = chat{model: model}
+	case "/responses":
+		c = responses{model: model}
 	case "/completions":
-		c = completions{tokens: p.TokenInput, model: model}
+		c = completions{model: model}
 	case "/embeddings":
-		c = embeddings{tokens: p.TokenInput, model: model}
+		c = embeddings{model: model}
 	default:
 		return nil, llm.NotInspected("unknown path %q", tail)
 	}

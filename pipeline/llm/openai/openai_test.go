@@ -60,7 +60,7 @@ type spoken struct {
 
 // TestWire decodes what real clients send, and compares with another reader of the same bytes.
 func TestWire(t *testing.T) {
-	files, err := filepath.Glob("testdata/wire/*.json")
+	files, err := wireFiles()
 	if err != nil || len(files) < 5 {
 		t.Fatalf("%d captures, %v", len(files), err)
 	}
@@ -195,6 +195,9 @@ func TestRefused(t *testing.T) {
 		"two choices":            `{"model":"a","messages":[],"tool_choice":"auto","function_call":"auto"}`,
 		"choice of two":          `{"model":"a","messages":[],"tool_choice":{"type":"function","function":{"name":"a"},"custom":{"name":"b"}}}`,
 		"two calls in one":       `{"model":"a","messages":[{"role":"assistant","tool_calls":[{"id":"1","type":"function","function":{"name":"a","arguments":""},"custom":{"name":"b","input":""}}]}]}`,
+		"uploaded file":          `{"model":"a","messages":[{"role":"user","content":[{"type":"file","file":{"file_id":"x"}}]}]}`,
+		"audio of a user":        `{"model":"a","messages":[{"role":"user","content":[{"type":"input_audio","input_audio":{"data":"AAAA"}}]}]}`,
+		"text with an image":     `{"model":"a","messages":[{"role":"user","content":[{"type":"text","text":"x","image_url":{"url":"https://x"}}]}]}`,
 		"fraction of a token":    `{"model":"a","messages":[],"max_tokens":1.5}`,
 		"audio":                  `{"model":"a","messages":[],"modalities":["text","audio"],"audio":{"voice":"x","format":"wav"}}`,
 		"half":                   `{"model":"a","messages":[`,
@@ -237,7 +240,8 @@ func TestEmbeddings(t *testing.T) {
 	}{
 		"one text":   {`{"model":"text-embedding-3-small","input":"hello"}`, true},
 		"two texts":  {`{"model":"text-embedding-3-small","input":["a","b"],"encoding_format":"base64"}`, true},
-		"tokens":     {`{"model":"text-embedding-3-small","input":[1,2]}`, false},
+		"tokens":     {`{"model":"text-embedding-3-small","input":[1,2]}`, true},
+		"objects":    {`{"model":"m","input":[{"text":"a"}]}`, false},
 		"two inputs": {`{"model":"m","input":"a","input":"b"}`, false},
 	} {
 		var r llm.Request
@@ -284,4 +288,15 @@ func FuzzReply(f *testing.F) {
 			t.Fatal("accepted event, but no JSON")
 		}
 	})
+}
+
+// wireFiles are the captures of chat completions.
+func wireFiles() (out []string, err error) {
+	all, err := filepath.Glob("testdata/wire/*.json")
+	for _, f := range all {
+		if !strings.Contains(f, "openai_resp") {
+			out = append(out, f)
+		}
+	}
+	return out, err
 }

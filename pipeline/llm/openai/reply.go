@@ -3,6 +3,8 @@
 package openai
 
 import (
+	"strconv"
+
 	"github.com/sallyport-dev/sallyport/pipeline/llm"
 	"github.com/sallyport-dev/sallyport/pipeline/stream"
 )
@@ -62,12 +64,12 @@ func decode(data []byte, c *llm.Chunk, whole bool, one func(s *llm.Scanner, c *l
 				return s.Pass()
 			}
 			c.Error = true
-			return pieces(s, c, -1, "error", true)
+			return c.Aside("error")
 		}
 		if label(m.Key) {
 			return s.Pass()
 		}
-		return pieces(s, c, -1, "", true)
+		return c.Aside("")
 	})
 	if err == nil {
 		err = s.End()
@@ -112,7 +114,7 @@ func choice(s *llm.Scanner, c *llm.Chunk, place int, whole bool) error {
 			}
 			return err
 		}
-		return pieces(s, c, -1, "", true)
+		return c.Aside("")
 	})
 	if err != nil {
 		return err
@@ -147,85 +149,55 @@ func add(c *llm.Chunk, ch llm.Choice, place int, whole bool, firstPiece, firstTo
 
 func message(s *llm.Scanner, c *llm.Chunk, at int, whole bool) error {
 	seen := uint64(0)
-	prevComma := -1
-	var err error
-	var calls llm.Span
-	callsKey, callsEnd, next := -1, -1, -1
-	err = s.Object(func(m llm.Member) error {
-		if callsKey >= 0 && next < 0 {
-			next = m.At.Start
-		}
+	ch := &c.Choices[at]
+	say := func(lane string, answer bool) error {
+		return c.Texts(llm.Piece{Lane: lane, Whole: whole, Answer: answer})
+	}
+	return s.Members(func(m llm.Member) (func(llm.Span), error) {
 		k, err := deltaKeys.Once(m.Key, &seen)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		null := s.Peek() == llm.Null
-		ch := &c.Choices[at]
+		null, from := s.Peek() == llm.Null, s.Pos()
 		if k != 5 && k != 6 && !null {
 			ch.Other = true
 		}
 		switch k {
 		case 0:
-			from := s.Pos()
 			if !null && s.Peek() != llm.String {
-				return llm.NotInspected("content that is not a text")
+				return nil, llm.NotInspected("content that is not a text")
 			}
-			err := pieces(s, c, 0, "content", whole)
+			err := say("content", true)
 			ch.Content = llm.Span{Start: from, End: s.Pos()}
-			prevComma = s.Pos()
-			return err
+			return nil, err
 		case 1, 2, 3:
-			err = pieces(s, c, 0, deltaKeys[k], whole)
+			return nil, say(deltaKeys[k], deltaKeys[k] == "refusal")
 		case 4:
-			err = s.Pass()
+			return nil, s.Pass()
 		case 5:
 			if null {
-				err = s.Pass()
-				break
+				return nil, s.Pass()
 			}
-			callsKey = m.At.Start
-			calls.Start = s.Pos()
-			err = s.Array(func(i int) error { return call(s, c, i, whole) })
-			calls.End = s.Pos()
-			callsEnd = calls.End
-			return err
+			err := s.Array(func(i int) error { return call(s, c, i, whole) })
+			ch.Calls, ch.CallsKey = llm.Span{Start: from, End: s.Pos()}, m.At.Start
+			return func(at llm.Span) { ch.CallsAt = at }, err
 		case 6:
 			if null {
-				err = s.Pass()
-				break
+				return nil, s.Pass()
 			}
-			from := s.Pos()
 			tp := llm.ToolPiece{Index: -1}
-			err = called(s, &tp, "arguments")
+			err := called(s, &tp, "arguments")
 			tp.At = llm.Span{Start: from, End: s.Pos()}
 			c.Tools = append(c.Tools, tp)
+			return nil, err
 		case 7:
 			if !null {
-				return llm.NotInspected("audio")
+				return nil, llm.NotInspected("audio")
 			}
-			err = s.Pass()
-		default:
-			err = pieces(s, c, 0, string(m.Key), whole)
+			return nil, s.Pass()
 		}
-		if callsKey < 0 {
-			prevComma = s.Pos()
-		}
-		return err
+		return nil, say(string(m.Key), false)
 	})
-	if err != nil || callsKey < 0 {
-		return err
-	}
-	ch := &c.Choices[at]
-	ch.Calls, ch.CallsKey = calls, callsKey
-	switch {
-	case next >= 0:
-		ch.CallsAt = llm.Span{Start: callsKey, End: next}
-	case prevComma >= 0:
-		ch.CallsAt = llm.Span{Start: prevComma, End: callsEnd}
-	default:
-		ch.CallsAt = llm.Span{Start: callsKey, End: callsEnd}
-	}
-	return nil
 }
 
 func call(s *llm.Scanner, c *llm.Chunk, place int, whole bool) error {
@@ -242,7 +214,7 @@ func call(s *llm.Scanner, c *llm.Chunk, place int, whole bool) error {
 		null := s.Peek() == llm.Null
 		switch {
 		case k < 0 || null && k != 3:
-			return pieces(s, c, -1, "", true)
+			return c.Aside("")
 		case k == 0:
 			return c.ReadWord(&tp.ID)
 		case k == 1:
@@ -303,37 +275,10 @@ func called(s *llm.Scanner, tp *llm.ToolPiece, args string) error {
 	})
 }
 
-// pieces makes a piece of every string of a value. Strings further down belong to a lane named after their path.
-func pieces(s *llm.Scanner, c *llm.Chunk, choice int, lane string, whole bool) error {
-	switch s.Peek() {
-	case llm.String:
-		text, at, err := s.Text()
-		if err == nil && len(text) > 0 {
-			c.Pieces = append(c.Pieces, llm.Piece{Choice: choice, Lane: lane, At: at, Text: text, Whole: whole,
-				Answer: choice >= 0 && (lane == "content" || lane == "refusal")})
-		}
-		return err
-	case llm.Array:
-		return s.Array(func(int) error { return pieces(s, c, choice, lane, whole) })
-	case llm.Object:
-		return s.Object(func(m llm.Member) error {
-			return pieces(s, c, choice, lane+"."+string(m.Key), whole)
-		})
-	}
-	return s.Pass()
-}
-
 // AppendText appends a chunk that adds text to a choice, with the id, created and model of like.
 func (chat) AppendText(dst, like []byte, choice, _ int, text string) []byte {
-	data := []byte(`{"id":`)
-	id, created, model := identity(like)
-	data = append(data, id...)
-	data = append(data, `,"object":"chat.completion.chunk","created":`...)
-	data = append(data, created...)
-	data = append(data, `,"model":`...)
-	data = append(data, model...)
-	data = append(data, `,"choices":[{"index":`...)
-	data = appendInt(data, choice)
+	data := appendIdentity(nil, "chat.completion.chunk", like)
+	data = strconv.AppendInt(data, int64(choice), 10)
 	data = append(data, `,"delta":{"content":`...)
 	data = llm.AppendString(data, []byte(text))
 	data = append(data, `},"finish_reason":null}]}`...)
@@ -341,22 +286,16 @@ func (chat) AppendText(dst, like []byte, choice, _ int, text string) []byte {
 }
 
 // AppendPing appends a chunk whose delta is empty. Comments would not do: langchain-openai gives up after 120 s without a chunk.
-func (chat) AppendPing(dst, like []byte) []byte {
-	id, created, model := identity(like)
-	data := append([]byte(`{"id":`), id...)
-	data = append(data, `,"object":"chat.completion.chunk","created":`...)
-	data = append(data, created...)
-	data = append(data, `,"model":`...)
-	data = append(data, model...)
-	data = append(data, `,"choices":[{"index":0,"delta":{"content":""},"finish_reason":null}]}`...)
-	return stream.AppendEvent(dst, "", data)
-}
+func (ch chat) AppendPing(dst, like []byte) []byte { return ch.AppendText(dst, like, 0, 0, "") }
 
-func appendInt(dst []byte, n int) []byte {
-	if n >= 10 {
-		dst = appendInt(dst, n/10)
-	}
-	return append(dst, byte('0'+n%10))
+// appendIdentity appends a chunk up to the index of its one choice.
+func appendIdentity(data []byte, object string, like []byte) []byte {
+	id, created, model := identity(like)
+	data = append(append(data, `{"id":`...), id...)
+	data = append(append(data, `,"object":"`...), object...)
+	data = append(append(data, `","created":`...), created...)
+	data = append(append(data, `,"model":`...), model...)
+	return append(data, `,"choices":[{"index":`...)
 }
 
 // identity returns the JSON of what all chunks of a stream share.

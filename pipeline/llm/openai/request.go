@@ -12,9 +12,10 @@ import (
 // Keys that decide something, per object. A key given twice, or in another case, is refused: two readers may differ.
 var (
 	chatKeys = llm.Names{"model", "messages", "stream", "tools", "functions", "tool_choice", "function_call", "max_tokens",
-		"max_completion_tokens", "n", "modalities", "web_search_options", "audio", "search_parameters", "plugins", "mcp_servers"}
+		"max_completion_tokens", "n", "modalities", "web_search_options", "audio", "search_parameters", "plugins", "mcp_servers", "chat_template", "documents"}
 	messageKeys = llm.Names{"role", "content", "name", "tool_calls", "tool_call_id", "function_call", "audio", "refusal"}
-	partKeys    = llm.Names{"type", "text", "refusal"}
+	partKeys    = llm.Names{"type", "text", "refusal", "image_url", "file", "input_audio"}
+	fileKeys    = llm.Names{"file_id", "file_data", "filename"}
 	callKeys    = llm.Names{"id", "type", "function", "index", "custom"}
 	calledKeys  = llm.Names{"name", "arguments", "input"}
 )
@@ -96,8 +97,10 @@ func (rd *reader) chat() error {
 				}
 				return llm.Known("modality", v, "text")
 			})
+		case "chat_template", "documents": // what some servers put into the prompt beside the messages
+			return nil, rd.all(pipeline.Step{Kind: pipeline.StepPrompt, Index: -1}, itemHosted)
 		case "web_search_options":
-			rd.extra("web_search")
+			rd.Feature("web_search")
 			return nil, rd.Rest()
 		default:
 			return nil, llm.NotInspected("request asks for %s", key)
@@ -160,18 +163,20 @@ func (rd *reader) message() error {
 	}
 	for i := first; i < len(rd.R.Call.Steps); i++ {
 		st := &rd.R.Call.Steps[i]
-		if st.Kind == pipeline.StepToolCall {
+		switch st.Kind {
+		case pipeline.StepToolCall:
 			return llm.NotInspected("tool call in a message of role %q", role)
+		case pipeline.StepToolOffer: // a feature
+			continue
 		}
 		st.Kind, st.Name, st.ID = pipeline.StepToolResult, name, id
 	}
 	return nil
 }
 
-// part reads one part of a message; only text can be read.
+// part reads one part of a message. Images and documents are features, which a role must name: only text can be read.
 func (rd *reader) part(st pipeline.Step) error {
-	seen := uint64(0)
-	var kind string
+	seen, kind, has := uint64(0), "", ""
 	err := rd.Object(func(m llm.Member) error {
 		k, err := partKeys.Once(m.Key, &seen)
 		if err != nil {
@@ -182,13 +187,45 @@ func (rd *reader) part(st pipeline.Step) error {
 			return rd.Rest()
 		case k == 0:
 			return rd.Word(&kind)
+		case k < 3:
+			return rd.Step(st)
 		}
-		return rd.Step(st)
+		has += partKeys[k]
+		if k == 4 {
+			return rd.file()
+		}
+		return rd.Blob()
 	})
 	if err != nil {
 		return err
 	}
-	return llm.Known("content part of type", kind, "text", "refusal")
+	if err := llm.Known("content part of type", kind, "text", "refusal", "image_url", "file"); err != nil {
+		return err
+	}
+	switch {
+	case has != "" && has != kind:
+		return llm.NotInspected("content part of type %q with %s", kind, has)
+	case kind == "image_url":
+		rd.Feature(llm.ImageInput)
+	case kind == "file":
+		rd.Feature(llm.DocumentInput)
+	}
+	return nil
+}
+
+// file reads a document that is in the request. One that was uploaded before is not read by anybody here.
+func (rd *reader) file() error {
+	seen := uint64(0)
+	return rd.Object(func(m llm.Member) error {
+		k, err := fileKeys.Once(m.Key, &seen)
+		if err != nil {
+			return err
+		}
+		if null := rd.Peek() == llm.Null; k == 0 && !null {
+			return llm.NotInspected("file that was uploaded")
+		}
+		return rd.Blob()
+	})
 }
 
 // call reads a tool call that the application repeats from an earlier reply.

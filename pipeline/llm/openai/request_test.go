@@ -52,13 +52,19 @@ func TestRequests(t *testing.T) {
 		{"a chosen tool", chatPath, `{"model":"m","tool_choice":{"type":"function","function":{"name":"f"}},"messages":[]}`, summary{"chat", "m", "f", false, 0, nil}},
 		{"allowed tools", chatPath, `{"model":"m","tool_choice":{"type":"allowed_tools","allowed_tools":{"mode":"auto","tools":[]}},"messages":[]}`,
 			summary{"chat", "m", "", false, 0, nil}},
+		{"prompts beside the messages", chatPath, `{"model":"m","messages":[],"chat_template":"{{ messages }}","documents":[{"title":"a title","text":"a text"}]}`,
+			summary{"chat", "m", "", false, 0, []string{"prompt||||{{ messages }}", "prompt||||a title", "prompt||||a text"}}},
 		{"custom calls", chatPath,
 			`{"model":"m","messages":[{"role":"assistant","tool_calls":[{"id":"1","type":"custom","custom":{"name":"c","input":"any text"}}]},{"role":"tool","tool_call_id":"1","content":"done"}]}`,
 			summary{"chat", "m", "", false, 0, []string{"toolCall|c|1|any text|any text", "toolResult|c|1||done"}}},
+		{"images and documents", chatPath, `{"model":"m","messages":[{"role":"tool","tool_call_id":"1","content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}},{"type":"text","text":"a"},` +
+			`{"type":"image_url","image_url":{"url":"https://x.example/i.png"}},{"type":"file","file":{"filename":"a.pdf","file_data":"data:application/pdf;base64,AAAA"}}]}]}`,
+			summary{"chat", "m", "", false, 0, []string{"provider's toolOffer|image-input|||", "toolResult||1||a", "provider's toolOffer|document-input|||"}}},
 		{"completion", "/v1/completions", `{"model":"m","prompt":"a","suffix":"b","stream":true,"max_tokens":5,"n":2,"best_of":4}`,
 			summary{"completions", "m", "", true, 20, []string{"prompt||||a", "prompt||||b"}}},
 		{"completions", "/v1/completions", `{"model":"m","max_tokens":5,"prompt":["a","b","c"],"echo":true}`,
 			summary{"completions", "m", "", false, 15, []string{"prompt||||a", "prompt||||b", "prompt||||c"}}},
+		{"tokens", "/v1/completions", `{"model":"m","max_tokens":5,"prompt":[[1],[2]]}`, summary{"completions", "m", "", false, 10, []string{"provider's toolOffer|token-input|||"}}},
 		{"a limit that is none", "/v1/completions", `{"model":"m","max_tokens":999999999999999,"n":999999999999999}`, summary{"completions", "m", "", false, 1 << 50, nil}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -182,7 +188,7 @@ func TestCompletions(t *testing.T) {
 		t.Errorf("%v %+v", err, chunk)
 	}
 	for name, body := range map[string]string{
-		"tokens": `{"model":"m","prompt":[1,2]}`, "lists of tokens": `{"model":"m","prompt":[[1],[2]]}`, "two prompts": `{"model":"m","prompt":"a","prompt":"b"}`,
+		"two prompts":            `{"model":"m","prompt":"a","prompt":"b"}`,
 		"stream in another case": `{"model":"m","prompt":"a","Stream":true}`, "no model": `{"prompt":"a"}`,
 	} {
 		var r llm.Request

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/llm"
 )
 
@@ -148,16 +147,6 @@ func (rd *reader) environment(place *string) error {
 		}
 		return err
 	})
-}
-
-// extra notes a feature that is decided like an offered tool, but is none that could be removed.
-func (rd *reader) extra(name string) {
-	if !slices.ContainsFunc(rd.R.Call.Steps, func(s pipeline.Step) bool {
-		return s.Kind == pipeline.StepToolOffer && s.ByProvider && s.Name == name
-	}) {
-		step := rd.Offer()
-		rd.R.Call.Steps[step].Name, rd.R.Call.Steps[step].ByProvider = name, true
-	}
 }
 
 // choose reads the member that says which tool to use: a word, or an object that names one. What it returns is for Members.
