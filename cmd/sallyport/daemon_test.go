@@ -50,7 +50,8 @@ func (f *fakeDaemon) Status(context.Context) (adminapi.Status, error) {
 			{Scope: "agents", Cgroup: "/system.slice/a.service", Unit: "a.service", Redirected: 9, Explained: 9, Unexplained: 1, Last: "process 7 (python3) of user 1000 to 192.0.2.1:443"}}},
 		DNS:     adminapi.DNS{Addresses: 4, Answers: 6},
 		Journal: adminapi.Journal{Head: "0123456789abcdef0123456789abcdef", Bytes: 5 << 20}, Elastic: adminapi.Elastic{Lag: 3, State: "ok"},
-		Warnings: []string{"the self-test has not passed yet"}}
+		Approvals: adminapi.Approvals{Waiting: 2, Requested: 1, Active: 3, Webhook: adminapi.Webhook{State: "ok", Sent: 4, Queued: 1}},
+		Warnings:  []string{"the self-test has not passed yet"}}
 	switch f.kind {
 	case "empty":
 		st = adminapi.Status{Ready: true}
