@@ -94,6 +94,8 @@ type Scope struct {
 	Deny   bool // refuse, rather than pass through, when trust in our root is not proven
 
 	DenyDNS bool // refuse connections to well-known encrypted name servers; enforce only
+
+	Canary int // hundredths of a percent of the instances that are enforced, the others are observed; 0 = all are
 }
 
 // Match selects processes. All criteria that are set must hold.

@@ -243,6 +243,7 @@ type Verdict struct {
 	Approval  string    `json:"approval,omitempty"`  // what people decide, or decided, about it
 	Matched   []Matched `json:"matched,omitempty"`   // every guardrail that matched, by name, and rules that only observe
 	Digest    string    `json:"digest,omitempty"`    // of the rule that holds, so that an approval is for this rule as it reads now
+	Removed   []Step    `json:"removed,omitempty"`   // the tools that a Transform takes out of the offer, without their texts
 	// Masks are what a Transform is to put in place of what matched in the step's Text or Args (Carrier "text" or "args").
 	Masks []Mask `json:"-"`
 	// Done says of a Transform that it was carried out. Who decides does not set it.

@@ -46,6 +46,7 @@ var routes = map[string]route{
 	"/v1/quarantine/add":  {http.MethodPost, operator, nil, (*Server).quarantine},
 	"/v1/quarantine/lift": {http.MethodPost, operator, nil, (*Server).liftQuarantine},
 	"/v1/policy/explain":  {http.MethodPost, operator, nil, (*Server).explain},
+	"/v1/rollout":         {http.MethodGet, operator, []string{"since"}, (*Server).rollout},
 
 	"/v1/approvals":              {http.MethodGet, approver, []string{"state", "since", "limit"}, (*Server).approvals},
 	"/v1/approvals/{id}":         {http.MethodGet, approver, nil, (*Server).approval},

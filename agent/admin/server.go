@@ -80,6 +80,7 @@ type Options struct {
 	Sessions   Sessions
 	Trust      Trust
 	Policy     Explainer
+	Rollout    Rollout
 	Quarantine Quarantine
 	Desk       Desk
 	Recorder   Recorder

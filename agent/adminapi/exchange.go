@@ -41,7 +41,13 @@ func NewExchange(p Parts) Exchange {
 		Open:    p.Outcome == nil, Uninspected: in.Uninspected,
 	}
 	for _, d := range p.Decisions {
-		x.Decisions = append(x.Decisions, NewDecision(d.Time, p.Session, p.Exchange, d.Body))
+		dec := NewDecision(d.Time, p.Session, p.Exchange, d.Body)
+		if d.Body.Step != nil {
+			step := *d.Body.Step
+			step.Args = Valid(step.Args)
+			dec.Step = &step
+		}
+		x.Decisions = append(x.Decisions, dec)
 	}
 	x.Verdict = Verdict{Action: pipeline.Allow.String(), Stage: "call", Mode: in.Mode.String(), Enforced: in.Mode == pipeline.ModeEnforce}
 	if out := p.Outcome; out != nil {
@@ -54,11 +60,11 @@ func NewExchange(p Parts) Exchange {
 		}
 		v := out.Verdict
 		x.Verdict = Verdict{Action: v.Action.String(), Stage: v.Stage, Rule: v.Rule, Reason: v.Reason,
-			Mode: in.Mode.String(), Enforced: out.Enforced, Decision: out.Decision}
+			Mode: in.Mode.String(), Enforced: out.Enforced, Decision: out.Decision, Elevation: v.Elevation}
 	} else if d := decisive(p.Decisions); d != nil {
 		v := d.Body.Verdict
 		x.Verdict = Verdict{Action: v.Action.String(), Stage: v.Stage, Rule: v.Rule, Reason: v.Reason,
-			Mode: d.Body.Mode.String(), Enforced: d.Body.Enforced, Decision: d.Body.ID}
+			Mode: d.Body.Mode.String(), Enforced: d.Body.Enforced, Decision: d.Body.ID, Elevation: v.Elevation}
 	}
 	if x.Verdict.Stage == "" {
 		x.Verdict.Stage = "call"
@@ -87,7 +93,7 @@ func Decisive(p Parts) (Decision, bool) {
 }
 
 func newTool(s *pipeline.Step, ds []Timed[pipeline.Decision]) Tool {
-	t := Tool{Name: s.Name, ID: s.ID, Args: Valid(s.Args), Action: pipeline.Allow.String()}
+	t := Tool{Name: s.Name, ID: s.ID, Args: Valid(s.Args), Index: s.Index, Action: pipeline.Allow.String()}
 	worst := pipeline.Allow
 	for i := range ds {
 		d := &ds[i].Body
@@ -102,13 +108,15 @@ func newTool(s *pipeline.Step, ds []Timed[pipeline.Decision]) Tool {
 	return t
 }
 
-// NewDecision puts a recorded decision into the shape that Why shows.
+// NewDecision puts a recorded decision into the shape that Why shows: without the text that it was about, for Why answers
+// whoever has the same uid.
 func NewDecision(at time.Time, session, exchange string, d pipeline.Decision) Decision {
 	out := Decision{
 		ID: d.ID, Time: at, Session: session, Exchange: exchange,
 		Action: d.Verdict.Action.String(), Stage: d.Verdict.Stage, Rule: d.Verdict.Rule, Reason: d.Verdict.Reason,
 		Mode: d.Mode.String(), Enforced: d.Enforced, Scope: d.Scope, Endpoint: d.Endpoint, Model: d.Model,
 		SPIFFEID: d.SPIFFEID, UID: d.UID, Policy: d.Policy, Elevation: d.Verdict.Elevation, Approval: d.Verdict.Approval,
+		Code: d.Verdict.Code, Matched: d.Verdict.Matched, Removed: d.Verdict.Removed,
 	}
 	if d.Step != nil {
 		out.Tool = d.Step.Name
@@ -145,13 +153,13 @@ func (x *Exchange) Denied() bool { return x.Verdict.Action == pipeline.Deny.Stri
 
 // NewPrincipal puts a principal into the shape of the API.
 func NewPrincipal(p pipeline.Principal) Principal {
-	return Principal{SPIFFEID: p.SPIFFEID, User: p.User, Source: p.Source}
+	return Principal{SPIFFEID: p.SPIFFEID, User: p.User, Source: p.Source, Groups: p.Groups}
 }
 
 // NewWorkload puts a workload into the shape of the API.
 func NewWorkload(w pipeline.Workload) Workload {
 	return Workload{PID: w.PID, Cgroup: w.Cgroup, Unit: w.Unit, Container: w.Container, Pod: w.Pod, UID: w.UID, LoginUID: w.LoginUID,
-		Start: w.Start, Namespace: w.Namespace, ServiceAccount: w.ServiceAccount, Comm: w.Comm, Exe: w.Exe, Found: w.Found}
+		Start: w.Start, Namespace: w.Namespace, ServiceAccount: w.ServiceAccount, Comm: w.Comm, Exe: w.Exe, Found: w.Found, Labels: w.Labels}
 }
 
 // Valid keeps valid JSON as it is and makes a string of anything else: a model may write arguments that are none.

@@ -30,6 +30,7 @@ type Status struct {
 	SelfTest   SelfTest       `json:"self_test,omitzero"`
 	Quarantine []Quarantine   `json:"quarantine,omitempty"` // who is cut off
 	Approvals  Approvals      `json:"approvals,omitzero"`
+	Policy     Policy         `json:"policy,omitzero"`
 }
 
 // SelfTest is how the last connection of the daemon's own went, from a process outside its cgroup to the proxy.
@@ -55,6 +56,7 @@ type Scope struct {
 
 	EncryptedDNS string `json:"encrypted_dns,omitempty"` // "observe" or "deny"
 	QUICRefused  uint64 `json:"quic_refused"`            // datagrams to endpoints, since the programs were installed
+	Canary       string `json:"canary,omitempty"`        // share of the instances that is enforced, the others are observed; "" = all are
 }
 
 // Flows counts connections since the daemon started.
@@ -156,6 +158,8 @@ type Principal struct {
 	SPIFFEID string `json:"spiffe_id"`
 	User     string `json:"user"`
 	Source   string `json:"source,omitempty"` // how the SPIFFE ID came about
+
+	Groups []string `json:"groups,omitempty"` // of the person
 }
 
 // Workload is what ran.
@@ -173,6 +177,8 @@ type Workload struct {
 	Comm           string `json:"comm,omitempty"`
 	Exe            string `json:"exe,omitempty"`
 	Found          string `json:"found,omitempty"` // how it was recognised, if not by opening a package's file
+
+	Labels map[string]string `json:"labels,omitempty"` // of the pod
 }
 
 // Exchange is one request and its response as recorded: contents are masked.
@@ -239,6 +245,7 @@ type Tool struct {
 	Rule    string          `json:"rule,omitempty"`
 	Reason  string          `json:"reason,omitempty"`
 	Decided string          `json:"decision,omitempty"` // decision ID, for `sallyport why`
+	Index   int             `json:"index,omitempty"`    // its place among the calls
 }
 
 // Verdict is the most severe verdict of an exchange.
@@ -250,6 +257,8 @@ type Verdict struct {
 	Mode     string `json:"mode"`
 	Enforced bool   `json:"enforced"`
 	Decision string `json:"decision,omitempty"`
+
+	Elevation string `json:"elevation_id,omitempty"` // the grant without which it would have been denied
 }
 
 // Decision is one recorded decision: what `sallyport why` explains.
@@ -277,6 +286,13 @@ type Decision struct {
 	ApprovalState string `json:"approval_state,omitempty"`
 	Elevation     string `json:"elevation_id,omitempty"` // the grant by which it was allowed
 	Elevate       string `json:"elevate,omitempty"`      // the command that asks for a role that would allow it
+
+	Code    string             `json:"code,omitempty"`    // the kind of a denial: "budget"
+	Matched []pipeline.Matched `json:"matched,omitempty"` // every guardrail that matched, and rules that only observe
+	Step    *pipeline.Step     `json:"step,omitempty"`    // what it was about, masked; not in the answer to why
+	Others  []Decision         `json:"others,omitempty"`  // why of an exchange: its other decisions, in their order
+	Removed []pipeline.Step    `json:"removed,omitempty"` // the tools that were taken out of the offer
+	Next    string             `json:"next,omitempty"`    // what to do about it
 }
 
 // Trust says which trust stores were changed and for whom.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -206,9 +207,28 @@ func scopes(p *problems, in []scope) []Scope {
 				p.add(line("search_memory"), "search_memory needs a match by langchain: true and by unit, cgroup, uid or exe: memory is searched only in a scope that names where")
 			}
 		}
-		out = append(out, Scope{s.Name, m, s.Mode, s.Fail, s.Untrusted, s.DNS, olderOf(p, s.Older, s.Mode, line), s.SearchMemory})
+		canary := 0
+		if s.Canary != nil {
+			var ok bool
+			if canary, ok = share(*s.Canary); !ok {
+				p.add(line("canary"), "canary %q is no share: give more than 0%% and at most 100%%, such as 10%% or 0.5%%", *s.Canary)
+			} else if !enforce {
+				p.add(line("canary"), "only a scope that enforces has a canary: remove it, or use mode enforce")
+			}
+		}
+		out = append(out, Scope{s.Name, m, s.Mode, s.Fail, s.Untrusted, s.DNS, olderOf(p, s.Older, s.Mode, line), s.SearchMemory, canary})
 	}
 	return out
+}
+
+// share reads a percentage with at most two decimals, in hundredths of a percent.
+func share(s string) (int, bool) {
+	whole, part, decimals := strings.Cut(strings.TrimSuffix(s, "%"), ".")
+	if !strings.HasSuffix(s, "%") || len(part) > 2 || decimals && part == "" {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(whole+part+"00"[len(part):], 10, 32)
+	return int(n), err == nil && whole != "" && n > 0 && n <= 10_000
 }
 
 func endpoints(p *problems, in []endpoint) []Endpoint {

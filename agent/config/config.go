@@ -36,6 +36,8 @@ type Scope struct {
 	Older        Older
 
 	SearchMemory bool // for LangChain, in the memory of processes that match but for that
+
+	Canary int // hundredths of a percent of the instances that are enforced; 0 = all
 }
 
 // Older says what happens to connections that processes of a scope held open before it covered them.

@@ -69,9 +69,9 @@ func TestParse(t *testing.T) {
 	uid := uint32(1001)
 	want := &Config{
 		Protect: []Scope{
-			{"agents", Match{Unit: "langchain-*.service", UID: &uid}, "enforce", "closed", "deny", "deny", Older{"cut", 10 * time.Second, 5 * time.Minute}, false},
-			{"trial", Match{Cgroup: "/lab/*", Exe: "/usr/bin/python3*"}, "observe", "closed", "passthrough", "observe", Older{"list", 5 * time.Second, 5 * time.Minute}, false},
-			{"rest", Match{LangChain: true}, "off", "open", "passthrough", "observe", Older{"leave", 5 * time.Second, 5 * time.Minute}, false},
+			{"agents", Match{Unit: "langchain-*.service", UID: &uid}, "enforce", "closed", "deny", "deny", Older{"cut", 10 * time.Second, 5 * time.Minute}, false, 0},
+			{"trial", Match{Cgroup: "/lab/*", Exe: "/usr/bin/python3*"}, "observe", "closed", "passthrough", "observe", Older{"list", 5 * time.Second, 5 * time.Minute}, false, 0},
+			{"rest", Match{LangChain: true}, "off", "open", "passthrough", "observe", Older{"leave", 5 * time.Second, 5 * time.Minute}, false, 0},
 		},
 		Capture: Capture{"observe", []uint16{443}, "/sys/fs/cgroup/lab", "/sys/fs/bpf/lab", 30 * time.Second},
 		Endpoints: []Endpoint{
@@ -138,6 +138,12 @@ func TestErrors(t *testing.T) {
 		{"fail unknown", scope("match: {uid: 1}, mode: off, fail: soft"), `fail "soft" is not known`},
 		{"encrypted_dns unknown", scope("match: {uid: 1}, mode: enforce, encrypted_dns: x"), `encrypted_dns "x" is not known`},
 		{"encrypted_dns denied without enforcing", scope("match: {uid: 1}, mode: observe, encrypted_dns: deny"), "only a scope that enforces can deny"},
+		{"canary without enforcing", scope("match: {uid: 1}, mode: observe, canary: 10%"), "f:2: only a scope that enforces has a canary"},
+		{"canary of nobody", scope("match: {uid: 1}, mode: enforce, canary: 0%"), "canary \"0%\" is no share"},
+		{"canary of more than all", scope("match: {uid: 1}, mode: enforce, canary: 100.01%"), "is no share"},
+		{"canary without a sign", scope("match: {uid: 1}, mode: enforce, canary: 10"), "is no share"},
+		{"canary too fine", scope("match: {uid: 1}, mode: enforce, canary: 0.001%"), "is no share"},
+		{"canary negative", scope("match: {uid: 1}, mode: enforce, canary: -5%"), "is no share"},
 		{"untrusted unknown", scope("match: {uid: 1}, mode: off, untrusted: x"), `untrusted "x" is not known`},
 		{"search_memory without langchain", scope("match: {uid: 1}, mode: observe, search_memory: true"), "f:2: search_memory needs a match by langchain"},
 		{"search_memory everywhere", scope("match: {langchain: true}, mode: observe, search_memory: true"), "f:2: search_memory needs a match by langchain"},
@@ -296,4 +302,13 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestCanary(t *testing.T) {
+	for in, want := range map[string]int{"10%": 1000, "0.5%": 50, "100%": 10_000, "33.33%": 3333, "0.01%": 1} {
+		c, err := Parse("f", []byte("protect:\n  - {name: a, match: {uid: 1}, mode: enforce, canary: "+in+"}\n"))
+		if err != nil || c.Protect[0].Canary != want {
+			t.Errorf("%s: %v, %+v", in, err, c)
+		}
+	}
 }

@@ -52,6 +52,8 @@ type scope struct {
 	Older     older  `yaml:"older"`
 
 	SearchMemory bool `yaml:"search_memory"`
+
+	Canary *string `yaml:"canary"`
 }
 
 type older struct {

@@ -21,6 +21,7 @@ const reference = `# Configuration of the agent. Every key may be left out; what
 #     untrusted: deny                # deny | passthrough where our root is not trusted; deny with enforce
 #     encrypted_dns: observe         # observe | deny of DNS over HTTPS and TLS at well-known public resolvers; deny needs enforce
 #     search_memory: false           # true: look for LangChain in the memory of what matches but for langchain: true
+#     canary: 10%                    # enforce only for this share of the instances (pods, containers, units), observe the rest
 #     older:                         # connections that its processes held open before the scope covered them
 #       action: cut                  # cut: default of enforce, and only there | list: recorded; default of observe | leave
 #       idle: 5s                     # without a byte, and no answer outstanding: then it is cut

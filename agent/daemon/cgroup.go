@@ -86,3 +86,15 @@ func onlyUs(dir string, kin []int) (bool, error) {
 	}
 	return us, nil
 }
+
+// hostID names this host among others: what systemd made at its first boot, else its name.
+func hostID() string {
+	if raw, err := os.ReadFile("/etc/machine-id"); err == nil && len(raw) >= 32 {
+		return strings.TrimSpace(string(raw))
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		return "" // then units of like hosts fall to the same side
+	}
+	return name
+}

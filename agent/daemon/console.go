@@ -29,7 +29,7 @@ func (a *atomicReason) get() string  { return *a.p.Load() }
 func (d *daemon) openAdmin(context.Context) (err error) {
 	c := console{d}
 	d.admin, err = admin.New(admin.Options{Socket: d.cfg.Admin.Socket, Later: d.pred != nil, Admins: d.cfg.Admin.Admins, Status: c, Doctor: c, Sessions: c, Trust: c,
-		Policy: c, Quarantine: c, Desk: c, Recorder: c, Scopes: c, Log: d.Log})
+		Policy: c, Rollout: c, Quarantine: c, Desk: c, Recorder: c, Scopes: c, Log: d.Log})
 	return err
 }
 
@@ -50,6 +50,7 @@ func (c console) Status(context.Context) (adminapi.Status, error) {
 		}
 	}
 	d.health.tell(&s)
+	d.policy.tell(&s)
 	var err error
 	s.Kernel.Attached = d.kernel.Attached()
 	if s.Kernel.Errors, err = d.kernel.Errors(); err != nil {
@@ -67,7 +68,7 @@ func (c console) Status(context.Context) (adminapi.Status, error) {
 		if err != nil {
 			return s, err
 		}
-		s.Scopes = append(s.Scopes, adminapi.Scope{Name: sc.Name, Mode: sc.Mode, Fail: sc.Fail, Untrusted: sc.Untrusted, EncryptedDNS: sc.EncryptedDNS, QUICRefused: quic.Refused})
+		s.Scopes = append(s.Scopes, adminapi.Scope{Name: sc.Name, Mode: sc.Mode, Fail: sc.Fail, Untrusted: sc.Untrusted, EncryptedDNS: sc.EncryptedDNS, QUICRefused: quic.Refused, Canary: percent(sc.Canary)})
 		left, err := d.kernel.BypassUntil(uint32(i))
 		if err != nil {
 			return s, err

@@ -35,7 +35,6 @@ import (
 	"github.com/sallyport-dev/sallyport/pipeline/elastic"
 	"github.com/sallyport-dev/sallyport/pipeline/flow"
 	"github.com/sallyport-dev/sallyport/pipeline/journal"
-	"github.com/sallyport-dev/sallyport/pipeline/policy"
 	"github.com/sallyport-dev/sallyport/pipeline/session"
 	"github.com/sallyport-dev/sallyport/tlsca/authority"
 	"github.com/sallyport-dev/sallyport/tlsca/leaf"
@@ -63,7 +62,7 @@ type daemon struct {
 	cfg *config.Config
 	Options
 
-	policy    *policy.Engine
+	policy    *policies
 	ca        *authority.Authority
 	leaves    *leaf.Cache
 	journal   *journal.Journal
@@ -195,7 +194,7 @@ func (d *daemon) openJournal(ctx context.Context) (err error) {
 	if n > 0 {
 		d.Log.Warn("exchanges were cut by the end of the last run", telemetry.KeyCount, n)
 	}
-	return d.recordPolicy(ctx, "start")
+	return errors.Join(d.restoreBudgets(), d.policy.begin(ctx, d.append))
 }
 
 func (d *daemon) openKernel(context.Context) (err error) {
@@ -264,7 +263,7 @@ func (d *daemon) takeOver(ctx context.Context) error {
 		err = d.restoreDesk()
 	}
 	d.resumeSessions()
-	return err
+	return errors.Join(err, d.restoreBudgets())
 }
 
 // takeKernel puts configuration and programs in force.

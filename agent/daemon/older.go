@@ -57,7 +57,7 @@ func (d *daemon) judgeOlder(pid uint32, start uint64) (h pipeline.Holder, p olde
 		return h, p, false
 	}
 	c := config.DefaultOlder(scope.Mode.String())
-	if index != agent.ScopeDefault {
+	if index != agent.ScopeDefault && d.cfg.Protect[index].Mode == scope.Mode.String() { // else it is observed, for the scope is a canary
 		c = d.cfg.Protect[index].Older
 	}
 	return h, older.Policy{Scope: scope.Name, Mode: pipeline.Mode(scope.Mode), Action: older.Action(c.Action), Idle: c.Idle, Deadline: c.Deadline}, true

@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"github.com/sallyport-dev/sallyport/agent"
-	"github.com/sallyport-dev/sallyport/agent/config"
 	"github.com/sallyport-dev/sallyport/agent/enrol"
 	"github.com/sallyport-dev/sallyport/agent/proxy"
 	"github.com/sallyport-dev/sallyport/agent/telemetry"
@@ -30,47 +29,8 @@ import (
 	"github.com/sallyport-dev/sallyport/pipeline/llm/ollama"
 	"github.com/sallyport-dev/sallyport/pipeline/llm/openai"
 	"github.com/sallyport-dev/sallyport/pipeline/mask"
-	"github.com/sallyport-dev/sallyport/pipeline/policy"
 	"github.com/sallyport-dev/sallyport/pipeline/session"
 )
-
-func (d *daemon) openPolicy(context.Context) error {
-	if err := config.CheckFiles(d.cfg); err != nil {
-		return &UsageError{err}
-	}
-	set, err := policy.Load(d.cfg.Policy.Dir)
-	if err != nil {
-		return &UsageError{err}
-	}
-	d.policy = policy.NewEngine(set, policy.EngineOptions{})
-	return nil
-}
-
-// PolicyChange is the body of a policy record.
-type PolicyChange struct {
-	Version string `json:"version"`
-	Cause   string `json:"cause"` // "start" or "reload"
-}
-
-func (d *daemon) recordPolicy(ctx context.Context, cause string) error {
-	return d.append(ctx, pipeline.Record{Kind: pipeline.KindPolicy, Time: time.Now(), Body: PolicyChange{d.policy.Version(), cause}})
-}
-
-// reload reads the policy again. A policy that is wrong changes nothing.
-func (d *daemon) reload(ctx context.Context) {
-	set, err := policy.Load(d.cfg.Policy.Dir)
-	if err != nil {
-		d.Log.Error("the new policy is refused, the old one stays in force", telemetry.KeyError, err)
-		return
-	}
-	old := d.policy.Swap(set)
-	if err := d.recordPolicy(ctx, "reload"); err != nil {
-		d.policy.Swap(old)
-		d.Log.Error("the policy change cannot be recorded, the old one stays in force", telemetry.KeyError, err)
-		return
-	}
-	d.Log.Info("policy reloaded", telemetry.KeyVersion, set.Version())
-}
 
 // watch serves reload requests and notices, once a second, whether kernel events were lost.
 func (d *daemon) watch(ctx context.Context) error {
@@ -93,7 +53,7 @@ func (d *daemon) watch(ctx context.Context) error {
 				continue
 			}
 			d.reloading()
-			d.reload(ctx)
+			d.policy.reload(ctx, causeReload)
 			d.reloaded("")
 		case now := <-tick.C:
 			d.tellRest(false)
@@ -349,14 +309,14 @@ func (r *router) Route(c agent.Conn, w *pipeline.Workload, sni string, tls bool)
 }
 
 func (d *daemon) enrolOptions(root, attach string) enrol.Options {
-	o := enrol.Options{CgroupRoot: root, Attach: attach, Kernel: d.selftest, Trust: d.trust, Root: d.rootOf, Unit: workload.Unit, Log: d.Log}
+	o := enrol.Options{CgroupRoot: root, Attach: attach, Kernel: d.selftest, Trust: d.trust, Root: d.rootOf, Unit: workload.Unit, Host: hostID(), Log: d.Log}
 	if d.kernel != nil { // a check of the configuration has none
 		o.Learned, o.Proofs = d.kernel.Learner(), d.kernel
 	}
 	o.DefaultMode, _ = agent.ParseMode(d.cfg.Capture.DefaultMode) // config has checked both modes
 	for _, s := range d.cfg.Protect {
 		mode, _ := agent.ParseMode(s.Mode)
-		o.Scopes = append(o.Scopes, agent.Scope{Name: s.Name, Mode: mode, Closed: s.Fail == "closed", Deny: s.Untrusted == "deny", DenyDNS: s.EncryptedDNS == "deny",
+		o.Scopes = append(o.Scopes, agent.Scope{Name: s.Name, Mode: mode, Closed: s.Fail == "closed", Deny: s.Untrusted == "deny", DenyDNS: s.EncryptedDNS == "deny", Canary: s.Canary,
 			Match: agent.Match{Cgroup: s.Match.Cgroup, Unit: s.Match.Unit, UID: s.Match.UID, Exe: s.Match.Exe, LangChain: s.Match.LangChain}})
 	}
 	for _, e := range d.cfg.Endpoints {

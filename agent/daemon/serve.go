@@ -44,6 +44,7 @@ func (d *daemon) serve(ctx context.Context) error {
 	l.start(func(ctx context.Context) error { return d.spaces.Answer(ctx, d.kernel.Asks) })
 	l.start(d.spaces.Run)
 	l.start(d.watch)
+	l.start(d.policy.watch)
 	l.start(d.keepTesting)
 	l.start(d.desk.Run)
 	l.start(d.watchDesk)

@@ -14,7 +14,7 @@ func (e *Enrol) Covers(w *pipeline.Workload, marked bool) (uint32, agent.Scope, 
 		return 0, agent.Scope{}, false
 	}
 	if i, ok := e.Matches(w, marked); ok {
-		return uint32(i), e.o.Scopes[i], true
+		return uint32(i), *e.effective(&e.o.Scopes[i], w), true
 	}
 	if marked {
 		return agent.ScopeDefault, *e.unnamed(), true

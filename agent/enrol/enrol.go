@@ -67,6 +67,7 @@ type Options struct {
 	Proofs      Proofs                         // nil: nothing is known or remembered
 	Root        func(host string) agent.RootID // of the certificate that a client of a host is shown; nil: there is one root
 	Unit        func(cgroup string) string     // systemd unit of a cgroup path
+	Host        string                         // names this host among others
 	Log         *slog.Logger
 }
 
@@ -88,6 +89,7 @@ type Enrol struct {
 	resolvers resolvers
 	vanished  vanished
 	seen      seen
+	instances instances
 }
 
 // New checks the scopes. It refuses patterns that are none, and scopes that would cut the host off: those that match the

@@ -48,6 +48,7 @@ func (e *Enrol) Route(c agent.Conn, w *pipeline.Workload, sni string, tls bool) 
 	if r != nil {
 		return *r
 	}
+	scope = e.effective(scope, w)
 	out := Route{Disposition: Pass, Scope: scope.Name, Mode: pipeline.Mode(scope.Mode)}
 	if scope.Mode == agent.ModeOff || scope.Mode == agent.ModeDiscover {
 		out.Reason = "not inspected: the scope's mode is " + scope.Mode.String()

@@ -50,7 +50,7 @@ func commands() []command {
 		statusCommand(), doctorCommand(), whyCommand(), sessionsListCommand(), sessionsShowCommand(),
 		approvalsListCommand(), approvalsShowCommand(), approvalsApproveCommand(), approvalsDenyCommand(), approvalsRevokeCommand(),
 		elevateCommand(), grantsCommand(), grantsApproveCommand(), grantsDenyCommand(), grantsRevokeCommand(),
-		policyCheckCommand(), policyExplainCommand(), maskCommand(), journalVerifyCommand(),
+		policyCheckCommand(), policyExplainCommand(), policyTestCommand(), policyDiffCommand(), policyLearnCommand(), rolloutStatusCommand(), maskCommand(), journalVerifyCommand(),
 		trustStatusCommand(), trustRemoveCommand(), quarantineCommand(), runCommand(), versionCommand(), completionCommand(), helpCommand(),
 	}
 }

@@ -25,7 +25,7 @@ func daemonCmd(ts *testscript.TestScript, neg bool, args []string) {
 		f.kind = args[0]
 	}
 	s, err := admin.New(admin.Options{Socket: ts.Getenv("SALLYPORT_SOCKET"), Admins: []uint32{uint32(os.Getuid())},
-		Status: f, Doctor: f, Sessions: f, Trust: f, Policy: f, Quarantine: f, Desk: &fakeDesk{fakeDaemon: f}, Recorder: f,
+		Status: f, Doctor: f, Sessions: f, Trust: f, Policy: f, Rollout: f, Quarantine: f, Desk: &fakeDesk{fakeDaemon: f}, Recorder: f,
 		People: func(uid uint32) (string, []string, error) { return "bob", []string{"owners"}, nil }})
 	ts.Check(err)
 	served := make(chan error, 1)
@@ -202,6 +202,19 @@ func (f *fakeDaemon) note(s string) error {
 func (f *fakeDaemon) Explain(_ context.Context, r adminapi.ExplainRequest) (adminapi.Explanation, error) {
 	v := pipeline.Verdict{Action: pipeline.Deny, Stage: "call", Rule: "builtin/no-role", Reason: "no role allows model " + r.Call.Model}
 	return adminapi.Explanation{Verdict: v, Policy: "sha256:1234", Trace: []string{"rolebinding/support: does not match"}}, nil
+}
+
+func (f *fakeDaemon) Rollout(_ context.Context, since time.Time) (adminapi.Rollout, error) {
+	if f.kind == "empty" {
+		return adminapi.Rollout{}, nil
+	}
+	r := adminapi.Rollout{Since: since, Until: second(9), Scopes: []adminapi.RolloutScope{
+		{Name: "agents", Mode: "enforce", Canary: "10%", Enforced: 3, Observed: 21, Did: []adminapi.RolloutRule{{Rule: "role/bot", Action: "deny", Count: 4, Callers: 1, Last: second(2)}}},
+		{Name: "pods", Mode: "observe", Observed: 2}}}
+	if f.kind != "starting" {
+		r.Scopes[0].Would = []adminapi.RolloutRule{{Rule: "guardrail/no-shell", Action: "deny", Count: 12, Callers: 2, Example: "dec_1", Last: second(5)}}
+	}
+	return r, nil
 }
 
 func (f *fakeDaemon) Quarantines(context.Context) ([]adminapi.Quarantine, error) {

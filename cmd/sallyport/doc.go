@@ -9,4 +9,6 @@
 // Size: package: it is one file per verb and what they print; verbs share nothing but the socket and the table.
 //
 // Exit status: 0 done, 1 it did not work or the answer is no, 2 wrong usage. Errors are one line on standard error.
+//
+// Size: package: it is a flat list of verbs; each is a file that parses flags, asks, and prints, and they share nothing but app.go.
 package main

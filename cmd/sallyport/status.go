@@ -70,6 +70,9 @@ func (a *app) showStatus(st *adminapi.Status) error {
 	if st.Spaces != (adminapi.Spaces{}) {
 		rows = append(rows, []string{"namespaces", fmt.Sprintf("served %d, refused %d, failed %d", st.Spaces.Served, st.Spaces.Refused, st.Spaces.Failed)})
 	}
+	if p := st.Policy; p.Version != "" {
+		rows = append(rows, []string{"policy", fmt.Sprintf("%s since %s (%s)", p.Version, clock(p.Loaded), p.Cause)})
+	}
 	rows = append(rows,
 		[]string{"journal", fmt.Sprintf("%s, head %s", size(st.Journal.Bytes), or(short(st.Journal.Head), "none"))},
 		[]string{"elastic", fmt.Sprintf("%s, %d records behind", or(st.Elastic.State, "unknown"), st.Elastic.Lag)})
@@ -83,7 +86,11 @@ func (a *app) showStatus(st *adminapi.Status) error {
 	}
 	rows = [][]string{{"SCOPE", "MODE", "IF THE DAEMON IS DEAD", "IF TRUST IS NOT PROVEN", "QUIC REFUSED"}}
 	for _, s := range st.Scopes {
-		rows = append(rows, []string{s.Name, s.Mode, "fail " + s.Fail, s.Untrusted, fmt.Sprint(s.QUICRefused)})
+		mode := s.Mode
+		if s.Canary != "" {
+			mode += " on " + s.Canary
+		}
+		rows = append(rows, []string{s.Name, mode, "fail " + s.Fail, s.Untrusted, fmt.Sprint(s.QUICRefused)})
 	}
 	if err := a.table(rows); err != nil {
 		return err

@@ -30,6 +30,7 @@ type denial struct {
 type asked struct {
 	call  pipeline.Verdict
 	steps []pipeline.Verdict // as the steps of the call; of the kinds that are not asked about, the zero value
+	taken []pipeline.Step    // out of the offer
 	gone  *pipeline.Verdict  // says which tools were taken out of the offer, and why
 	err   error              // nobody could say
 }
@@ -88,6 +89,9 @@ func (x *exchange) decideRequest(ctx context.Context, a *asked) (*denial, error)
 			return d, err
 		}
 	}
+	if v := x.watchedOffers(a); v != nil {
+		x.decided(*v, nil, false)
+	}
 	holds := true
 	for i := range a.steps {
 		if x.refuses(&a.steps[i]) && a.steps[i].Action != pipeline.Hold {
@@ -104,6 +108,27 @@ func (x *exchange) decideRequest(ctx context.Context, a *asked) (*denial, error)
 		}
 	}
 	return nil, nil
+}
+
+// watchedOffers makes one verdict of all offers that rules only watch: a request repeats its tools each time. They need no verdict
+// of their own then.
+func (x *exchange) watchedOffers(a *asked) *pipeline.Verdict {
+	v := pipeline.Verdict{Stage: pipeline.StepToolOffer}
+	var names []string
+	for i := range a.steps {
+		o := &a.steps[i]
+		if o.Action != pipeline.Allow || len(o.Matched) == 0 || x.req.Call.Steps[i].Kind != pipeline.StepToolOffer {
+			continue
+		}
+		names = append(names, x.req.Call.Steps[i].Name)
+		v.Matched = union(v.Matched, o.Matched)
+		o.Matched = nil
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	v.Reason = "rules that are only observed would change the offer of " + list(names)
+	return &v
 }
 
 // refuses says whether a verdict keeps something from passing as it is.

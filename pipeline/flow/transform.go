@@ -67,7 +67,9 @@ func (x *exchange) unoffered(a *asked) (drop []bool, names []string) {
 		for _, p := range x.req.Offers {
 			if p.At == o.At && !drop[p.Step] {
 				drop[p.Step] = true
-				names = append(names, x.req.Call.Steps[p.Step].Name)
+				s := &x.req.Call.Steps[p.Step]
+				names = append(names, s.Name)
+				a.taken = append(a.taken, pipeline.Step{Kind: s.Kind, Name: strings.Clone(s.Name), Index: s.Index, ByProvider: s.ByProvider})
 			}
 		}
 	}
@@ -84,23 +86,34 @@ func removal(a *asked, drop []bool, names []string) pipeline.Verdict {
 		if o := &a.steps[i]; v.Rule == "" && o.Action == pipeline.Deny {
 			v.Rule, v.Reason = o.Rule, o.Reason
 		}
-		for _, m := range a.steps[i].Matched {
-			if !slices.Contains(v.Matched, m) {
-				v.Matched = append(v.Matched, m)
-			}
+		v.Matched = union(v.Matched, a.steps[i].Matched)
+	}
+	v.Removed = a.taken
+	v.Reason = "taken out of the offer: " + list(names) + " (" + v.Reason + ")"
+	return v
+}
+
+func union(to, more []pipeline.Matched) []pipeline.Matched {
+	for _, m := range more {
+		if !slices.Contains(to, m) {
+			to = append(to, m)
 		}
 	}
+	return to
+}
+
+// list names tools in a message, not all if there are many.
+func list(names []string) string {
 	const most = 32
-	list := make([]string, 0, most)
+	out := make([]string, 0, most)
 	for _, n := range names[:min(len(names), most)] {
-		list = append(list, word(n))
+		out = append(out, word(n))
 	}
-	said := strings.Join(list, ", ")
+	said := strings.Join(out, ", ")
 	if len(names) > most {
 		said += fmt.Sprintf(" and %d more", len(names)-most)
 	}
-	v.Reason = "taken out of the offer: " + said + " (" + v.Reason + ")"
-	return v
+	return said
 }
 
 // word makes a name from outside fit to stand in a message.

@@ -309,6 +309,42 @@ func (x *Index) Exchange(id string) (*Parts, error) {
 	return l.Load(&refs)
 }
 
+// Decisions reads the decisions since a time, of the exchanges that the index has, in the order in which these began. An error
+// of take ends it.
+func (x *Index) Decisions(since time.Time, take func(at time.Time, d *pipeline.Decision) error) error {
+	x.mu.Lock()
+	var at []pipeline.Position
+	for _, e := range x.queue {
+		if !e.session.Last.Before(since) {
+			at = append(at, e.kept...)
+		}
+	}
+	dir, flush := x.dir, x.flush
+	x.mu.Unlock()
+	if len(at) == 0 {
+		return nil
+	}
+	if err := flush(); err != nil {
+		return err
+	}
+	l := NewLoader(dir)
+	defer l.Close()
+	for _, p := range at {
+		var d pipeline.Decision
+		e, err := l.read(p, pipeline.KindDecision, &d)
+		if err != nil {
+			return err
+		}
+		if e.Time.Before(since) {
+			continue
+		}
+		if err := take(e.Time, &d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Decision reads one decision and the exchange that it belongs to.
 func (x *Index) Decision(id string) (TimedDecision, *Parts, error) {
 	x.mu.Lock()

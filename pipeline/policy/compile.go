@@ -14,7 +14,7 @@ import (
 
 // compile checks the meaning of the documents and makes a Set of them. It is of use only if there are no problems.
 func (l *loader) compile() *Set {
-	s := &Set{roles: map[string]*role{}, about: map[string][]int32{}}
+	s := &Set{roles: map[string]*role{}, about: map[string]*kind{}}
 	for _, d := range sorted(l.roles) {
 		s.roles[d.Metadata.Name.s] = l.role(d)
 	}

@@ -58,8 +58,20 @@ func (l *loader) guard(s *Set, d *doc[guardSpec]) {
 	} else if in.Approval != nil {
 		l.add(d.file, d.line, "Guardrail %s: approval is for action hold: remove it", name)
 	}
-	for _, kind := range on {
-		s.about[kind] = append(s.about[kind], int32(len(s.guards)))
+	for _, o := range on {
+		k := s.about[o]
+		if k == nil {
+			k = &kind{}
+			s.about[o] = k
+		}
+		if g.re == nil || g.tools != nil {
+			k.special = append(k.special, int32(len(s.guards)))
+			continue
+		}
+		for len(k.plain) <= len(s.guards) {
+			k.plain = append(k.plain, false)
+		}
+		k.plain[len(s.guards)], k.left = true, k.left+1
 	}
 	s.guards = append(s.guards, g)
 }
@@ -147,6 +159,9 @@ func (s *Set) indexGuards() {
 		}
 	}
 	s.index = prefilter.New(exprs)
+	for _, k := range s.about {
+		k.plain = append(k.plain, make([]bool, len(s.guards)-len(k.plain))...)
+	}
 }
 
 // digestOf names a guardrail by what it says, whatever its layout and comments.

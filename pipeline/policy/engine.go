@@ -56,8 +56,11 @@ func (e *Engine) Swap(set *Set) *Set { return e.set.Swap(set) }
 // Version is that of the set in force.
 func (e *Engine) Version() string { return e.set.Load().Version() }
 
-func (e *Engine) env(m *pipeline.Meta) Env {
+func (e *Engine) env(m *pipeline.Meta, step *pipeline.Step) Env {
 	env := Env{Now: e.now(), Meter: e.meter}
+	if step != nil && step.Kind != pipeline.StepToolCall && step.Kind != pipeline.StepToolOffer {
+		return env // no role is asked
+	}
 	if g := e.grants.Load(); g != nil && m != nil {
 		env.Grants = (*g).For(m)
 	}
@@ -66,12 +69,12 @@ func (e *Engine) env(m *pipeline.Meta) Env {
 
 // Decide is that of the set in force, with the grants and the counters of now.
 func (e *Engine) Decide(m *pipeline.Meta, c *pipeline.Call, step *pipeline.Step) pipeline.Verdict {
-	return e.set.Load().DecideIn(e.env(m), m, c, step)
+	return e.set.Load().DecideIn(e.env(m, step), m, c, step)
 }
 
 // Explain is that of the set in force, with the grants of now. It counts nothing, and takes limits to have room.
 func (e *Engine) Explain(m *pipeline.Meta, c *pipeline.Call, step *pipeline.Step) Explanation {
-	env := e.env(m)
+	env := e.env(m, step)
 	env.Meter = nil
 	return e.set.Load().ExplainIn(env, m, c, step)
 }

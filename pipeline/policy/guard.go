@@ -4,6 +4,7 @@ package policy
 
 import (
 	"regexp"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
@@ -28,6 +29,13 @@ type guard struct {
 	approval ApprovalSettings
 }
 
+// kind lists the guardrails about one kind of step.
+type kind struct {
+	plain   []bool  // by guardrail: it has an expression and is about any tool
+	left    int     // how many these are
+	special []int32 // the others
+}
+
 // about says whether a guardrail looks at a tool.
 func (g *guard) about(step *pipeline.Step) bool {
 	return g.tools == nil || step.Name == "" || matchAny(g.tools, step.Name)
@@ -35,46 +43,49 @@ func (g *guard) about(step *pipeline.Step) bool {
 
 // guard asks the guardrails about a step: those without an expression first, then all expressions in one go, conditions last.
 func (s *Set) guard(env *Env, m *pipeline.Meta, c *pipeline.Call, step *pipeline.Step, v *pipeline.Verdict) {
-	list := s.about[step.Kind]
-	if len(list) == 0 {
+	k := s.about[step.Kind]
+	if k == nil {
 		return
 	}
 	r, _ := s.scratch.Get().(*reading)
 	if r == nil {
-		r = &reading{pending: make([]bool, len(s.guards)), matched: make([]bool, len(s.guards))}
+		r = &reading{pending: make([]bool, len(s.guards))}
 	}
 	defer func() {
 		r.drop()
 		s.scratch.Put(r)
 	}()
-	clear(r.pending)
-	clear(r.matched)
-	r.left = 0
-	for _, i := range list {
-		if g := &s.guards[i]; g.about(step) {
-			if r.matched[i] = g.re == nil; g.re != nil {
-				r.pending[i], r.left = true, r.left+1
-			}
+	copy(r.pending, k.plain)
+	r.matched, r.left = r.matched[:0], k.left
+	for _, i := range k.special {
+		if g := &s.guards[i]; !g.about(step) {
+			continue
+		} else if g.re == nil {
+			r.matched = append(r.matched, i)
+		} else {
+			r.pending[i], r.left = true, r.left+1
 		}
 	}
 	if r.left > 0 {
 		s.meet(r, step)
 	}
+	if len(r.matched) == 0 {
+		return
+	}
+	slices.Sort(r.matched)
+	matched := r.matched[:0]
 	var in *cond.Input
-	for _, i := range list {
+	for _, i := range r.matched {
 		g := &s.guards[i]
-		if !r.matched[i] {
-			continue
-		}
 		if g.when != nil {
 			if in == nil {
 				in = &cond.Input{Meta: m, Call: c, Step: step, Now: env.Now, Texts: func() []string { return new(reading).texts(step) }}
 			}
 			if yes, err := g.when.Eval(in); err == nil && !yes { // one that fails counts as a match
-				r.matched[i] = false
 				continue
 			}
 		}
+		matched = append(matched, i)
 		v.Matched = append(v.Matched, pipeline.Matched{Rule: "guardrail/" + g.name, Action: g.action, Observed: g.observe})
 		if !g.observe && g.action > v.Action {
 			v.Action, v.Rule, v.Reason = g.action, "guardrail/"+g.name, g.message
@@ -84,8 +95,9 @@ func (s *Set) guard(env *Env, m *pipeline.Meta, c *pipeline.Call, step *pipeline
 			}
 		}
 	}
+	r.matched = matched
 	if v.Action == pipeline.Transform || v.Action == pipeline.Hold {
-		s.mask(r, list, step, v)
+		s.mask(r, step, v)
 	}
 }
 
@@ -115,10 +127,9 @@ func (s *Set) meet(r *reading, step *pipeline.Step) {
 		if !complete { // more is hidden in it than can be looked at: nobody knows what
 			for g, p := range r.pending {
 				if p {
-					r.pending[g], r.matched[g] = false, true
+					r.met(int32(g))
 				}
 			}
-			r.left = 0
 			return
 		}
 	}
@@ -127,10 +138,15 @@ func (s *Set) meet(r *reading, step *pipeline.Step) {
 func (s *Set) meetText(r *reading, text string) {
 	for _, i := range s.index.Scan(text, &r.scan) {
 		if r.pending[i] && s.guards[i].match(r, i, text) {
-			r.pending[i], r.matched[i] = false, true
-			r.left--
+			r.met(i)
 		}
 	}
+}
+
+// met notes that the expression of a guardrail matches.
+func (r *reading) met(i int32) {
+	r.pending[i] = false
+	r.matched, r.left = append(r.matched, i), r.left-1
 }
 
 // maxStarts is from how many places an expression is tried one by one: beyond, it is cheaper to try it at once.

@@ -15,15 +15,15 @@ const maxMatches = 4096
 
 // mask finds what the matching guardrails of action mask want covered. Guardrails that hold leave it in force: what people see,
 // and what is released, is masked. What cannot be covered is denied.
-func (s *Set) mask(r *reading, list []int32, step *pipeline.Step, v *pipeline.Verdict) {
+func (s *Set) mask(r *reading, step *pipeline.Step, v *pipeline.Verdict) {
 	var spans []pipeline.Mask
 	var inArgs [][2]int // the strings of the arguments; nil: they are no JSON
 	if len(step.Args) > 0 {
 		inArgs = carrier.Strings(step.Args)
 	}
-	for _, i := range list {
+	for _, i := range r.matched {
 		g := &s.guards[i]
-		if !r.matched[i] || g.observe || g.action != pipeline.Transform {
+		if g.observe || g.action != pipeline.Transform {
 			continue
 		}
 		before := len(spans)

@@ -18,12 +18,12 @@ import (
 type Set struct {
 	version  string
 	roles    map[string]*role
-	bindings []binding          // by name
-	guards   []guard            // by name
-	about    map[string][]int32 // step kind → guards, by name
-	index    *prefilter.Index   // of the expressions of guards, under the same numbers
-	labels   []string           // the pod labels that bindings ask for, sorted
-	scratch  sync.Pool          // of *reading
+	bindings []binding        // by name
+	guards   []guard          // by name
+	about    map[string]*kind // step kind → guards
+	index    *prefilter.Index // of the expressions of guards, under the same numbers
+	labels   []string         // the pod labels that bindings ask for, sorted
+	scratch  sync.Pool        // of *reading
 
 	mu    sync.RWMutex
 	known map[string]*caller // by caller key, bounded by maxKnown; what it points to is not changed

@@ -16,9 +16,9 @@ type reading struct {
 	scan    prefilter.Scan
 	starts  []int
 
-	pending []bool // by guardrail: its expression is to be met
-	matched []bool
-	left    int // how many are pending
+	pending []bool  // by guardrail: its expression is to be met
+	left    int     // how many are pending
+	matched []int32 // guardrails
 }
 
 // texts lists everything that is matched: for conditions.

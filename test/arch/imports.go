@@ -50,6 +50,7 @@ var permissions = []permission{
 	{"pipeline/archive", []string{"pipeline", "pipeline/journal"}},
 	{"pipeline/elastic", []string{"pipeline", "pipeline/journal"}},
 	{"pipeline/report", []string{"pipeline", "pipeline/journal", "pipeline/archive"}},
+	{"pipeline/policy/*", []string{"pipeline", "pipeline/policy/*"}}, // tools around the engine, and its parts
 	{"pipeline/*", []string{"pipeline"}},
 
 	{"tlsca", nil},
@@ -58,14 +59,15 @@ var permissions = []permission{
 	{"bpf/*", nil},
 
 	{"cmd/sallyportd", []string{"agent", "agent/daemon", "agent/config", "agent/telemetry"}},
-	{"cmd/sallyport", []string{"agent/adminapi", "pipeline", "pipeline/mask", "pipeline/policy", "pipeline/journal", "pipeline/llm", "pipeline/archive"}},
+	{"cmd/sallyport", []string{"agent/adminapi", "pipeline", "pipeline/mask", "pipeline/policy", "pipeline/policy/*", "pipeline/journal", "pipeline/llm", "pipeline/archive"}},
 	{"deploy/*", nil},
 }
 
 // testPermissions are what tests may import besides.
 var testPermissions = []permission{
-	{"cmd/sallyport", []string{"agent/admin"}},    // its scripts talk to a real server with fakes behind it
-	{"pipeline/flow", []string{"pipeline/llm/*"}}, // an exchange is tested in a protocol that exists
+	{"cmd/sallyport", []string{"agent/admin"}},                                                  // its scripts talk to a real server with fakes behind it
+	{"pipeline/policy/*", []string{"pipeline/policy", "pipeline/policy/*", "pipeline/journal"}}, // real rules, over a real record
+	{"pipeline/flow", []string{"pipeline/llm/*"}},                                               // an exchange is tested in a protocol that exists
 }
 
 // reasons explain why one package must not import another: the first row that matches is the message.

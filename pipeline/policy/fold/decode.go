@@ -110,6 +110,16 @@ var hexValue = func() (t [256]byte) {
 // skips most of a text of words.
 func (r *reader) runs(f *Form) {
 	s := f.Text
+	r.rest = builder{trace: r.trace}
+	defer func() {
+		if len(r.rest.out) > 0 {
+			out := Form{Text: string(r.rest.out), from: f.from, to: f.to}
+			if r.trace {
+				out.at = r.rest.at
+			}
+			r.add(out)
+		}
+	}()
 	for from := 0; from+minRun <= len(s); {
 		i := from + minRun - 1
 		for i >= from && runKind[s[i]] != 0 {
@@ -154,13 +164,16 @@ func (r *reader) run(f *Form, from, end int) {
 	}
 	// Text in base64 has letters of both cases, hexadecimal has digits: words, paths and most names have not.
 	if kinds&(isUpper|isLower) == isUpper|isLower {
-		code := strings.NewReplacer("\r", "", "\n", "")
 		run := f.Text[from:end]
 		if strings.IndexByte(run, '\n') >= 0 {
-			run = code.Replace(run)
+			run = strings.NewReplacer("\r", "", "\n", "").Replace(run)
 		}
 		for shift := range 4 {
-			if r.parts(f, from, end, fromBase64(run[shift:])) && shift == 0 {
+			if shift > 0 && !likely(run[shift:]) || shift == 0 && !begins(run) && !likely(run) {
+				continue
+			}
+			r.buf = fromBase64(r.buf[:0], run[shift:])
+			if r.parts(f, from, end, r.buf) && shift == 0 {
 				break
 			}
 		}
@@ -172,8 +185,10 @@ func (r *reader) run(f *Form, from, end int) {
 				n++
 			}
 			if n-i >= minRun {
-				if !r.parts(f, i, n, fromHex(f.Text[i:n])) {
-					r.parts(f, i, n, fromHex(f.Text[i+1:n]))
+				r.buf = fromHex(r.buf[:0], f.Text[i:n])
+				if !r.parts(f, i, n, r.buf) {
+					r.buf = fromHex(r.buf[:0], f.Text[i+1:n])
+					r.parts(f, i, n, r.buf)
 				}
 			}
 			i = n + 1
@@ -181,8 +196,37 @@ func (r *reader) run(f *Form, from, end int) {
 	}
 }
 
-func fromBase64(s string) []byte {
-	out := make([]byte, 0, len(s)/4*3+2)
+// begins says whether the first six bytes of a run in base64 may be text.
+func begins(run string) bool {
+	var space [6]byte
+	b := fromBase64(space[:0], run[:8])
+	for len(b) > 0 {
+		c, n := utf8.DecodeRune(b)
+		switch {
+		case c == utf8.RuneError && n == 1:
+			return !utf8.FullRune(b) // cut off
+		case c < 0x20 && c != '\t' && c != '\n' && c != '\r', c == 0x7f:
+			return false
+		}
+		b = b[n:]
+	}
+	return true
+}
+
+// likely says whether somewhere in a run two groups of base64 in a row are three bytes of ASCII each: their top bits are clear.
+func likely(run string) bool {
+	last := false
+	for i := 0; i+4 <= len(run); i += 4 {
+		now := base64Value[run[i]]&0x20 == 0 && base64Value[run[i+1]]&8 == 0 && base64Value[run[i+2]]&2 == 0
+		if now && last {
+			return true
+		}
+		last = now
+	}
+	return false
+}
+
+func fromBase64(out []byte, s string) []byte {
 	for ; len(s) >= 4; s = s[4:] {
 		v := uint32(base64Value[s[0]])<<18 | uint32(base64Value[s[1]])<<12 | uint32(base64Value[s[2]])<<6 | uint32(base64Value[s[3]])
 		out = append(out, byte(v>>16), byte(v>>8), byte(v))
@@ -197,15 +241,15 @@ func fromBase64(s string) []byte {
 	return out
 }
 
-func fromHex(s string) []byte {
-	out := make([]byte, 0, len(s)/2)
+func fromHex(out []byte, s string) []byte {
 	for ; len(s) >= 2; s = s[2:] {
 		out = append(out, hexValue[s[0]]<<4|hexValue[s[1]])
 	}
 	return out
 }
 
-// parts keeps what is text of decoded bytes. It tells whether all of them are.
+// parts keeps what is text of decoded bytes. A run that is all text is a reading of its own, as long as there are few; the rest
+// is one reading together, a line for each. It tells whether all of the bytes are text.
 func (r *reader) parts(f *Form, from, to int, b []byte) (all bool) {
 	if f.at != nil {
 		from, to = f.Source(from, to)
@@ -214,8 +258,14 @@ func (r *reader) parts(f *Form, from, to int, b []byte) (all bool) {
 	}
 	start := 0
 	keep := func(end int) {
-		if n := end - start; n >= minPart || n >= minWhole && n == len(b) {
+		n := end - start
+		switch {
+		case n >= minWhole && n == len(b) && r.single < maxSingle:
+			r.single++
 			r.add(Form{Text: string(b[start:end]), from: from, to: to})
+		case n >= minPart || n >= minWhole && n == len(b):
+			r.rest.add(b[start:end], from)
+			r.rest.byte('\n', to)
 		}
 	}
 	for i := 0; i < len(b); {
@@ -234,3 +284,6 @@ func (r *reader) parts(f *Form, from, to int, b []byte) (all bool) {
 	keep(len(b))
 	return start == 0
 }
+
+// maxSingle is how many runs of one text are readings of their own.
+const maxSingle = 64

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+	"unsafe"
 
 	"golang.org/x/text/unicode/norm"
 )
@@ -32,14 +33,22 @@ func (f *Form) Source(start, end int) (int, int) {
 	if f.at == nil || start >= end {
 		return f.from, f.to
 	}
+	if end > start+1 && f.Text[end-1] == '\n' && int(f.at[end-1]) > int(f.at[end-2]) { // the end of a line that is a run's
+		end--
+	}
 	to := end
 	for to < len(f.at) && f.at[to] == f.at[end-1] { // one character may have become several
 		to++
 	}
-	if to == len(f.at) {
-		return int(f.at[start]), f.to
+	last := f.to
+	if to < len(f.at) {
+		last = int(f.at[to])
 	}
-	return int(f.at[start]), int(f.at[to])
+	first := int(f.at[start])
+	if last <= first { // over the lines of several runs
+		return f.from, f.to
+	}
+	return first, last
 }
 
 // Forms appends the readings of text that differ from it to dst. trace keeps account of where each byte comes from; without
@@ -63,6 +72,9 @@ type reader struct {
 	room     int
 	trace    bool
 	complete bool
+	buf      []byte
+	rest     builder
+	single   int
 }
 
 // add keeps a form that says something new.
@@ -75,7 +87,7 @@ func (r *reader) add(f Form) bool {
 			return false
 		}
 	}
-	if len(r.forms)-r.first >= maxForms || r.room < len(f.Text) {
+	if r.room < len(f.Text) {
 		r.complete = false
 		return false
 	}
@@ -83,9 +95,6 @@ func (r *reader) add(f Form) bool {
 	r.forms = append(r.forms, f)
 	return true
 }
-
-// maxForms bounds the readings of one text by number: comparing them stays cheap.
-const maxForms = 1 << 10
 
 // read finds the readings of one form: first the escapes within it, then what is to be seen of it, then the runs of encoded
 // bytes in it.
@@ -98,23 +107,26 @@ func (r *reader) read(f *Form, depth int) {
 		if tags(f.Text) {
 			r.derive(f, hidden)
 		}
-		if seen, ok := r.derive(f, visible); ok {
-			r.derive(&seen, plain)
-		} else {
-			r.derive(f, plain)
+		seen, changed := Form{}, false
+		if veiled(f.Text) {
+			seen, changed = r.derive(f, visible)
 		}
+		if !changed {
+			seen = *f
+		}
+		r.derive(&seen, plain)
 	}
 	r.runs(f)
 }
 
 // derive applies a step to a form and keeps what comes out if it differs.
 func (r *reader) derive(f *Form, step func(*builder, string)) (Form, bool) {
-	b := builder{trace: r.trace}
+	b := builder{out: make([]byte, 0, len(f.Text)), trace: r.trace}
 	step(&b, f.Text)
 	if string(b.out) == f.Text {
 		return Form{}, false
 	}
-	out := Form{Text: string(b.out), from: f.from, to: f.to}
+	out := Form{Text: unsafe.String(unsafe.SliceData(b.out), len(b.out)), from: f.from, to: f.to} // nobody writes to it any more
 	if r.trace {
 		out.at = b.at
 		for i := range out.at {
@@ -205,6 +217,25 @@ func visible(b *builder, s string) {
 	}
 }
 
+// veiled says whether visible would change a text.
+func veiled(s string) bool {
+	for i := 0; i < len(s); {
+		if c := s[i]; c < utf8.RuneSelf {
+			if !ordinary(c) {
+				return true
+			}
+			i++
+			continue
+		}
+		c, n := utf8.DecodeRuneInString(s[i:])
+		if ignorable(c) {
+			return true
+		}
+		i += n
+	}
+	return norm.NFKC.QuickSpanString(s) != len(s)
+}
+
 // maxPiece bounds how many characters are brought into a normal form at once.
 const maxPiece = 64
 
@@ -229,27 +260,48 @@ func runeLen(s string) int {
 
 // plain turns letters that look like ASCII into these, and takes marks off letters.
 func plain(b *builder, s string) {
-	var space [64]byte
 	for i := 0; i < len(s); {
 		c, n := utf8.DecodeRuneInString(s[i:])
 		switch {
+		case n > 1 && int(c) < len(flat) && flat[c] != 0:
+			b.byte(flat[c], i)
 		case n == 1: // ASCII, or a byte that is no character
 			b.byte(s[i], i)
 		case likeness(c) != 0:
 			b.byte(likeness(c), i)
 		case ignorable(c):
 		default:
-			for _, d := range string(norm.NFKD.AppendString(space[:0], s[i:i+n])) {
-				if l := likeness(d); l != 0 {
-					b.byte(l, i)
-				} else if !unicode.Is(unicode.Mn, d) {
-					b.add(utf8.AppendRune(nil, d), i)
-				}
-			}
+			plainSlow(b, s[i:i+n], i)
 		}
 		i += n
 	}
 }
+
+// plainSlow takes a character apart.
+func plainSlow(b *builder, s string, at int) {
+	var space [64]byte
+	for _, d := range string(norm.NFKD.AppendString(space[:0], s)) {
+		if l := likeness(d); l != 0 {
+			b.byte(l, at)
+		} else if !unicode.Is(unicode.Mn, d) {
+			b.add(utf8.AppendRune(nil, d), at)
+		}
+	}
+}
+
+// flat are the letters of the first scripts that plain turns into one ASCII character; 0 for others.
+var flat = func() (t [0x600]byte) {
+	for c := rune(0x80); int(c) < len(t); c++ {
+		if t[c] = likeness(c); t[c] == 0 && !ignorable(c) {
+			var b builder
+			plainSlow(&b, string(c), 0)
+			if len(b.out) == 1 {
+				t[c] = b.out[0]
+			}
+		}
+	}
+	return t
+}()
 
 // tags tells whether there are tag characters, which nobody sees and models read.
 func tags(s string) bool { return strings.Contains(s, "\U000e0000"[:2]) }

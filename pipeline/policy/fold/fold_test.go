@@ -84,6 +84,26 @@ func TestPlainTextHasNoForms(t *testing.T) {
 	}
 }
 
+// TestManyRuns: decoys neither hide what stands behind them nor exhaust the bounds, and each run is its own source.
+func TestManyRuns(t *testing.T) {
+	decoys := strings.Repeat(base64.StdEncoding.EncodeToString([]byte("nothing to be seen here"))+" ", 3000)
+	last := base64.StdEncoding.EncodeToString([]byte("secret words here"))
+	text := decoys + last + " " + decoys
+	forms, complete := Forms(nil, text, true)
+	if !complete {
+		t.Error("not complete")
+	}
+	for _, f := range forms {
+		if i := strings.Index(f.Text, "secret"); i >= 0 {
+			if from, to := f.Source(i, i+6); text[from:to] != strings.TrimRight(last, "=") {
+				t.Errorf("source %q", text[from:to])
+			}
+			return
+		}
+	}
+	t.Error("not found")
+}
+
 func TestSource(t *testing.T) {
 	b64 := base64.StdEncoding.EncodeToString([]byte("secret words here"))
 	for _, c := range []struct{ name, in, find, want string }{

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"math/bits"
 	"regexp/syntax"
+	"slices"
 	"strings"
 	"unsafe"
 )
@@ -17,9 +18,14 @@ type Index struct {
 	lits   []string
 	owners [][]int32 // per literal: the expressions that may match where it is met
 
-	long  grams // literals of strideMin bytes and more: every fourth place is looked at
-	short grams // the others: every place
-	pairs pairs // of two and three bytes
+	// Literals by length: the longer, the fewer places need to be looked at. Each has groups of bytes at as many offsets as places
+	// are apart.
+	long grams // 7 bytes and more: groups of 4, every fourth place
+	mid  grams // 4 to 6: groups of 3, every second place
+	tri  grams // 3: groups of 2, every second place
+	two  grams // 2: every place
+
+	pairs [1 << 16 / 64]uint64 // the first two bytes of the groups of mid and tri
 }
 
 type expr struct {
@@ -27,15 +33,9 @@ type expr struct {
 	starts []int32
 }
 
-// stride is how far apart the places are that are looked at for long literals; they have four bytes at each of so many offsets.
-const (
-	stride    = 4
-	strideMin = 4 + stride - 1
-)
-
 // New makes an index. An expression may be nil: it is one of which nothing can be said.
 func New(exprs []*syntax.Regexp) *Index {
-	x := &Index{}
+	x := &Index{long: grams{size: 4, stride: 4}, mid: grams{size: 3, stride: 2}, tri: grams{size: 2, stride: 2}, two: grams{size: 2, stride: 1}}
 	known := map[string]int32{}
 	literal := func(s string) int32 {
 		i, ok := known[s]
@@ -51,14 +51,18 @@ func New(exprs []*syntax.Regexp) *Index {
 		if re != nil {
 			re = re.Simplify()
 			e.need = needOf(re)
+		}
+		best := e.need.best()
+		if re != nil {
 			for _, n := range e.need.leaves(nil) {
-				n.index = literal(n.literal)
+				if n.index = -1; len(n.literal) > 2 || slices.Contains(best, n) {
+					n.index = literal(n.literal)
+				} // else two bytes, which are met by chance: not worth a look at every place
 			}
 			for _, s := range starts(re) {
 				e.starts = append(e.starts, literal(s))
 			}
 		}
-		best := e.need.best()
 		if best == nil {
 			x.always = append(x.always, int32(i))
 		}
@@ -70,48 +74,71 @@ func New(exprs []*syntax.Regexp) *Index {
 		x.exprs = append(x.exprs, e)
 	}
 	for i, l := range x.lits {
-		switch {
-		case len(l) >= strideMin:
-			for off := range stride {
-				x.long.add(l, off, int32(i))
-			}
-		case len(l) >= 4:
-			x.short.add(l, 0, int32(i))
-		default:
-			x.pairs.add(l, int32(i))
+		g := &x.long
+		switch len(l) {
+		case 2:
+			g = &x.two
+		case 3:
+			g = &x.tri
+		case 4, 5, 6:
+			g = &x.mid
+		}
+		g.lits = append(g.lits, int32(i))
+	}
+	for _, g := range []*grams{&x.long, &x.mid, &x.tri, &x.two} {
+		g.build(x.lits)
+	}
+	for _, g := range []*grams{&x.mid, &x.tri} {
+		for _, c := range g.list {
+			p := uint16(x.lits[c.lit][c.off]|0x20) | uint16(x.lits[c.lit][c.off+1]|0x20)<<8
+			x.pairs[p>>6] |= 1 << (p & 63)
 		}
 	}
-	x.long.build()
-	x.short.build()
 	return x
 }
 
-// grams is a table of groups of four bytes. Letters count without case.
+// grams is a table of groups of bytes. Letters count without case.
 type grams struct {
-	bits  [1 << bitsLog / 64]uint64
-	list  []gram
-	slots []int32 // index in list plus one of the first gram of a chain, by hash
-	shift uint
+	size, stride int
+	mask         uint32
+	lits         []int32
+	bits         [1 << bitsLog / 64]uint64
+	list         []gram
+	slots        []int32 // index in list plus one of the first gram of a chain, by hash
+	shift        uint
 }
 
 type gram struct {
-	key, next int32
-	lit, off  int32
+	key      uint32
+	next     int32
+	lit, off int32
 }
 
 const bitsLog = 15
 
 // mix spreads the bits of a group; letters of both cases are one.
-func mix(w uint32) uint32 { return (w | 0x20202020) * 0x9E3779B1 }
+func mix(w, mask uint32) uint32 { return ((w | 0x20202020) & mask) * 0x9E3779B1 }
 
-func (g *grams) add(l string, off int, lit int32) {
-	key := mix(binary.LittleEndian.Uint32([]byte(l[off : off+4])))
-	g.list = append(g.list, gram{key: int32(key), lit: lit, off: int32(off)})
-	h := key >> (32 - bitsLog)
-	g.bits[h>>6] |= 1 << (h & 63)
-}
-
-func (g *grams) build() {
+func (g *grams) build(lits []string) {
+	g.mask = uint32(1<<(8*g.size) - 1)
+	common := map[string]int{} // how many literals have a group
+	for _, i := range g.lits {
+		for l, off := lits[i], 0; off+g.size <= len(l); off++ {
+			common[l[off:off+g.size]]++
+		}
+	}
+	for _, i := range g.lits {
+		l := lits[i]
+		at := g.rarest(l, common)
+		for off := at; off < at+g.stride; off++ {
+			var w [4]byte
+			copy(w[:], l[off:off+g.size])
+			key := mix(binary.LittleEndian.Uint32(w[:]), g.mask)
+			g.list = append(g.list, gram{key: key, lit: i, off: int32(off)})
+			h := key >> (32 - bitsLog)
+			g.bits[h>>6] |= 1 << (h & 63)
+		}
+	}
 	size := 16
 	g.shift = 28
 	for size < 2*len(g.list) {
@@ -120,24 +147,24 @@ func (g *grams) build() {
 	}
 	g.slots = make([]int32, size)
 	for i := range g.list {
-		slot := &g.slots[uint32(g.list[i].key)>>g.shift]
+		slot := &g.slots[g.list[i].key>>g.shift]
 		g.list[i].next, *slot = *slot, int32(i+1)
 	}
 }
 
-// pairs is a table of the first two bytes of short literals.
-type pairs struct {
-	bits [1 << 16 / 64]uint64
-	lits map[uint16][]int32
-}
-
-func (p *pairs) add(l string, lit int32) {
-	k := uint16(l[0]|0x20) | uint16(l[1]|0x20)<<8
-	if p.lits == nil {
-		p.lits = map[uint16][]int32{}
+// rarest finds where in a literal the groups begin that tell it best from the others.
+func (g *grams) rarest(l string, common map[string]int) (best int) {
+	least := -1
+	for at := 0; at+g.stride-1+g.size <= len(l); at++ {
+		sum := 0
+		for off := at; off < at+g.stride; off++ {
+			sum += common[l[off:off+g.size]]
+		}
+		if least < 0 || sum < least {
+			least, best = sum, at
+		}
 	}
-	p.lits[k] = append(p.lits[k], lit)
-	p.bits[k>>6] |= 1 << (k & 63)
+	return best
 }
 
 // maxHits bounds the places that are remembered of one text.
@@ -189,62 +216,72 @@ func (x *Index) Scan(text string, s *Scan) []int32 {
 
 func (s *Scan) look(text string) {
 	x, b := s.x, unsafe.Slice(unsafe.StringData(text), len(text))
-	if len(x.long.list) > 0 {
-		set := &x.long.bits
-		for i := 0; i+4 <= len(b); i += stride {
-			h := mix(binary.LittleEndian.Uint32(b[i:i+4:len(b)])) >> (32 - bitsLog)
-			if set[h>>6]&(1<<(h&63)) != 0 {
-				s.verify(&x.long, text, i)
+	s.every4(&x.long, b, text)
+	s.every2(b, text)
+	if len(x.two.list) > 0 {
+		g, w := &x.two, uint32(0)
+		for i, c := range b {
+			w = w>>8 | uint32(c|0x20)<<8
+			h := w * 0x9E3779B1 >> (32 - bitsLog)
+			if g.bits[h>>6]&(1<<(h&63)) != 0 && i > 0 {
+				s.verify(g, w, text, i-1)
 			}
 		}
 	}
-	short, two := len(x.short.list) > 0, x.pairs.lits != nil
-	if !short && !two || len(b) < 2 {
+}
+
+func (s *Scan) every4(g *grams, b []byte, text string) {
+	if len(g.list) == 0 {
+		return
+	}
+	for i := 0; i+4 <= len(b); i += 4 {
+		w := binary.LittleEndian.Uint32(b[i:])
+		h := (w | 0x20202020) * 0x9E3779B1 >> (32 - bitsLog)
+		if g.bits[h>>6]&(1<<(h&63)) != 0 {
+			s.verify(g, w, text, i)
+		}
+	}
+}
+
+func (s *Scan) every2(b []byte, text string) {
+	mid, tri := &s.x.mid, &s.x.tri
+	if len(mid.list) == 0 && len(tri.list) == 0 {
 		return
 	}
 	i := 0
-	switch {
-	case short && two:
-		for ; i+4 <= len(b); i++ {
-			w := binary.LittleEndian.Uint32(b[i:i+4:len(b)]) | 0x20202020
-			h := w * 0x9E3779B1 >> (32 - bitsLog)
-			if x.short.bits[h>>6]&(1<<(h&63)) != 0 {
-				s.verify(&x.short, text, i)
-			}
-			if p := uint16(w); x.pairs.bits[p>>6]&(1<<(p&63)) != 0 {
-				s.verifyPair(text, i, p)
-			}
-		}
-	case short:
-		for ; i+4 <= len(b); i++ {
-			h := mix(binary.LittleEndian.Uint32(b[i:i+4:len(b)])) >> (32 - bitsLog)
-			if x.short.bits[h>>6]&(1<<(h&63)) != 0 {
-				s.verify(&x.short, text, i)
-			}
+	pairs := &s.x.pairs
+	for ; i+4 <= len(b); i += 2 {
+		w := binary.LittleEndian.Uint32(b[i:])
+		if p := uint16(w | 0x2020); pairs[p>>6]&(1<<(p&63)) != 0 {
+			s.probe(mid, w, text, i)
+			s.probe(tri, w, text, i)
 		}
 	}
-	if two {
-		for ; i+2 <= len(b); i++ {
-			p := uint16(b[i]|0x20) | uint16(b[i+1]|0x20)<<8
-			if x.pairs.bits[p>>6]&(1<<(p&63)) != 0 {
-				s.verifyPair(text, i, p)
-			}
+	for ; i+2 <= len(b); i += 2 { // the last three bytes
+		w := uint32(b[i]) | uint32(b[i+1])<<8
+		if i+3 <= len(b) {
+			w |= uint32(b[i+2]) << 16
+			s.probe(mid, w, text, i)
 		}
+		s.probe(tri, w, text, i)
 	}
 }
 
-func (s *Scan) verify(g *grams, text string, i int) {
-	key := int32(mix(binary.LittleEndian.Uint32([]byte(text[i : i+4]))))
-	for n := g.slots[uint32(key)>>g.shift]; n != 0; n = g.list[n-1].next {
-		if c := &g.list[n-1]; c.key == key {
+func (s *Scan) probe(g *grams, w uint32, text string, i int) {
+	h := mix(w, g.mask) >> (32 - bitsLog)
+	if g.bits[h>>6]&(1<<(h&63)) != 0 && len(g.list) > 0 {
+		s.verify(g, w, text, i)
+	}
+}
+
+// verify notes the literals that have the group w, which stands at i.
+func (s *Scan) verify(g *grams, w uint32, text string, i int) {
+	key := mix(w, g.mask)
+	for n := g.slots[key>>g.shift]; n != 0; {
+		c := &g.list[n-1]
+		if n = c.next; c.key == key {
 			s.hit(text, i-int(c.off), c.lit)
 		}
-	}
-}
-
-func (s *Scan) verifyPair(text string, i int, p uint16) {
-	for _, lit := range s.x.pairs.lits[p] {
-		s.hit(text, i, lit)
 	}
 }
 
@@ -254,8 +291,9 @@ func (s *Scan) hit(text string, at int, lit int32) {
 	if at < 0 || at+len(l) > len(text) {
 		return
 	}
-	for i := range len(l) {
-		if lower[text[at+i]] != l[i] {
+	part := text[at : at+len(l)]
+	for i := len(l) - 1; i >= 0; i-- { // literals differ at their ends
+		if lower[part[i]] != l[i] {
 			return
 		}
 	}

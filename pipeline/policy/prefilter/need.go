@@ -62,9 +62,23 @@ func concat(subs []*syntax.Regexp) *need {
 		}
 		run = run[:0]
 	}
+	longer := func(next *syntax.Regexp) { // a short literal tells more with what follows it
+		if len(run) != minLiteral {
+			return
+		}
+		if set := firstOf(next); set != nil {
+			c := &need{}
+			for _, b := range set {
+				c.choices = append(c.choices, &need{literal: string(run) + string(rune(b))})
+			}
+			n.all = append(n.all, c)
+			run = run[:0]
+		}
+	}
 	for _, s := range flat(nil, subs) {
 		if s.Op == syntax.OpLiteral || s.Op == syntax.OpCharClass {
 			if !letters(s, func(b []byte) bool { run = append(run, b...); return true }, flush) {
+				longer(s)
 				flush()
 			}
 			continue
@@ -72,6 +86,7 @@ func concat(subs []*syntax.Regexp) *need {
 		if zeroWidth(s) {
 			continue
 		}
+		longer(s)
 		flush()
 		if a := needOf(s); a != nil {
 			n.all = append(n.all, a)
@@ -127,6 +142,33 @@ func letters(re *syntax.Regexp, add func([]byte) bool, broke func()) bool {
 		}
 	}
 	return true
+}
+
+// firstOf lists the few ASCII characters, in lower case, that a match of re begins with; nil if there are many or it may be empty.
+func firstOf(re *syntax.Regexp) (set []byte) {
+	switch re.Op {
+	case syntax.OpCapture, syntax.OpPlus:
+		return firstOf(re.Sub[0])
+	case syntax.OpRepeat:
+		if re.Min > 0 {
+			return firstOf(re.Sub[0])
+		}
+	case syntax.OpCharClass:
+		for i := 0; i+1 < len(re.Rune); i += 2 {
+			if re.Rune[i+1] >= utf8.RuneSelf {
+				return nil
+			}
+			for r := re.Rune[i]; r <= re.Rune[i+1]; r++ {
+				if l := lower[byte(r)]; !slices.Contains(set, l) {
+					set = append(set, l)
+				}
+			}
+			if len(set) > 6 {
+				return nil
+			}
+		}
+	}
+	return set
 }
 
 // oneLetter finds the ASCII character that all characters of a class are, case and the two of Unicode that fold to it aside.
@@ -196,6 +238,15 @@ func starts(re *syntax.Regexp) []string {
 			if len(run) == 0 && i+1 <= len(subs) && s.Op != syntax.OpLiteral && s.Op != syntax.OpCharClass {
 				return starts(s)
 			}
+			if len(run) == minLiteral {
+				var out []string
+				for _, b := range firstOf(s) {
+					out = append(out, string(run)+string(rune(b)))
+				}
+				if out != nil {
+					return out
+				}
+			}
 			break
 		}
 		if len(run) >= minLiteral {
@@ -259,7 +310,7 @@ func (n *need) met(has func(int32) bool) bool {
 		return true
 	}
 	if n.literal != "" {
-		return has(n.index)
+		return n.index < 0 || has(n.index)
 	}
 	for _, a := range n.all {
 		if !a.met(has) {
