@@ -103,7 +103,9 @@ func TestReplayOfFlow(t *testing.T) {
 		t.Fatal(err)
 	}
 	pick := func(of ...string) string { return of[r.IntN(len(of))] }
-	words := func() string { return pick("hello", "hello", "hello", "a badger", "a weasel", "an otter", "a ferret", "a stoat", "the secret badger", "hello hello") }
+	words := func() string {
+		return pick("hello", "hello", "hello", "a badger", "a weasel", "an otter", "a ferret", "a stoat", "the secret badger", "hello hello")
+	}
 	tool := func() string { return pick("search", "search", "bash", "ask", "sql", "xtool", "xno") }
 	type object = map[string]any
 	text := func(v any) []byte {
