@@ -15,6 +15,8 @@ type Held struct {
 	// Raw is what would be released, as it stands: a tool call's arguments, or the body of the request. It binds the decision,
 	// and is not kept.
 	Raw []byte
+	// Target is the request line that it belongs to, query included. It binds the decision about a request, and is not kept.
+	Target string
 	// Use names the one thing that is released: who comes again with the same thing, not an equal one, is let through again.
 	Use      string
 	Verdict  Verdict       // that holds it
@@ -50,6 +52,7 @@ const (
 const (
 	ApprovalOfCall      = "toolCall"
 	ApprovalOfRequest   = "request"
+	ApprovalOfResponse  = "response"
 	ApprovalOfElevation = "elevation"
 )
 

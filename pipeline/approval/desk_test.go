@@ -66,72 +66,6 @@ func TestOnce(t *testing.T) {
 	})
 }
 
-// TestBinding changes one thing at a time: none may use the approval of another.
-func TestBinding(t *testing.T) {
-	args := `{"to":"x","sum":1}`
-	for _, c := range []struct {
-		name   string
-		change func(*pipeline.Held)
-		same   bool
-	}{
-		{"nothing", func(*pipeline.Held) {}, true},
-		{"call ID", func(h *pipeline.Held) { h.Step.ID = "call_2" }, true},
-		{"exchange", func(h *pipeline.Held) { h.Meta.Exchange = "exc_x" }, true},
-		{"order and white space", func(h *pipeline.Held) { h.Raw = []byte(`{ "sum": 1e0, "to": "x" }`) }, true},
-		{"argument", func(h *pipeline.Held) { h.Raw = []byte(`{"to":"y","sum":1}`) }, false},
-		{"what is shown", func(h *pipeline.Held) { h.Step.Args = []byte(`{"to":"[masked]","sum":1}`) }, false},
-		{"type", func(h *pipeline.Held) { h.Raw = []byte(`{"to":"x","sum":"1"}`) }, false},
-		{"duplicate key", func(h *pipeline.Held) { h.Raw = []byte(`{"to":"y","to":"x","sum":1}`) }, false},
-		{"case of a key", func(h *pipeline.Held) { h.Raw = []byte(`{"To":"x","sum":1}`) }, false},
-		{"a number that doubles cannot tell", func(h *pipeline.Held) { h.Raw = []byte(`{"to":"x","sum":1.00000000000000000001}`) }, false},
-		{"trailing data", func(h *pipeline.Held) { h.Raw = []byte(args + "x") }, false},
-		{"tool", func(h *pipeline.Held) { h.Step.Name = "pay2" }, false},
-		{"rule", func(h *pipeline.Held) { h.Verdict.Rule = "guardrail/other" }, false},
-		{"the rule as it reads", func(h *pipeline.Held) { h.Verdict.Digest = "d2" }, false},
-		{"SPIFFE ID", func(h *pipeline.Held) { h.Meta.Principal.SPIFFEID += "y" }, false},
-		{"user", func(h *pipeline.Held) { h.Meta.Principal.User = "erin" }, false},
-		{"uid", func(h *pipeline.Held) { h.Meta.Workload.UID = 501 }, false},
-		{"request", func(h *pipeline.Held) { h.Step = nil }, false},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				r := newRig(t, pipeline.ApprovalSettings{})
-				defer r.end()
-				h := call("1", args)
-				h.Patience = time.Second
-				a := r.wait(bg(), h)
-				time.Sleep(time.Second)
-				synctest.Wait()
-				a.want(t, pipeline.Hold)
-				id := r.one(approval.Filter{}).ID
-				if it := r.decide(id, alice, yes); !it.Votes[0].Late || !strings.Contains(it.Note, "sent again") {
-					t.Errorf("a late decision does not say so: %+v", it)
-				}
-				ctx, cancel := context.WithCancel(bg())
-				b := r.wait(ctx, with(call("2", args), c.change))
-				if c.same {
-					b.want(t, pipeline.Allow)
-				} else {
-					b.waits(t)
-				}
-				cancel()
-			})
-		})
-	}
-}
-
-func TestExactBytes(t *testing.T) {
-	for _, args := range []string{`not json`, `{"a":1,"a":2}`, `"\ud800"`, "\"\xff\"", `{"n":12345678901234567890}`, ``} {
-		synctest.Test(t, func(t *testing.T) {
-			r := newRig(t, pipeline.ApprovalSettings{})
-			defer r.end()
-			a := r.wait(bg(), call("1", args))
-			r.decide(r.one(approval.Filter{}).ID, alice, yes)
-			a.want(t, pipeline.Allow)
-		})
-	}
-}
-
 func TestDeny(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, pipeline.ApprovalSettings{Valid: time.Minute, Minimum: 2})
@@ -212,7 +146,7 @@ func TestTimes(t *testing.T) {
 			a.want(t, pipeline.Hold)
 			time.Sleep(time.Minute)
 			it := r.decide(a.v.Approval, alice, yes)
-			if it.Until.Sub(time.Now()) != 2*time.Minute {
+			if time.Until(it.Until) != 2*time.Minute {
 				t.Errorf("until %s", it.Until)
 			}
 			time.Sleep(2 * time.Minute)

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -15,8 +14,11 @@ import (
 	"github.com/sallyport-dev/sallyport/pipeline/approval/jcs"
 )
 
-// maxFields bounds the arguments of a call that can be told apart.
-const maxFields = 64
+// The bounds of arguments of a call that can be told apart: how many, and how long their names are.
+const (
+	maxFields = 64
+	maxNames  = 4 << 10
+)
 
 // bound is what a decision is bound to.
 type bound struct {
@@ -30,29 +32,30 @@ type caller struct {
 	SPIFFEID string `json:"spiffe_id"`
 	User     string `json:"user"`
 	UID      uint32 `json:"uid"`
+	Login    uint32 `json:"login_uid"` // not every login has a name here
 }
 
 func callerOf(m *pipeline.Meta) caller {
-	return caller{m.Principal.SPIFFEID, m.Principal.User, m.Workload.UID}
+	return caller{m.Principal.SPIFFEID, m.Principal.User, m.Workload.UID, m.Workload.LoginUID}
 }
 
 // bind computes what a decision about h is bound to: the thing as it stands, the thing as it is shown, who calls, and the rule as
 // it reads. It is keyed, since what is masked may be short enough to be guessed.
 func (d *Desk) bind(h *pipeline.Held) (bound, error) {
 	b := bound{of: pipeline.ApprovalOfRequest}
-	what := map[string]any{"principal": callerOf(h.Meta), "rule": h.Verdict.Rule, "rule_digest": h.Verdict.Digest, "raw": exactly(h.Raw)}
+	what := map[string]any{"principal": callerOf(h.Meta), "rule": h.Verdict.Rule, "rule_digest": h.Verdict.Digest, "raw": d.exactly(h.Raw)}
 	if s := h.Step; s != nil && s.Kind == pipeline.StepToolCall {
 		b.of = pipeline.ApprovalOfCall
-		what["tool"], what["shown"] = s.Name, exactly(s.Args)
+		what["tool"], what["shown"] = s.Name, d.exactly(s.Args)
 		b.fields = d.fields(h.Raw, s.Args)
 	} else {
-		what["shown"] = exactly(h.Body)
-		what["endpoint"] = h.Meta.Endpoint
+		what["shown"] = d.exactly(h.Body)
+		what["endpoint"], what["target"] = h.Meta.Endpoint, h.Target
 		if h.Call != nil {
 			what["operation"] = h.Call.Operation
 		}
-		if s != nil {
-			what["step"] = []any{s.Kind, s.Name, s.Index}
+		if s != nil && s.Kind == pipeline.StepResponse {
+			b.of, what["shown"] = pipeline.ApprovalOfResponse, d.exactly([]byte(s.Text))
 		}
 	}
 	what["of"] = b.of
@@ -67,12 +70,12 @@ func (d *Desk) bind(h *pipeline.Held) (bound, error) {
 	return b, nil
 }
 
-// exactly is JSON in its canonical form, or what has none as the bytes that it is.
-func exactly(raw []byte) any {
+// exactly stands for JSON in its canonical form, or for what has none as the bytes that it is.
+func (d *Desk) exactly(raw []byte) any {
 	if text, err := jcs.AppendExact(nil, raw); err == nil {
-		return map[string]any{"json": json.RawMessage(text)}
+		return map[string]string{"json": d.sum(text)}
 	}
-	return map[string]any{"bytes": base64.StdEncoding.EncodeToString(raw)}
+	return map[string]string{"bytes": d.sum(raw)}
 }
 
 func (d *Desk) sum(text []byte) string {
@@ -92,8 +95,11 @@ func (d *Desk) fields(raw, shown []byte) map[string]string {
 	if err != nil || len(seen) != len(all) {
 		return nil
 	}
-	out := make(map[string]string, len(all))
+	out, names := make(map[string]string, len(all)), 0
 	for name, value := range all {
+		if names += len(name); names > maxNames {
+			return nil
+		}
 		if _, ok := seen[name]; !ok {
 			return nil
 		}

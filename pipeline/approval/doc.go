@@ -14,8 +14,8 @@
 // # What a decision is bound to
 //
 // A digest of canonical JSON (package jcs): the tool and its arguments as the model wrote them, or the request; the same as people
-// saw it; who calls; the rule that holds, as it reads. Arguments that have no canonical form, and numbers that it would round, are
-// bound as the bytes that they are. It is keyed, since what is masked may be short enough to be guessed from a digest.
+// saw it; who calls; the rule that holds, as it reads. What has no canonical form, or numbers that it would round, is bound as the
+// bytes that it is. It is keyed, since what is masked may be short enough to be guessed from a digest.
 //
 // # One release each
 //

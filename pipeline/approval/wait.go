@@ -121,7 +121,7 @@ func (d *Desk) ofSession(h *pipeline.Held, b *bound) *item {
 			it.Step == nil || it.Step.Name != h.Step.Name || it.Rule != h.Verdict.Rule || it.RuleSum != h.Verdict.Digest {
 			continue
 		}
-		if (caller{it.Principal.SPIFFEID, it.Principal.User, it.Workload.UID}) != callerOf(h.Meta) {
+		if (caller{it.Principal.SPIFFEID, it.Principal.User, it.Workload.UID, it.Workload.LoginUID}) != callerOf(h.Meta) {
 			continue
 		}
 		if it.Digest == b.digest || likeness(it.Fields, b.fields, it.free) {
@@ -152,21 +152,33 @@ func (d *Desk) asked(h *pipeline.Held, b *bound) pipeline.ApprovalAsked {
 		if len(s.Args) > 0 && !json.Valid(s.Args) { // it could not be written down
 			s.Args, s.Text = nil, strings.ToValidUTF8(string(s.Args), "\uFFFD")
 		}
+		if len(s.Name)+len(s.ID) > maxName {
+			a.Cut = true
+			s.Name, s.ID = cut(s.Name, maxName), cut(s.ID, maxName)
+		}
 		if len(s.Args)+len(s.Text) > room {
 			a.Cut = true
 			if s.Text == "" {
 				s.Text = string(s.Args)
 			}
-			s.Args, s.Text = nil, strings.ToValidUTF8(strings.Clone(s.Text[:min(len(s.Text), room)]), "")
+			s.Args, s.Text = nil, cut(s.Text, room)
 		}
 		room -= len(s.Args) + len(s.Text)
 		a.Step = &s
 	}
 	if b.of == pipeline.ApprovalOfRequest {
 		a.Cut = a.Cut || len(h.Body) > room
-		a.Body = strings.ToValidUTF8(string(h.Body[:min(len(h.Body), max(room, 0))]), "")
+		a.Body = cut(string(h.Body[:min(len(h.Body), max(room, 0))]), keepShown)
 	}
 	return a
+}
+
+// maxName bounds the name and the ID of a call that are shown.
+const maxName = 512
+
+// cut shortens a text, and lets go of the rest.
+func cut(s string, n int) string {
+	return strings.Clone(strings.ToValidUTF8(s[:min(len(s), n)], ""))
 }
 
 // stay waits for people. again: the approval was used by somebody else.
