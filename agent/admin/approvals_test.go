@@ -228,7 +228,9 @@ func TestApprovals(t *testing.T) {
 		list, err := bob.Approvals(ctx, c.q)
 		var ids []string
 		for _, a := range list {
-			ids = append(ids, a.ID)
+			if ids = append(ids, a.ID); a.Args != nil {
+				t.Errorf("a listing shows contents: %s", a.Args)
+			}
 		}
 		if got := fmt.Sprint(ids); err != nil || got != c.want {
 			t.Errorf("%+v: %s, %v, want %s", c.q, got, err, c.want)
@@ -242,7 +244,7 @@ func TestApprovals(t *testing.T) {
 	refused(t, "another group's", err, adminapi.CodeForbidden, "only operators and members of group security")
 	_, err = bob.DecideApproval(ctx, "apr_3", adminapi.ApprovalDecision{Approve: true})
 	refused(t, "another group's", err, adminapi.CodeForbidden, "only operators and members of group security")
-	if len(k.by) != 0 || len(f.actions()) != 0 {
+	if len(k.by) != 0 || fmt.Sprint(f.actions()) != "[admin approval.read apr_2]" {
 		t.Errorf("it reached the desk: %v, %v", k.by, f.actions())
 	}
 	a, err = bob.DecideApproval(ctx, "apr_2", adminapi.ApprovalDecision{Approve: true, Scope: adminapi.ScopeSession, Reason: "looked at it"})
@@ -252,10 +254,10 @@ func TestApprovals(t *testing.T) {
 	if by := k.by[0]; by.ID != 1001 || by.Operator || by.Inside || by.PID != uint32(os.Getpid()) || !slices.Contains(by.Groups, "owners") {
 		t.Errorf("decided by %+v", by)
 	}
-	if got := fmt.Sprint(f.actions()); got != "[admin approval.approve apr_2]" {
+	if got := fmt.Sprint(f.actions()); got != "[admin approval.read apr_2 admin approval.approve apr_2]" {
 		t.Error(got)
 	}
-	if r := f.records[0].Body.(adminapi.Action); r.User != "bob" || r.UID != 1001 || r.PID == 0 {
+	if r := f.records[1].Body.(adminapi.Action); r.User != "bob" || r.UID != 1001 || r.PID == 0 {
 		t.Errorf("recorded %+v", r)
 	}
 	_, err = bob.DecideApproval(ctx, "apr_2", adminapi.ApprovalDecision{Reason: "no"})
