@@ -53,11 +53,8 @@ static __always_inline void tell(struct config *cfg, struct learned_key *k, __u1
 			return;
 		scope = SCOPE_DEFAULT;
 	}
-	__u8 mode = cfg->default_mode;
-	if (scope == SCOPE_PENDING)
-		mode = MODE_DISCOVER;
-	else if (scope != SCOPE_DEFAULT)
-		mode = cfg->row[scope & 63].mode;
+	__u8 mode, closed;
+	wanted_of(cfg, scope, &mode, &closed);
 	struct cover_row *row = cover_of(cgroup, slot_of(scope));
 	if (mode == MODE_OFF) {
 		COUNT(row, off);

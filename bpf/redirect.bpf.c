@@ -152,16 +152,7 @@ static __always_inline int redirect(struct bpf_sock_addr *ctx, int v6)
 		scope = SCOPE_DEFAULT;
 	}
 	__u8 mode, closed;
-	if (scope == SCOPE_DEFAULT) {
-		mode = cfg->default_mode;
-		closed = cfg->default_closed;
-	} else if (scope == SCOPE_PENDING) {
-		mode = MODE_DISCOVER;
-		closed = cfg->pending_closed;
-	} else {
-		mode = cfg->row[scope & 63].mode;
-		closed = cfg->row[scope & 63].closed;
-	}
+	wanted_of(cfg, scope, &mode, &closed);
 	__u32 slot = slot_of(scope);
 	struct scope_counters *n = bpf_map_lookup_elem(&scopes, &slot);
 	if (n)

@@ -69,6 +69,22 @@ static __always_inline __s64 select_scope(struct config *cfg, struct task_struct
 	return marked ? (__s64)SCOPE_DEFAULT : -1;
 }
 
+/* What the configuration wants of a scope. One that nobody has looked at yet is discovered, and fails as the strictest that it may
+ * turn out to be. */
+static __always_inline void wanted_of(struct config *cfg, __s64 scope, __u8 *mode, __u8 *closed)
+{
+	if (scope == SCOPE_DEFAULT) {
+		*mode = cfg->default_mode;
+		*closed = cfg->default_closed;
+	} else if (scope == SCOPE_PENDING) {
+		*mode = MODE_DISCOVER;
+		*closed = cfg->pending_closed;
+	} else {
+		*mode = cfg->row[scope & 63].mode;
+		*closed = cfg->row[scope & 63].closed;
+	}
+}
+
 static __always_inline __u32 slot_of(__u32 scope)
 {
 	if (scope == SCOPE_DEFAULT)

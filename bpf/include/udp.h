@@ -37,8 +37,10 @@ static __always_inline int datagram(struct bpf_sock_addr *ctx, int v6)
 	if (bpf_map_lookup_elem(&exempt, &cgroup))
 		return 1;
 	struct config *cfg = config();
-	if (!cfg)
+	if (!cfg) {
+		fail(ERR_NO_CONFIG);
 		return 1;
+	}
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct task_struct *leader = task->group_leader;
 	if (!leader)
@@ -49,16 +51,9 @@ static __always_inline int datagram(struct bpf_sock_addr *ctx, int v6)
 			return 1;
 		scope = SCOPE_DEFAULT; /* by destination, as for TCP */
 	}
-	int opens, closed;
-	if (scope == SCOPE_DEFAULT) {
-		opens = cfg->default_mode >= MODE_OBSERVE;
-		closed = cfg->default_closed;
-	} else if (scope == SCOPE_PENDING) {
-		opens = closed = cfg->pending_closed; /* perhaps one that enforces */
-	} else {
-		opens = cfg->row[scope & 63].mode >= MODE_OBSERVE;
-		closed = cfg->row[scope & 63].closed;
-	}
+	__u8 mode, closed;
+	wanted_of(cfg, scope, &mode, &closed);
+	int opens = mode >= MODE_OBSERVE || (scope == SCOPE_PENDING && closed); /* perhaps one that enforces */
 	if (!opens || (full && !closed))
 		return 1;
 	__u32 slot = slot_of(scope);
