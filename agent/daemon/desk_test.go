@@ -374,6 +374,21 @@ func TestWebhook(t *testing.T) {
 	}
 }
 
+// A secret that cannot be one is a mistake in the configuration, and found by a check of it.
+func TestWebhookChecked(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "secret")
+	if err := os.WriteFile(path, []byte("hunter2"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg := config.Default()
+	cfg.Policy.Dir, cfg.Approvals.Webhook = dir, config.Webhook{URL: "https://hooks.example.org", SecretFile: path, Include: "none"}
+	var usage *UsageError
+	if err := Check(cfg); !errors.As(err, &usage) || !strings.Contains(err.Error(), "whsec_") || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestContent(t *testing.T) {
 	long := strings.Repeat("é", maxContent)
 	it := approval.Item{ApprovalAsked: pipeline.ApprovalAsked{Body: long, Step: &pipeline.Step{Args: json.RawMessage(`{"a":"` + long + `"}`)}}}

@@ -139,6 +139,17 @@ func (f *fakeDaemon) Decision(_ context.Context, id string) (adminapi.Decision, 
 		return out, nil
 	case "dec_4":
 		d.ID, d.Verdict.Action, d.Verdict.Elevation = id, pipeline.Allow, "elv_1"
+	case "exc_2":
+		in := pipeline.Intent{Mode: pipeline.ModeEnforce, Scope: "agents", Call: pipeline.Call{Model: "gpt-4o-mini"}, Endpoint: pipeline.Endpoint{Name: "openai"}}
+		offer := decision(&step)
+		offer.ID, offer.Verdict = "dec_6", pipeline.Verdict{Action: pipeline.Transform, Stage: pipeline.StepToolOffer, Rule: "role/bot", Removed: []pipeline.Step{{Name: "sql"}, {Name: "curl"}}}
+		d.Verdict.Matched = []pipeline.Matched{{Rule: "guardrail/new", Action: pipeline.Hold, Observed: true}, {Rule: "guardrail/no-shell", Action: pipeline.Deny}}
+		out := adminapi.OfExchange(adminapi.Parts{Session: "ses_1", Exchange: id, Intent: &in, Decisions: []adminapi.Timed[pipeline.Decision]{{Body: offer}, {Body: d}}})
+		out.Next = out.Advice()
+		return out, nil
+	case "exc_3":
+		in := pipeline.Intent{Mode: pipeline.ModeEnforce, Scope: "agents", Call: pipeline.Call{Model: "gpt-4o-mini"}, Endpoint: pipeline.Endpoint{Name: "openai"}}
+		return adminapi.OfExchange(adminapi.Parts{Session: "ses_1", Exchange: id, Time: second(3), Intent: &in, Outcome: &pipeline.Outcome{Enforced: true, Verdict: pipeline.Verdict{Rule: "role/bot"}}}), nil
 	default:
 		return adminapi.Decision{}, admin.ErrNotFound
 	}

@@ -213,6 +213,7 @@ func appendOutcome(dst []byte, o *pipeline.Outcome) ([]byte, error) {
 	f.textIf("approval", v.Approval)
 	f.anyIf("matched", len(v.Matched) > 0, v.Matched)
 	f.textIf("digest", v.Digest)
+	f.anyIf("removed", len(v.Removed) > 0, v.Removed)
 	f.shut('}')
 	f.textIf("decision", o.Decision)
 	f.bool("enforced", o.Enforced)

@@ -260,6 +260,56 @@ func TestElevation(t *testing.T) {
 	refused()
 }
 
+// TestElevationFromInside: a protected workload may ask for a role for itself, and for nothing else. Nobody has logged in
+// there, so two people have to agree.
+func TestElevationFromInside(t *testing.T) {
+	w := desk(t)
+	inside := func(args ...string) (string, error) {
+		a := w.app(enforced, "current", "plain.py")
+		a.Args = append([]string{filepath.Join(filepath.Dir(w.d.Config), "sallyport")}, args...)
+		a.Env = []string{"SALLYPORT_SOCKET=" + w.d.Socket}
+		out, _, err := w.lab.Run(t.Context(), a)
+		return out, err
+	}
+	for _, args := range [][]string{{"approvals", "list"}, {"grants"}, {"grants", "approve", "elv_1"}, {"approvals", "approve", "apr_1"}, {"status"}} {
+		if out, err := inside(args...); err == nil || !strings.Contains(err.Error(), "refused from inside") {
+			t.Errorf("%v: %s, %v", args, out, err)
+		}
+	}
+	ask := w.app(enforced, "current", "plain.py", "say: hello", "gpt-4o")
+	_, errOut, err := w.lab.Run(t.Context(), w.app(observed, "current", "plain.py", "say: hello", "gpt-4o"))
+	must(t, err) // observed: denied on record only
+	for _, x := range w.exchanges() {
+		if out, err := inside("elevate", "--for", x.ExchangeID, "--role", "big-models", "--reason", "theirs"); err == nil {
+			t.Errorf("for another workload: %s (%s)", out, errOut)
+		}
+	}
+	out, err := inside("elevate", "--role", "big-models", "--for", "10m", "--reason", "a test", "-o", "json")
+	var e struct {
+		ID, State string
+		Needed    int
+		UID       *int
+		Principal struct {
+			SPIFFEID string `json:"spiffe_id"`
+		}
+	}
+	if err != nil || json.Unmarshal([]byte(out), &e) != nil || e.Needed != 2 || e.Principal.SPIFFEID != "spiffe://example.org/unit/"+enforced || e.UID == nil || *e.UID != 0 {
+		t.Fatalf("%s, %v", out, err)
+	}
+	if out, err := w.as(bossID, "grants", "approve", e.ID); err != nil || !strings.Contains(out, "1 of 2") {
+		t.Errorf("%s, %v", out, err)
+	}
+	if out, _, err := w.lab.Run(t.Context(), ask); err == nil {
+		t.Errorf("one person was enough: %s", out)
+	}
+	if out, err := w.as(workerID, "grants", "approve", e.ID); err != nil || !strings.Contains(out, "active until") {
+		t.Errorf("%s, %v", out, err)
+	}
+	if out := w.run(ask); out != "hello\n" {
+		t.Errorf("with the role: %q", out)
+	}
+}
+
 // TestApprovalOutlivesDaemon: what waits when the daemon ends waits in the next one; the program that comes again with the
 // same thing gets it.
 func TestApprovalOutlivesDaemon(t *testing.T) {

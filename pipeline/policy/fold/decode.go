@@ -196,10 +196,21 @@ func (r *reader) run(f *Form, from, end int) {
 	}
 }
 
-// begins says whether a run in base64 may begin with text: a byte of ASCII, or the first of a character beyond.
+// begins says whether the first six bytes of a run in base64 may be text.
 func begins(run string) bool {
-	c := base64Value[run[0]]<<2 | base64Value[run[1]]>>4
-	return c >= 0x20 && c < 0x7f || c >= 0xc2 && c < 0xf5 || c == '\t' || c == '\n' || c == '\r'
+	var space [6]byte
+	b := fromBase64(space[:0], run[:8])
+	for len(b) > 0 {
+		c, n := utf8.DecodeRune(b)
+		switch {
+		case c == utf8.RuneError && n == 1:
+			return !utf8.FullRune(b) // cut off
+		case c < 0x20 && c != '\t' && c != '\n' && c != '\r', c == 0x7f:
+			return false
+		}
+		b = b[n:]
+	}
+	return true
 }
 
 // likely says whether somewhere in a run two groups of base64 in a row are three bytes of ASCII each: their top bits are clear.

@@ -24,6 +24,8 @@ type Index struct {
 	mid  grams // 4 to 6: groups of 3, every second place
 	tri  grams // 3: groups of 2, every second place
 	two  grams // 2: every place
+
+	pairs [1 << 16 / 64]uint64 // the first two bytes of the groups of mid and tri
 }
 
 type expr struct {
@@ -85,6 +87,12 @@ func New(exprs []*syntax.Regexp) *Index {
 	}
 	for _, g := range []*grams{&x.long, &x.mid, &x.tri, &x.two} {
 		g.build(x.lits)
+	}
+	for _, g := range []*grams{&x.mid, &x.tri} {
+		for _, c := range g.list {
+			p := uint16(x.lits[c.lit][c.off]|0x20) | uint16(x.lits[c.lit][c.off+1]|0x20)<<8
+			x.pairs[p>>6] |= 1 << (p & 63)
+		}
 	}
 	return x
 }
@@ -241,15 +249,12 @@ func (s *Scan) every2(b []byte, text string) {
 		return
 	}
 	i := 0
+	pairs := &s.x.pairs
 	for ; i+4 <= len(b); i += 2 {
 		w := binary.LittleEndian.Uint32(b[i:])
-		h := ((w | 0x20202020) & 0xffffff) * 0x9E3779B1 >> (32 - bitsLog)
-		if mid.bits[h>>6]&(1<<(h&63)) != 0 {
-			s.verify(mid, w, text, i)
-		}
-		h = ((w | 0x20202020) & 0xffff) * 0x9E3779B1 >> (32 - bitsLog)
-		if tri.bits[h>>6]&(1<<(h&63)) != 0 {
-			s.verify(tri, w, text, i)
+		if p := uint16(w | 0x2020); pairs[p>>6]&(1<<(p&63)) != 0 {
+			s.probe(mid, w, text, i)
+			s.probe(tri, w, text, i)
 		}
 	}
 	for ; i+2 <= len(b); i += 2 { // the last three bytes
