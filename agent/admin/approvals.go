@@ -103,6 +103,7 @@ func (s *Server) approvals(r *http.Request, c caller) (any, error) {
 	out := []adminapi.Approval{}
 	for _, a := range list {
 		if c.sees(a.Groups) && len(out) < limit {
+			a.Args, a.Text, a.Body = nil, "", "" // to see these is to read them
 			out = append(out, tidyApproval(a))
 		}
 	}
@@ -133,7 +134,13 @@ func deciders(groups []string) string {
 
 func (s *Server) approval(r *http.Request, c caller) (any, error) {
 	a, err := s.seenApproval(r, c)
-	return tidyApproval(a), err
+	if err == nil {
+		err = s.record(r.Context(), c, "approval.read", a.ID)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return tidyApproval(a), nil
 }
 
 func (s *Server) decideApproval(r *http.Request, c caller) (any, error) {

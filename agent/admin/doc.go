@@ -21,8 +21,8 @@
 // A person is the login uid, which the kernel keeps through su and sudo; outside a login session it is the uid. Name and
 // groups are asked of the host at each request, and who has no name, or whose groups cannot be read, is nobody.
 //
-// Reading the contents of sessions, deciding, asking for a role, and changing trust, is recorded before it happens; what
-// cannot be recorded does not happen. A quarantine is an exception: who asked is noted on disk first, and brought into the
+// Reading the contents of sessions and of what is held, deciding, asking for a role, and changing trust, is recorded before
+// it happens; what cannot be recorded does not happen. A quarantine is an exception: who asked is noted on disk first, and brought into the
 // journal after it took effect, since a full journal must not keep anybody from cutting an intruder off; and so is taking a
 // grant back.
 package admin

@@ -178,12 +178,12 @@ type Revocation struct {
 	Reason string `json:"reason"`
 }
 
-// Approvals lists what the caller may see, newest first.
+// Approvals lists what the caller may see, newest first, without contents.
 func (c *Client) Approvals(ctx context.Context, q StateQuery) ([]Approval, error) {
 	return call[[]Approval](ctx, c, http.MethodGet, listing("/v1/approvals", q.State, q.Since, q.Limit), nil)
 }
 
-// Approval reads one.
+// Approval reads one with its contents, which is recorded.
 func (c *Client) Approval(ctx context.Context, id string) (Approval, error) {
 	return call[Approval](ctx, c, http.MethodGet, "/v1/approvals/"+url.PathEscape(id), nil)
 }

@@ -217,18 +217,22 @@ func (c console) Decision(_ context.Context, id string) (adminapi.Decision, erro
 	dec, parts, err := c.d.index.Decision(id)
 	if err == nil {
 		out := adminapi.NewDecision(dec.Time, parts.Session, parts.Exchange, dec.Decision)
-		out.HelpURL = c.d.cfg.Policy.HelpURL
-		c.asked(&out)
-		return out, nil
+		return c.advised(out), nil
 	}
 	if p, xerr := c.d.index.Exchange(id); xerr == nil {
-		if out, ok := adminapi.Decisive(adminParts(p)); ok {
-			out.HelpURL = c.d.cfg.Policy.HelpURL
-			c.asked(&out)
-			return out, nil
-		}
+		return c.advised(adminapi.OfExchange(adminParts(p))), nil
 	}
 	return adminapi.Decision{}, notFound(err)
+}
+
+// advised adds to a decision what can be done about it.
+func (c console) advised(d adminapi.Decision) adminapi.Decision {
+	d.HelpURL = c.d.cfg.Policy.HelpURL
+	if d.ID != "" {
+		c.asked(&d)
+	}
+	d.Next = d.Advice()
+	return d
 }
 
 func adminParts(p *journal.Parts) adminapi.Parts {

@@ -143,6 +143,9 @@ func Check(cfg *config.Config) error {
 	if err := d.openPolicy(context.Background()); err != nil {
 		return err
 	}
+	if err := d.openWebhook(); err != nil {
+		return err
+	}
 	return d.checkScopes()
 }
 

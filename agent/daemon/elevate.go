@@ -53,11 +53,16 @@ func (c console) Elevate(ctx context.Context, by admin.Person, r adminapi.Elevat
 	return elevation(&it), c.refusal(err, "")
 }
 
-// requesting is the person who asks. A workload without a login is nobody in particular, whatever its uid.
+// requesting is the person who asks. Without a login, a workload is nobody in particular, and neither is root: then more than
+// one person has to agree.
 func requesting(by admin.Person) pipeline.Person {
 	p := deciding(by)
-	if by.Inside && !by.Login {
-		p = pipeline.Person{UID: pipeline.NoUID, Source: p.Source}
+	switch {
+	case by.Login:
+	case by.Inside:
+		p.User, p.UID = "", pipeline.NoUID
+	case by.UID == 0:
+		p.User = ""
 	}
 	return p
 }

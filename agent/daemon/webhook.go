@@ -25,15 +25,17 @@ func (d *daemon) openWebhook() (err error) {
 	}
 	o := webhook.Options{URL: c.URL, Version: d.Version, Log: d.Log}
 	if o.Secret, err = webhook.ReadSecret(c.SecretFile); err != nil {
-		return err
+		return &UsageError{err}
 	}
 	if c.CAFile != "" {
 		if o.CA, err = os.ReadFile(c.CAFile); err != nil {
-			return fmt.Errorf("approvals.webhook.ca_file: %w", err)
+			return &UsageError{fmt.Errorf("approvals.webhook.ca_file: %w", err)}
 		}
 	}
-	d.notifier, err = webhook.New(o)
-	return err
+	if d.notifier, err = webhook.New(o); err != nil {
+		return &UsageError{err}
+	}
+	return nil
 }
 
 // told are the changes that are worth a message: something is asked, nobody has decided, or it is over.

@@ -80,6 +80,7 @@ func queryFlags(fs *flag.FlagSet) func(args []string) (adminapi.StateQuery, erro
 func approvalsShowCommand() command {
 	return command{
 		name: "approvals show", args: "ID", short: "exactly what will be released if it is approved, for whom, and why it is held",
+		long: "Contents are masked as they will be. Reading is recorded.",
 		flags: func(a *app, fs *flag.FlagSet) action {
 			socketFlag(a, fs)
 			formatFlag(a, fs)

@@ -50,7 +50,8 @@ func (f *fakeDaemon) Status(context.Context) (adminapi.Status, error) {
 			{Scope: "agents", Cgroup: "/system.slice/a.service", Unit: "a.service", Redirected: 9, Explained: 9, Unexplained: 1, Last: "process 7 (python3) of user 1000 to 192.0.2.1:443"}}},
 		DNS:     adminapi.DNS{Addresses: 4, Answers: 6},
 		Journal: adminapi.Journal{Head: "0123456789abcdef0123456789abcdef", Bytes: 5 << 20}, Elastic: adminapi.Elastic{Lag: 3, State: "ok"},
-		Warnings: []string{"the self-test has not passed yet"}}
+		Approvals: adminapi.Approvals{Waiting: 2, Requested: 1, Active: 3, Webhook: adminapi.Webhook{State: "ok", Sent: 4, Queued: 1}},
+		Warnings:  []string{"the self-test has not passed yet"}}
 	switch f.kind {
 	case "empty":
 		st = adminapi.Status{Ready: true}
@@ -138,6 +139,17 @@ func (f *fakeDaemon) Decision(_ context.Context, id string) (adminapi.Decision, 
 		return out, nil
 	case "dec_4":
 		d.ID, d.Verdict.Action, d.Verdict.Elevation = id, pipeline.Allow, "elv_1"
+	case "exc_2":
+		in := pipeline.Intent{Mode: pipeline.ModeEnforce, Scope: "agents", Call: pipeline.Call{Model: "gpt-4o-mini"}, Endpoint: pipeline.Endpoint{Name: "openai"}}
+		offer := decision(&step)
+		offer.ID, offer.Verdict = "dec_6", pipeline.Verdict{Action: pipeline.Transform, Stage: pipeline.StepToolOffer, Rule: "role/bot", Removed: []pipeline.Step{{Name: "sql"}, {Name: "curl"}}}
+		d.Verdict.Matched = []pipeline.Matched{{Rule: "guardrail/new", Action: pipeline.Hold, Observed: true}, {Rule: "guardrail/no-shell", Action: pipeline.Deny}}
+		out := adminapi.OfExchange(adminapi.Parts{Session: "ses_1", Exchange: id, Intent: &in, Decisions: []adminapi.Timed[pipeline.Decision]{{Body: offer}, {Body: d}}})
+		out.Next = out.Advice()
+		return out, nil
+	case "exc_3":
+		in := pipeline.Intent{Mode: pipeline.ModeEnforce, Scope: "agents", Call: pipeline.Call{Model: "gpt-4o-mini"}, Endpoint: pipeline.Endpoint{Name: "openai"}}
+		return adminapi.OfExchange(adminapi.Parts{Session: "ses_1", Exchange: id, Time: second(3), Intent: &in, Outcome: &pipeline.Outcome{Enforced: true, Verdict: pipeline.Verdict{Rule: "role/bot"}}}), nil
 	default:
 		return adminapi.Decision{}, admin.ErrNotFound
 	}

@@ -89,13 +89,16 @@ that workload.`,
 
 func grantsCommand() command {
 	return command{
-		name: "grants", short: "which roles are granted for a time, or wait for somebody to grant them",
+		name: "grants", args: "[list]", short: "which roles are granted for a time, or wait for somebody to grant them",
 		long: "Operators see everything, others what is for their groups and what they asked for themselves.",
 		flags: func(a *app, fs *flag.FlagSet) action {
 			socketFlag(a, fs)
 			formatFlag(a, fs)
 			query := queryFlags(fs)
 			return func(ctx context.Context, args []string) error {
+				if len(args) > 0 && args[0] == "list" { // as other listings have it
+					args = args[1:]
+				}
 				q, err := query(args)
 				if err != nil {
 					return err

@@ -251,3 +251,16 @@ func TestLearnFromJournal(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+// TestStarterPolicies holds the policies that ship to their examples: none without, and no warning.
+func TestStarterPolicies(t *testing.T) {
+	var out, complaints bytes.Buffer
+	a := &app{out: &out, err: &complaints, getenv: func(string) string { return "" }}
+	if code := a.run(context.Background(), []string{"policy", "check", "../../deploy/policies", "--examples", "--strict", "-o", "json"}); code != 0 {
+		t.Fatalf("exit status %d: %s%s", code, &out, &complaints)
+	}
+	var c checked
+	if err := json.Unmarshal(out.Bytes(), &c); err != nil || c.Examples == nil || c.Examples.Examples < 150 || len(c.Examples.Without) > 0 || len(c.Findings) > 0 {
+		t.Errorf("%v: %s", err, &out)
+	}
+}

@@ -76,6 +76,12 @@ func (a *app) showStatus(st *adminapi.Status) error {
 	rows = append(rows,
 		[]string{"journal", fmt.Sprintf("%s, head %s", size(st.Journal.Bytes), or(short(st.Journal.Head), "none"))},
 		[]string{"elastic", fmt.Sprintf("%s, %d records behind", or(st.Elastic.State, "unknown"), st.Elastic.Lag)})
+	if p := st.Approvals; p.Waiting+p.Requested+p.Active > 0 {
+		rows = append(rows, []string{"approvals", fmt.Sprintf("%d wait for people, %d elevations asked for, %d in force", p.Waiting, p.Requested, p.Active)})
+	}
+	if w := st.Approvals.Webhook; w.State != "" && w.State != "off" {
+		rows = append(rows, []string{"webhook", fmt.Sprintf("%s, sent %d, queued %d, failed %d, dropped %d", w.State, w.Sent, w.Queued, w.Failed, w.Dropped)})
+	}
 	if err := a.table(rows); err != nil {
 		return err
 	}

@@ -11,11 +11,12 @@ import (
 	"time"
 
 	"github.com/sallyport-dev/sallyport/agent/adminapi"
+	"github.com/sallyport-dev/sallyport/pipeline"
 )
 
 func whyCommand() command {
 	return command{
-		name: "why", args: "ID|PID", short: "why one thing was refused, held or changed, or a process is not trusted to trust us",
+		name: "why", args: "ID|PID", short: "why one thing was allowed, refused, held or changed, or a process is not trusted to trust us",
 		long: "ID is that of a decision (dec_…, as in the error that the program got) or of an exchange (exc_…). With the number of a\nprocess: whether it is known to trust our root, and what to do if not. Anybody may ask about their own uid.",
 		flags: func(a *app, fs *flag.FlagSet) action {
 			socketFlag(a, fs)
@@ -55,7 +56,7 @@ func (a *app) showDecision(d *adminapi.Decision) error {
 	fmt.Fprintf(a.out, "%s: %s\n\n", clean(what), a.paint(actionColour(d.Action), clean(done)))
 	rows := [][]string{
 		{"reason", d.Reason},
-		{"rule", d.Rule},
+		{"rule", or(d.Rule, "none")},
 		{"who", fmt.Sprintf("%s, uid %d", or(d.SPIFFEID, "unknown identity"), d.UID)},
 		{"scope", or(d.Scope, "none") + " (" + d.Mode + ")"},
 		{"asked for", or(d.Model, "unknown model") + " at " + or(d.Endpoint, "unknown endpoint")},
@@ -65,6 +66,26 @@ func (a *app) showDecision(d *adminapi.Decision) error {
 		{"session", d.Session},
 		{"decision", d.ID},
 	}
+	if d.ID == "" { // an exchange in which nothing was decided but yes
+		rows = rows[:len(rows)-1]
+	}
+	for i, m := range d.Matched {
+		title := ""
+		if i == 0 {
+			title = "matched"
+		}
+		rows = append(rows, []string{title, m.Rule + ": " + m.Action.String() + map[bool]string{true: " (only observed)"}[m.Observed]})
+	}
+	if d.Code == pipeline.CodeBudget {
+		rows = append(rows, []string{"limit", "used up"})
+	}
+	if len(d.Removed) > 0 {
+		var names []string
+		for _, s := range d.Removed {
+			names = append(names, s.Name)
+		}
+		rows = append(rows, []string{"taken out", strings.Join(names, ", ")})
+	}
 	if d.Approval != "" {
 		rows = append(rows, []string{"approval", strings.TrimSpace(d.Approval + " " + d.ApprovalState)})
 	}
@@ -73,6 +94,17 @@ func (a *app) showDecision(d *adminapi.Decision) error {
 	}
 	if d.Elevate != "" {
 		rows = append(rows, []string{"ask for a role", d.Elevate})
+	}
+	for i, o := range d.Others {
+		title := ""
+		if i == 0 {
+			title = "also decided"
+		}
+		what := strings.TrimSpace(o.Stage + " " + o.Tool)
+		rows = append(rows, []string{title, fmt.Sprintf("%s: %s by %s (%s)", what, o.Action, or(o.Rule, "no rule"), o.ID)})
+	}
+	if d.Next != "" {
+		rows = append(rows, []string{"what to do", d.Next})
 	}
 	if d.HelpURL != "" {
 		rows = append(rows, []string{"ask for access", d.HelpURL})

@@ -59,17 +59,25 @@ func (d *Desk) Decide(ctx context.Context, id string, by pipeline.Person, what D
 
 // hold finds an item and takes its busy.
 func (d *Desk) hold(ctx context.Context, id string) (*item, func(), error) {
+	handsOver := &Refused{"this process hands over to another one: ask again"}
 	d.mu.Lock()
 	it, closed := d.items[id], d.closed
 	d.mu.Unlock()
 	if closed {
-		return nil, nil, &Refused{"this process hands over to another one: ask again"}
+		return nil, nil, handsOver
 	}
 	if it == nil {
 		return nil, nil, ErrNotFound
 	}
 	select {
 	case it.busy <- struct{}{}:
+		d.mu.Lock()
+		closed = d.closed
+		d.mu.Unlock()
+		if closed { // meanwhile
+			<-it.busy
+			return nil, nil, handsOver
+		}
 		return it, func() { <-it.busy }, nil
 	case <-ctx.Done():
 		return nil, nil, ctx.Err()

@@ -6,6 +6,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -144,13 +146,18 @@ func New(o Options) (*Desk, error) {
 }
 
 // Close lets nobody wait any longer, and nothing be asked, decided or used: another process takes over. Who waits is told that it
-// is held.
+// is held. When it returns, no record of what was decided before is on its way any more: what the journal has is all there is.
 func (d *Desk) Close() {
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	if !d.closed {
 		d.closed = true
 		close(d.shut)
+	}
+	all := slices.Collect(maps.Values(d.items))
+	d.mu.Unlock()
+	for _, it := range all { // who gets busy from now on looks whether the desk is closed
+		it.busy <- struct{}{}
+		<-it.busy
 	}
 }
 

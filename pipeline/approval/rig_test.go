@@ -20,6 +20,7 @@ type journal struct {
 	mu      sync.Mutex
 	records []pipeline.Record // with encoded bodies
 	fail    error
+	failAt  func(body string) error
 	slow    time.Duration // until a record is on disk
 	onDisk  int
 }
@@ -33,6 +34,9 @@ func (j *journal) Append(r pipeline.Record) (pipeline.Position, <-chan error) {
 		return pipeline.Position{}, done
 	}
 	b, err := json.Marshal(r.Body)
+	if err == nil && j.failAt != nil {
+		err = j.failAt(string(b))
+	}
 	if err != nil {
 		done <- err
 		return pipeline.Position{}, done

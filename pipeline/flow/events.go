@@ -207,7 +207,7 @@ func (m *events) event(ev *stream.Event) error {
 		return err
 	}
 	m.x.note(c)
-	if m.like == nil && c.ID != "" {
+	if m.like == nil && (c.ID != "" || c.Model != "") {
 		m.like = append([]byte(nil), ev.Data...)
 	}
 	e.done, e.usage = c.Done, c.HasUsage

@@ -74,6 +74,7 @@ func newExchange(f *Flow, m *pipeline.Meta, client pipeline.Client, up pipeline.
 	}
 	x := &exchange{f: f, m: m, client: client, up: up, enforce: m.Mode != pipeline.ModeObserve, head: client.Head()}
 	x.buf = pool.Get().(*buffers)
+	x.h.policy = f.o.Decider.Version()
 	x.req.Texts = x.buf.texts
 	x.out.Enforced = x.enforce
 	return x

@@ -36,6 +36,7 @@ type holding struct {
 	held   time.Duration // spent waiting
 	key    vaultKey      // of the request, if its reply may be kept
 	reply  []byte        // as it came, if it is not a stream
+	policy string        // version in force when the exchange began
 	over   bool          // something is held still: the reply is to be kept
 }
 
@@ -71,7 +72,7 @@ func (x *exchange) hold(ctx context.Context, d *denial, shown *pipeline.Step) (*
 	switch {
 	case after.Action <= pipeline.Alert:
 		x.decision(after, h.Step)
-		return nil, nil
+		return x.still(v, shown, h.Step)
 	case after.Action == pipeline.Hold:
 		d.verdict = after
 		if x.h.reply != nil && !x.responded { // all of it is kept until it is decided
@@ -81,6 +82,54 @@ func (x *exchange) hold(ctx context.Context, d *denial, shown *pipeline.Step) (*
 		return d, nil
 	}
 	return &denial{code: codeDenied, id: x.decision(after, h.Step), verdict: after}, nil
+}
+
+// still asks policy once more about what people have approved: meanwhile rules may have changed, and grants ended. What it would
+// now refuse, or hold for another reason, does not pass.
+func (x *exchange) still(held pipeline.Verdict, shown, kept *pipeline.Step) (*denial, error) {
+	var steps []*pipeline.Step
+	switch t := x.h.call; {
+	case t != nil:
+		raw := pipeline.Step{Kind: pipeline.StepToolCall, Name: t.name, ID: t.id, Index: t.index, Args: t.args, ByProvider: t.byProvider}
+		if steps = append(steps, &raw); t.masked != nil {
+			masked := raw
+			masked.Args = t.masked
+			steps = append(steps, &masked)
+		}
+	case shown != nil && shown.Kind == pipeline.StepResponse:
+		steps = append(steps, shown)
+	default:
+		// A call is counted on its limits when it is decided: so not again without need.
+		if shown == nil || x.h.policy != x.f.o.Decider.Version() || x.out.Verdict.Elevation != "" || held.Elevation != "" {
+			steps = append(steps, nil)
+		}
+		for i := range x.steps {
+			if shown == &x.steps[i] {
+				steps = append(steps, &x.req.Call.Steps[i])
+			}
+		}
+	}
+	for _, step := range steps {
+		var v pipeline.Verdict
+		if err := x.inspect("policy", func() error {
+			v = x.f.o.Decider.Decide(x.m, &x.req.Call, step)
+			return nil
+		}); err != nil {
+			return nil, err
+		}
+		if v.Action <= pipeline.Alert || v.Action == pipeline.Hold && v.Rule == held.Rule && v.Digest == held.Digest {
+			continue
+		}
+		if v.Stage == "" {
+			v.Stage = held.Stage
+		}
+		if v.Action != pipeline.Deny {
+			v.Action, v.Reason = pipeline.Deny, "the policy has changed while it waited: send it again"
+		}
+		v.Masks, v.Approval = nil, ""
+		return &denial{code: codeDenied, id: x.decision(v, kept), verdict: v}, nil
+	}
+	return nil, nil
 }
 
 // held describes what is held. People look at it for as long as they like: it must not share the memory of the request.

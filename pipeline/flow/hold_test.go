@@ -301,3 +301,70 @@ func TestHolderPanics(t *testing.T) {
 		r.wantDenied("sallyport_unavailable")
 	}
 }
+
+// changing is a policy that is another one once something is held.
+type changing struct {
+	fakes.Decider
+	then  fakes.Decider
+	times int
+}
+
+func (c *changing) Decide(m *pipeline.Meta, call *pipeline.Call, s *pipeline.Step) pipeline.Verdict {
+	v := c.Decider(m, call, s)
+	if c.times > 0 {
+		v = c.then(m, call, s)
+	}
+	if v.Action == pipeline.Hold {
+		c.times++
+	}
+	return v
+}
+
+func (c *changing) Version() string { return fmt.Sprint(c.times) }
+
+// TestPolicyChangesMeanwhile: what people approved under a policy that is not in force any more does not pass against the one that is.
+func TestPolicyChangesMeanwhile(t *testing.T) {
+	verdict := func(kind string, v pipeline.Verdict) fakes.Decider {
+		return func(_ *pipeline.Meta, _ *pipeline.Call, s *pipeline.Step) pipeline.Verdict {
+			if s == nil && kind == "call" || s != nil && s.Kind == kind {
+				return v
+			}
+			return pipeline.Verdict{Rule: "role/fake"}
+		}
+	}
+	hold := pipeline.Verdict{Action: pipeline.Hold, Rule: "guardrail/h", Digest: "d1"}
+	changed := hold
+	changed.Digest = "d2"
+	for _, c := range []struct {
+		name string
+		kind string
+		then fakes.Decider
+		ok   bool
+	}{
+		{"not at all", pipeline.StepPrompt, verdict(pipeline.StepPrompt, hold), true},
+		{"it is not held any more", pipeline.StepPrompt, verdict("", hold), true},
+		{"it is denied", pipeline.StepPrompt, verdict(pipeline.StepPrompt, pipeline.Verdict{Action: pipeline.Deny, Rule: "guardrail/d"}), false},
+		{"the rule reads otherwise", pipeline.StepPrompt, verdict(pipeline.StepPrompt, changed), false},
+		{"it is to be masked", pipeline.StepPrompt, verdict(pipeline.StepPrompt, pipeline.Verdict{Action: pipeline.Transform}), false},
+		{"the role is gone", pipeline.StepPrompt, verdict("call", pipeline.Verdict{Action: pipeline.Deny, Rule: "builtin/no-role"}), false},
+		{"a tool call, not at all", pipeline.StepToolCall, verdict(pipeline.StepToolCall, hold), true},
+		{"a tool call is denied", pipeline.StepToolCall, verdict(pipeline.StepToolCall, pipeline.Verdict{Action: pipeline.Deny, Rule: "builtin/no-role"}), false},
+		{"a text is denied", pipeline.StepResponse, verdict(pipeline.StepResponse, pipeline.Verdict{Action: pipeline.Deny, Rule: "guardrail/d"}), false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			reply := completion("hello")
+			if c.kind == pipeline.StepToolCall {
+				reply = withCalls(`{}`)
+			}
+			r := newRig(t, pipeline.ModeEnforce, plain).reply(200, "application/json", reply)
+			r.opts.Holder = &people{decided: true, verdict: pipeline.Allow}
+			r.opts.Decider = &changing{Decider: verdict(c.kind, hold), then: c.then}
+			if err := r.serve(); err != nil {
+				t.Fatal(err)
+			}
+			if got := string(r.client.Got) == reply; got != c.ok {
+				t.Errorf("got %s", r.client.Got)
+			}
+		})
+	}
+}

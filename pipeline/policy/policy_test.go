@@ -228,7 +228,7 @@ policy ` + e.Policy + `
 	}
 }
 
-// TestStarter keeps the shipped policy loadable and its guardrail right.
+// TestStarter keeps the shipped policy loadable. What its guardrails and roles do is held to deploy/policies/tests.
 func TestStarter(t *testing.T) {
 	s, err := Load("../../deploy/policies")
 	if err != nil {
@@ -238,16 +238,5 @@ func TestStarter(t *testing.T) {
 	c := &pipeline.Call{Operation: pipeline.OpChat, Model: "gpt-4o-mini"}
 	if v := s.Decide(m, c, nil); v.Action != pipeline.Allow {
 		t.Errorf("the starter role: got %+v", v)
-	}
-	for cmd, deny := range map[string]bool{
-		"rm -rf /": true, "rm -r x": true, "rm  -fr x": true, "sudo rm -Rf /var": true, "cd / && rm --recursive --force x": true,
-		"true;rm -f x": true, "rm x -rf": true, "/bin/rm -rf x": true, "mkfs.ext4 /dev/sda1": true, "dd if=/dev/zero of=/dev/sda": true, "echo x > /dev/sda": true,
-		"ls -r": false, "rm x.txt": false, "farm -r x": false, "grep -rf pattern": false, "echo form -r": false, "docker run --rm -it x": false,
-		"dd if=a of=b": false, "echo x > /dev/null": false, "git rm x": false, "man mkfs": false,
-	} {
-		v := s.Decide(m, c, &pipeline.Step{Kind: pipeline.StepToolCall, Name: "bash", Args: fmt.Appendf(nil, `{"command":%q}`, cmd)})
-		if (v.Action == pipeline.Deny) != deny || deny && v.Rule != "guardrail/no-destructive-shell" {
-			t.Errorf("%s: got %+v", cmd, v)
-		}
 	}
 }

@@ -260,31 +260,96 @@ func TestElevation(t *testing.T) {
 	refused()
 }
 
+// TestElevationFromInside: a protected workload may ask for a role for itself, and for nothing else. Nobody has logged in
+// there, so two people have to agree.
+func TestElevationFromInside(t *testing.T) {
+	w := desk(t)
+	inside := func(args ...string) (string, error) {
+		a := w.app(enforced, "current", "plain.py")
+		a.Args = append([]string{filepath.Join(filepath.Dir(w.d.Config), "sallyport")}, args...)
+		a.Env = []string{"SALLYPORT_SOCKET=" + w.d.Socket}
+		out, _, err := w.lab.Run(t.Context(), a)
+		return out, err
+	}
+	for _, args := range [][]string{{"approvals", "list"}, {"grants"}, {"grants", "approve", "elv_1"}, {"approvals", "approve", "apr_1"}, {"status"}} {
+		if out, err := inside(args...); err == nil || !strings.Contains(err.Error(), "refused from inside") {
+			t.Errorf("%v: %s, %v", args, out, err)
+		}
+	}
+	ask := w.app(enforced, "current", "plain.py", "say: hello", "gpt-4o")
+	_, errOut, err := w.lab.Run(t.Context(), w.app(observed, "current", "plain.py", "say: hello", "gpt-4o"))
+	must(t, err) // observed: denied on record only
+	for _, x := range w.exchanges() {
+		if out, err := inside("elevate", "--for", x.ExchangeID, "--role", "big-models", "--reason", "theirs"); err == nil {
+			t.Errorf("for another workload: %s (%s)", out, errOut)
+		}
+	}
+	out, err := inside("elevate", "--role", "big-models", "--for", "10m", "--reason", "a test", "-o", "json")
+	var e struct {
+		ID, State string
+		Needed    int
+		UID       *int
+		Principal struct {
+			SPIFFEID string `json:"spiffe_id"`
+		}
+	}
+	if err != nil || json.Unmarshal([]byte(out), &e) != nil || e.Needed != 2 || e.Principal.SPIFFEID != "spiffe://example.org/unit/"+enforced || e.UID == nil || *e.UID != 0 {
+		t.Fatalf("%s, %v", out, err)
+	}
+	if out, err := w.as(bossID, "grants", "approve", e.ID); err != nil || !strings.Contains(out, "1 of 2") {
+		t.Errorf("%s, %v", out, err)
+	}
+	if out, _, err := w.lab.Run(t.Context(), ask); err == nil {
+		t.Errorf("one person was enough: %s", out)
+	}
+	if out, err := w.as(workerID, "grants", "approve", e.ID); err != nil || !strings.Contains(out, "active until") {
+		t.Errorf("%s, %v", out, err)
+	}
+	if out := w.run(ask); out != "hello\n" {
+		t.Errorf("with the role: %q", out)
+	}
+}
+
 // TestApprovalOutlivesDaemon: what waits when the daemon ends waits in the next one; the program that comes again with the
 // same thing gets it.
 func TestApprovalOutlivesDaemon(t *testing.T) {
 	w := desk(t)
+	manage(t, w)
+	begin := func(name string) (again func() string, ended <-chan outcome, id string) {
+		prompt := fmt.Sprintf(`use tool delete_files with {"path":"/srv/%s"}`, name)
+		ended = w.begin(w.asking("agent.py", prompt))
+		return func() string { return w.run(w.asking("agent.py", prompt)) }, ended, w.waiting(ended)
+	}
 	for _, end := range []struct {
 		name string
 		do   func() error
-	}{{"stopped", func() error { return w.d.Stop(t.Context()) }}, {"killed", func() error { return w.d.Kill() }}} {
+	}{
+		{"upgraded", func() error { return w.upgrade(syscall.SIGUSR2) }},
+		{"stopped", func() error { defer w.start(); return w.d.Stop(t.Context()) }},
+	} {
 		t.Run(end.name, func(t *testing.T) {
-			prompt := fmt.Sprintf(`use tool delete_files with {"path":"/srv/%s"}`, end.name)
-			ended := w.begin(w.asking("agent.py", prompt))
-			id := w.waiting(ended)
+			again, ended, id := begin(end.name)
 			must(t, end.do())
-			if o := <-ended; o.err == nil || strings.Contains(o.out, "ran delete_files") {
+			if o := <-ended; o.err == nil || strings.Contains(o.out, "ran delete_files") || !strings.Contains(o.errOut, "Approval "+id+" waits for people") {
 				t.Errorf("the program: %+v", o)
-			} else if end.name == "stopped" && !strings.Contains(o.errOut, "Approval "+id+" waits for people") {
-				t.Errorf("it was not told that it is held: %s", o.errOut)
 			}
-			w.start()
 			if out, err := w.as(bossID, "approvals", "approve", id); err != nil || !strings.Contains(out, "nobody waited any more") {
 				t.Errorf("%s, %v", out, err)
 			}
-			if out := w.run(w.asking("agent.py", prompt)); !strings.Contains(out, "ran delete_files on /srv/"+end.name) {
+			if out := again(); !strings.Contains(out, "ran delete_files on /srv/"+end.name) {
 				t.Errorf("come again: %s", out)
 			}
 		})
 	}
+	t.Run("killed", func(t *testing.T) { // the program's own retry finds what waits already
+		_, ended, id := begin("killed")
+		must(t, w.d.Kill())
+		w.start()
+		if out, err := w.as(bossID, "approvals", "approve", id); err != nil || !strings.Contains(out, "approved") {
+			t.Errorf("%s, %v", out, err)
+		}
+		if o := <-ended; o.err != nil || strings.Count(o.out, "ran delete_files on /srv/killed") != 1 {
+			t.Errorf("the program: %+v", o)
+		}
+	})
 }

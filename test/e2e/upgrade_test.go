@@ -25,6 +25,12 @@ import (
 func managed(t *testing.T) (*world, *lab.Manager) {
 	t.Helper()
 	w := newWorld(t, "")
+	return w, manage(t, w)
+}
+
+// manage starts the daemon of a world anew, under a service manager.
+func manage(t *testing.T, w *world) *lab.Manager {
+	t.Helper()
 	must(t, w.d.Stop(t.Context()))
 	dir := filepath.Dir(w.d.Config)
 	m, err := lab.NewManager(dir)
@@ -35,7 +41,7 @@ func managed(t *testing.T) (*world, *lab.Manager) {
 	w.lab.Program = filepath.Join(dir, "sallyportd")
 	install(t, w, filepath.Join(root(t), "build", "sallyportd"))
 	w.start()
-	return w, m
+	return m
 }
 
 // install puts a program in the place of the daemon's, as a package manager does: under another name first.
