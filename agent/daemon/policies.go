@@ -174,6 +174,7 @@ func (p *policies) look(ctx context.Context) {
 // stir notes that the folder does not come to rest.
 func (p *policies) stir(err error) {
 	if p.moving++; p.moving == restless {
+		p.seen = "" // what is told now is taken back once it is at rest
 		p.refuse(fmt.Errorf("the policy folder does not come to rest: %w", err))
 	}
 }
@@ -183,7 +184,8 @@ func (p *policies) reload(ctx context.Context, cause string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err := p.change(ctx, cause); errors.Is(err, snapshot.ErrMoving) {
-		p.refuse(err) // it will be looked at again anyway
+		p.seen = "" // it is looked at again
+		p.refuse(err)
 	}
 }
 

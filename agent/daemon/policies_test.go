@@ -179,6 +179,22 @@ func TestPolicyRefused(t *testing.T) {
 	}
 }
 
+// A mistake that was only somebody at work is taken back when they are done, also if nothing came of it.
+func TestPolicyAtRest(t *testing.T) {
+	r := newRulesRig(t)
+	f, err := os.OpenFile(filepath.Join(r.dir, "p.yaml"), os.O_WRONLY, 0)
+	r.must(err)
+	r.p.reload(t.Context(), causeReload)
+	if !strings.Contains(r.mistake(), "open for writing") {
+		t.Fatalf("%q", r.mistake())
+	}
+	r.must(f.Close())
+	r.looks(3)
+	if r.mistake() != "" || !r.allows("a") || len(r.kept) != 1 {
+		t.Errorf("%q, %+v", r.mistake(), r.kept)
+	}
+}
+
 // What cannot be recorded does not come into force, and is tried again.
 func TestPolicyNotRecorded(t *testing.T) {
 	r := newRulesRig(t)

@@ -18,7 +18,8 @@ func policyExplainCommand() command {
 	return command{
 		name: "policy explain", short: "what the rules say about a call, and why",
 		long: `Describes a call by flags and asks the daemon's policy about it or, with --dir, the documents of a folder. The call itself is
-decided first, then the prompt (--text), and each --tool twice: offered to the model, and called by it with --args.
+decided first, then the prompt (--text), the result of the first --tool (--result), each --tool twice: offered to the model, and
+called by it with --args; then the answer (--response). Limits are taken to have room; elevations count only with the daemon.
 Exit status 1 if anything would not be allowed.
 
   sallyport policy explain --dir policy.d --unit support.service --endpoint openai --model gpt-4o --tool bash`,
@@ -95,6 +96,8 @@ type described struct {
 	tools  many
 	args   string
 	text   string
+
+	result, response string
 }
 
 func (d *described) flags(fs *flag.FlagSet) {
@@ -111,11 +114,14 @@ func (d *described) flags(fs *flag.FlagSet) {
 	fs.StringVar(&p.User, "user", "", "the `person`")
 	fs.Var(&d.groups, "group", "a `group` of the person; may be repeated")
 	fs.StringVar(&e.Name, "endpoint", "", "`name` of the endpoint in the configuration")
-	fs.StringVar(&c.Operation, "operation", pipeline.OpChat, "`operation`: chat or embeddings")
+	fs.StringVar(&c.Operation, "operation", pipeline.OpChat, "`operation`: chat, completions, embeddings, models or count_tokens")
+	fs.Int64Var(&c.MaxTokens, "max-tokens", 0, "the most `tokens` that the request lets the model write; 0 = it does not say")
 	fs.StringVar(&c.Model, "model", "", "`model` that is asked for")
 	fs.Var(&d.tools, "tool", "a `tool`, offered and called; may be repeated")
 	fs.StringVar(&d.args, "args", "{}", "`arguments` of the tool calls, JSON")
 	fs.StringVar(&d.text, "text", "", "`text` of the prompt")
+	fs.StringVar(&d.result, "result", "", "`text` of a tool's result in the request")
+	fs.StringVar(&d.response, "response", "", "`text` of the answer")
 }
 
 // requests asks about the call first, then about each step, in the order in which they happen.
@@ -146,12 +152,22 @@ func (d *described) requests() ([]adminapi.ExplainRequest, error) {
 	if d.text != "" {
 		steps = append(steps, pipeline.Step{Kind: pipeline.StepPrompt, Text: d.text})
 	}
+	if d.result != "" {
+		result := pipeline.Step{Kind: pipeline.StepToolResult, Text: d.result}
+		if len(d.tools) > 0 {
+			result.Name = d.tools[0]
+		}
+		steps = append(steps, result)
+	}
 	for i, t := range d.tools {
 		steps = append(steps, pipeline.Step{Kind: pipeline.StepToolOffer, Name: t, Index: i})
 	}
 	r.Call.Steps = steps // what the request holds; the calls come with the reply
 	for i, t := range d.tools {
 		steps = append(steps, pipeline.Step{Kind: pipeline.StepToolCall, Name: t, Index: i, Args: json.RawMessage(d.args)})
+	}
+	if d.response != "" {
+		steps = append(steps, pipeline.Step{Kind: pipeline.StepResponse, Text: d.response})
 	}
 	out := []adminapi.ExplainRequest{r}
 	for i := range steps {

@@ -68,6 +68,7 @@ func lay(x *Exchange) *layout {
 	}
 	request, answer := cursor{l.items[start:reply], 0}, cursor{l.items[reply:], 0}
 	refused, last := false, 0
+	unsent := l.enforce && x.Outcome != nil && x.Outcome.Status == 403 && x.Outcome.ResponseID == "" && x.Outcome.Text == "" && len(x.Outcome.Tools) == 0
 	for i := range x.Decisions {
 		d := &x.Decisions[i]
 		v := d.Verdict
@@ -78,8 +79,8 @@ func lay(x *Exchange) *layout {
 		var it *item
 		from := &request
 		switch {
-		case d.Step == nil && v.Stage == pipeline.StepToolOffer && v.Action == pipeline.Transform:
-			if !d.Enforced {
+		case d.Step == nil && v.Stage == pipeline.StepToolOffer: // about several offers at once
+			if v.Action == pipeline.Transform && !d.Enforced {
 				for k := range v.Removed {
 					if it := request.offer(&v.Removed[k]); it != nil {
 						it.was, it.decided = v, true
@@ -98,7 +99,7 @@ func lay(x *Exchange) *layout {
 		if it == nil {
 			continue
 		}
-		refuses := v.Action == pipeline.Deny && d.Enforced && from == &request
+		refuses := d.Enforced && from == &request && (v.Action == pipeline.Deny || unsent && v.Action == pipeline.Transform && d.ID == lastID(x))
 		refused = refused || refuses
 		if !it.held {
 			it.was, it.decided = v, true
@@ -121,6 +122,9 @@ func lay(x *Exchange) *layout {
 	}
 	return l
 }
+
+// lastID names the last decision of an exchange. If nothing was sent after it, what it wanted masked could not be.
+func lastID(x *Exchange) string { return x.Decisions[len(x.Decisions)-1].ID }
 
 // pastReason is how flow explains what it masks in tool calls of the conversation so far.
 const pastReason = "masked in the conversation so far"
