@@ -11,7 +11,7 @@ CLANG      ?= clang-16
 STRIP      ?= llvm-strip-16
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build generate check-generated lint test test-unit test-race test-root test-e2e test-packed test-streams coverage demo bench soak fault fuzz clean
+.PHONY: help deps build generate check-generated lint test test-unit test-race test-root test-e2e test-packed test-streams coverage holds demo bench soak fault fuzz clean
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,12 @@ test-streams: build ## 2,000 streams through enforce: none cut, reordered or dif
 
 coverage: build ## every LangChain client, before the agent, after it, in containers; writes docs/coverage.md
 	@test/e2e/coverage.sh
+
+holds: build ## a tool call of each SDK's agent is held for HOLD (10m) and then approved: streams go on, plain calls are told and served later
+	@[ "$$(id -u)" = 0 ] || { echo "holds needs root: run it with sudo"; exit 1; }
+	@test/e2e/python/make-venv.sh current
+	@test/e2e/node/make-node.sh
+	@HOLD=$${HOLD:-10m} $(GO) test -v -count=1 -timeout 60m -tags root,e2e -run 'TestHolds' ./test/e2e
 
 demo: ## one unmodified LangChain program, intercepted, judged, masked, recorded (LIVE=1: the real endpoint)
 	@test/demo/demo.sh
