@@ -244,7 +244,7 @@ func (h *host) options(scopes ...agent.Scope) Options {
 		Kernel: h.kernel, Trust: h.trust, Proofs: h.proofs, Root: func(string) agent.RootID { return fakeRoot }, Unit: unit, Log: slog.New(slog.NewTextHandler(&h.log, nil)), Endpoints: []Endpoint{
 			{Name: "openai", Host: "api.openai.com", Protocol: "openai", Port: 443, UpstreamCA: []byte("pem")},
 			{Name: "local", Host: "127.0.0.1", Protocol: "openai", Port: 11434, Plain: true},
-			{Name: "plain", Host: "llm.internal", Protocol: "openai", Port: 8000, Plain: true},
+			{Name: "plain", Host: "llm.internal", Protocol: "openai", BasePath: "/openai/v1", Port: 8000, Plain: true},
 		}}
 }
 

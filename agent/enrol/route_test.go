@@ -30,7 +30,7 @@ const (
 func TestRoute(t *testing.T) {
 	openai := pipeline.Endpoint{Name: "openai", Host: "api.openai.com", Protocol: "openai", Port: 443}
 	local := pipeline.Endpoint{Name: "local", Host: "127.0.0.1", Protocol: "openai", Port: 11434}
-	plain := pipeline.Endpoint{Name: "plain", Host: "llm.internal", Protocol: "openai", Port: 8000}
+	plain := pipeline.Endpoint{Name: "plain", Host: "llm.internal", Protocol: "openai", BasePath: "/openai/v1", Port: 8000}
 	terminate := func(scope string, m pipeline.Mode, ep pipeline.Endpoint) Route {
 		r := Route{Disposition: Terminate, Endpoint: ep, Scope: scope, Mode: m, Plain: ep.Port != 443}
 		if ep.Port == 443 {

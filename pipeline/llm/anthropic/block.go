@@ -96,7 +96,7 @@ func (rd *reader) source(what string, st pipeline.Step) error {
 	kind := string(found)
 	switch kind {
 	case "base64", "url": // no rule over texts can read it
-		rd.extra(what + "-input")
+		rd.Feature(what + "-input")
 	case "text", "content":
 	default:
 		return llm.NotInspected("source of type %q", kind)

@@ -168,16 +168,6 @@ func (rd *reader) offer(mcp bool) error {
 	return llm.NotInspected("tool of type %q", kind)
 }
 
-// extra notes a feature that is decided like an offered tool, but is none that could be removed.
-func (rd *reader) extra(name string) {
-	if !slices.ContainsFunc(rd.R.Call.Steps, func(s pipeline.Step) bool {
-		return s.Kind == pipeline.StepToolOffer && s.ByProvider && s.Name == name
-	}) {
-		step := rd.Offer()
-		rd.R.Call.Steps[step].Name, rd.R.Call.Steps[step].ByProvider = name, true
-	}
-}
-
 // message reads one message.
 func (rd *reader) message() error {
 	var role string

@@ -137,6 +137,7 @@ func TestRefused(t *testing.T) {
 		"arguments in a string": {"/api/chat", `{"model":"a","messages":[{"role":"assistant","tool_calls":[{"function":{"name":"a","arguments":"{}"}}]}]}`},
 		"call without a name":   {"/api/chat", `{"model":"a","messages":[{"role":"assistant","tool_calls":[{"function":{"arguments":{}}}]}]}`},
 		"a call in a result":    {"/api/chat", `{"model":"a","messages":[{"role":"tool","content":"x","tool_calls":[{"function":{"name":"a","arguments":{}}}]}]}`},
+		"too many calls":        {"/api/chat", `{"model":"a","messages":[{"role":"assistant","tool_calls":[` + strings.Repeat(`{"function":{"name":"a"}},`, 256) + `{"function":{"name":"a"}}]}]}`},
 		"token numbers":         {"/api/embed", `{"model":"a","input":[1]}`},
 		"two models":            {"/api/show", `{"model":"a","name":"b"}`},
 		"a body":                {"/api/tags", `{}`},

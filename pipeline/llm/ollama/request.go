@@ -29,6 +29,9 @@ type reader struct {
 	calls []called // of the last message that has some, and that no result answers yet
 }
 
+// maxCalls is how many calls a message may make: results are looked up among them.
+const maxCalls = 256
+
 // called is a tool call that waits for its result.
 type called struct{ id, name string }
 
@@ -165,6 +168,9 @@ func (rd *reader) message() error {
 			return rd.images()
 		case 4:
 			return rd.Array(func(i int) error {
+				if i == maxCalls {
+					return llm.NotInspected("more than %d tool calls in a message", maxCalls)
+				}
 				c, err := rd.call(i)
 				calls = append(calls, c)
 				return err

@@ -192,6 +192,14 @@ func (a *answer) item(number int) error {
 				call.Args = a.Bytes(call.ArgsAt)
 				return err
 			}
+		case "environment":
+			if kind == "shell_call" {
+				where, err := a.kindOf()
+				call.ByProvider = where != "local" // in a container of the provider's: it has run
+				if err != nil {
+					return err
+				}
+			}
 		case "namespace":
 			return llm.NotInspected("item of type %q with a %s", kind, key)
 		}

@@ -148,6 +148,8 @@ func (e *event) act(kind string) error {
 	case "output_item.done":
 		e.repeat = true
 		return e.object(atItem, func() error { return e.item(e.output) })
+	case "reasoning_part.added", "reasoning_part.done": // as vLLM tells them
+		return e.contentPart(kind, atContent, "reasoning")
 	case "content_part.added", "content_part.done":
 		return e.contentPart(kind, atContent, "content")
 	case "reasoning_summary_part.added", "reasoning_summary_part.done":

@@ -153,6 +153,17 @@ func TestResponsesRepliesRefused(t *testing.T) {
 	}
 }
 
+// TestResponsesShell: a shell in a container of the provider's has run already, one of the application's has not.
+func TestResponsesShell(t *testing.T) {
+	for environment, byProvider := range map[string]bool{`null`: false, `{"type":"local"}`: false, `{"type":"container_reference","container_id":"c"}`: true} {
+		var c llm.Chunk
+		err := codec(t, responsesPath).Reply([]byte(`{"output":[{"type":"shell_call","id":"s","call_id":"1","status":"completed","action":{"commands":["ls"]},"environment":`+environment+`}]}`), &c)
+		if err != nil || len(c.Tools) != 1 || c.Tools[0].Name != "shell" || c.Tools[0].ByProvider != byProvider || !c.Tools[0].Raw {
+			t.Errorf("%s: %v %+v", environment, err, c.Tools)
+		}
+	}
+}
+
 // TestResponsesWire decodes what real clients send, and the answers of a fake.
 func TestResponsesWire(t *testing.T) {
 	files, err := filepath.Glob("testdata/wire/*openai_resp*.json")
