@@ -10,6 +10,19 @@ import (
 	"github.com/sallyport-dev/sallyport/pipeline"
 )
 
+// Verdict is the most severe verdict of an exchange.
+type Verdict struct {
+	Action    string `json:"action"`
+	Stage     string `json:"stage"`
+	Rule      string `json:"rule"`
+	Reason    string `json:"reason"`
+	Mode      string `json:"mode"`
+	Enforced  bool   `json:"enforced"`
+	Decision  string `json:"decision,omitempty"`
+	Elevation string `json:"elevation_id,omitempty"` // the grant without which it would have been denied
+	Approval  string `json:"approval_id,omitempty"`  // what people were asked
+}
+
 // Parts are the records of one exchange as the journal has them.
 type Parts struct {
 	Session   string
@@ -54,17 +67,18 @@ func NewExchange(p Parts) Exchange {
 		x.Response = Response{Status: out.Status, ID: out.ResponseID, Model: out.ResponseModel, Finish: out.Finish,
 			Text: out.Text, Bytes: out.BytesReleased, Cut: out.Cut, CutReason: out.CutReason}
 		x.Usage, x.DurationMS, x.OverheadUS, x.FirstMS = out.Usage, out.DurationMS, out.OverheadUS, out.FirstReleaseMS
+		x.HoldMS, x.ReplyOf = out.HoldMS, out.ReplyOf
 		x.Masked = append(x.Masked, out.Masks...)
 		for i := range out.Tools {
 			x.Tools = append(x.Tools, newTool(&out.Tools[i], p.Decisions))
 		}
 		v := out.Verdict
 		x.Verdict = Verdict{Action: v.Action.String(), Stage: v.Stage, Rule: v.Rule, Reason: v.Reason,
-			Mode: in.Mode.String(), Enforced: out.Enforced, Decision: out.Decision, Elevation: v.Elevation}
+			Mode: in.Mode.String(), Enforced: out.Enforced, Decision: out.Decision, Elevation: v.Elevation, Approval: v.Approval}
 	} else if d := decisive(p.Decisions); d != nil {
 		v := d.Body.Verdict
 		x.Verdict = Verdict{Action: v.Action.String(), Stage: v.Stage, Rule: v.Rule, Reason: v.Reason,
-			Mode: d.Body.Mode.String(), Enforced: d.Body.Enforced, Decision: d.Body.ID, Elevation: v.Elevation}
+			Mode: d.Body.Mode.String(), Enforced: d.Body.Enforced, Decision: d.Body.ID, Elevation: v.Elevation, Approval: v.Approval}
 	}
 	if x.Verdict.Stage == "" {
 		x.Verdict.Stage = "call"

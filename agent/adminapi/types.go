@@ -208,6 +208,8 @@ type Exchange struct {
 	DurationMS  int64           `json:"duration_ms"`
 	OverheadUS  int64           `json:"overhead_us"`
 	FirstMS     int64           `json:"first_release_ms,omitempty"`
+	HoldMS      int64           `json:"hold_ms,omitempty"`     // time spent waiting for people
+	ReplyOf     string          `json:"reply_of,omitempty"`    // the exchange whose kept reply this is
 	Open        bool            `json:"open,omitempty"`        // no outcome yet: running, or the daemon died
 	Policy      string          `json:"policy,omitempty"`      // version of the policy that decided
 	Uninspected string          `json:"uninspected,omitempty"` // why the contents are not known
@@ -246,19 +248,6 @@ type Tool struct {
 	Reason  string          `json:"reason,omitempty"`
 	Decided string          `json:"decision,omitempty"` // decision ID, for `sallyport why`
 	Index   int             `json:"index,omitempty"`    // its place among the calls
-}
-
-// Verdict is the most severe verdict of an exchange.
-type Verdict struct {
-	Action   string `json:"action"`
-	Stage    string `json:"stage"`
-	Rule     string `json:"rule"`
-	Reason   string `json:"reason"`
-	Mode     string `json:"mode"`
-	Enforced bool   `json:"enforced"`
-	Decision string `json:"decision,omitempty"`
-
-	Elevation string `json:"elevation_id,omitempty"` // the grant without which it would have been denied
 }
 
 // Decision is one recorded decision: what `sallyport why` explains.

@@ -161,12 +161,18 @@ var table = []Field{
 		}
 		return out
 	}},
+	{"sallyport.approval.id", keyword, "What people were asked about the exchange, if something of it was held.", func(s *source) any { return s.Verdict.Approval }},
+	{"sallyport.elevation.id", keyword, "The grant without which it would have been denied.", func(s *source) any { return s.Verdict.Elevation }},
+	{"sallyport.hold_ms", long, "Milliseconds spent waiting for people.", func(s *source) any { return nonzero(s.HoldMS) }},
+	{"sallyport.reply_of", keyword, "The exchange whose reply this is: it had been kept while people decided.", func(s *source) any { return s.ReplyOf }},
+	{"sallyport.cut_reason", keyword, "What happened when the reply was cut, for people.", func(s *source) any { return s.Response.CutReason }},
 	{"sallyport.cut", keyword, "Why the reply did not end by itself: `client`, `upstream`, `agent`, `error`.", func(s *source) any { return s.Cut }},
 	{"sallyport.uninspected", keyword, "Why the contents are not known.", func(s *source) any { return s.Uninspected }},
 	{"sallyport.principal.spiffe_id", keyword, "SPIFFE ID of the workload.", func(s *source) any { return s.Principal.SPIFFEID }},
 	{"sallyport.principal.source", keyword, "How the SPIFFE ID came about.", func(s *source) any { return s.Principal.Source }},
 	{"sallyport.workload.start", long, "Start of the process in nanoseconds since boot; with the process ID it names one process.", func(s *source) any { return nonzero(int64(s.Workload.Start)) }},
 	{"sallyport.workload.unit", keyword, "systemd unit.", func(s *source) any { return s.Workload.Unit }},
+	{"sallyport.workload.found", keyword, "How it was recognised as a LangChain program, if not by opening a package's file.", func(s *source) any { return s.Workload.Found }},
 	{"sallyport.workload.cgroup", keyword, "Path of the control group.", func(s *source) any { return s.Workload.Cgroup }},
 	{"sallyport.workload.login_uid", keyword, "Audit login user ID; absent outside a login session.", func(s *source) any { return s.uid(s.Workload.LoginUID) }},
 	{"sallyport.workload.service_account", keyword, "Service account of the pod.", func(s *source) any { return s.Workload.ServiceAccount }},

@@ -36,6 +36,8 @@ type Exchange struct {
 	DurationMS  int64           `json:"duration_ms"`
 	OverheadUS  int64           `json:"overhead_us"`
 	FirstMS     int64           `json:"first_release_ms,omitempty"`
+	HoldMS      int64           `json:"hold_ms,omitempty"`  // time spent waiting for people
+	ReplyOf     string          `json:"reply_of,omitempty"` // the exchange whose kept reply this is
 	Status      int             `json:"status"`
 	Cut         string          `json:"cut,omitempty"`  // why the reply did not end by itself
 	Open        bool            `json:"open,omitempty"` // no outcome yet
@@ -73,6 +75,7 @@ type Workload struct {
 	ServiceAccount string `json:"service_account,omitempty"`
 	Comm           string `json:"comm,omitempty"`
 	Exe            string `json:"exe,omitempty"`
+	Found          string `json:"found,omitempty"` // how it was recognised as a LangChain program, if not by opening a package's file
 }
 
 // Request is what the application asked.
@@ -119,6 +122,9 @@ type Verdict struct {
 	Mode     string `json:"mode"`
 	Enforced bool   `json:"enforced"`
 	Decision string `json:"decision,omitempty"`
+
+	Elevation string `json:"elevation_id,omitempty"` // the grant without which it would have been denied
+	Approval  string `json:"approval_id,omitempty"`  // what people were asked
 }
 
 // Decision is one recorded decision of an exchange.
@@ -140,7 +146,7 @@ func (p *Parts) Document() Exchange {
 		SessionID: p.Session, ExchangeID: p.Exchange, FlowID: in.Flow, Time: p.Time, Scope: in.Scope,
 		Principal: Principal{in.Principal.SPIFFEID, in.Principal.User, in.Principal.Source},
 		Workload: Workload{PID: w.PID, Start: w.Start, UID: w.UID, LoginUID: w.LoginUID, Cgroup: w.Cgroup, Unit: w.Unit, Container: w.Container,
-			Pod: w.Pod, Namespace: w.Namespace, ServiceAccount: w.ServiceAccount, Comm: w.Comm, Exe: w.Exe},
+			Pod: w.Pod, Namespace: w.Namespace, ServiceAccount: w.ServiceAccount, Comm: w.Comm, Exe: w.Exe, Found: w.Found},
 		Endpoint: in.Endpoint.Name, Host: in.Endpoint.Host, Port: in.Endpoint.Port, Protocol: in.Endpoint.Protocol,
 		Operation: in.Call.Operation, Model: in.Call.Model, Stream: in.Call.Stream,
 		Request: Request{Method: in.Method, Target: in.Target, UserAgent: in.UserAgent, Credential: in.Credential,
@@ -171,7 +177,7 @@ func (p *Parts) Document() Exchange {
 		x.Response = Response{Status: o.Status, ID: o.ResponseID, Model: o.ResponseModel, Finish: o.Finish, Text: o.Text,
 			Bytes: o.BytesReleased, Cut: o.Cut, CutReason: o.CutReason}
 		x.Usage, x.DurationMS, x.OverheadUS, x.FirstMS = o.Usage, o.DurationMS, o.OverheadUS, o.FirstReleaseMS
-		x.Status, x.Cut = o.Status, o.Cut
+		x.HoldMS, x.ReplyOf, x.Status, x.Cut = o.HoldMS, o.ReplyOf, o.Status, o.Cut
 		x.Masked = append(x.Masked, o.Masks...)
 		for i := range o.Tools {
 			x.Tools = append(x.Tools, p.tool(&o.Tools[i]))
@@ -185,6 +191,7 @@ func (p *Parts) Document() Exchange {
 
 func (v *Verdict) set(from pipeline.Verdict, enforced bool, decision string) {
 	v.Action, v.Rule, v.Reason, v.Enforced, v.Decision = from.Action.String(), from.Rule, from.Reason, enforced, decision
+	v.Elevation, v.Approval = from.Elevation, from.Approval
 	if from.Stage != "" {
 		v.Stage = from.Stage
 	}

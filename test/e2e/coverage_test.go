@@ -28,7 +28,8 @@ type client struct {
 	stack  string // folder or file below build/ that it needs
 	args   []string
 	env    []string
-	always bool // in CI too
+	speaks string // the protocol of its endpoint, if it is decoded; "" = it is observed
+	always bool   // in CI too
 }
 
 const key = "not-a-key"
@@ -56,6 +57,16 @@ func clients() []client {
 		{name: "langchaingo", host: "api.openai.com", stack: "langchaingo", args: []string{"build/langchaingo"}, env: []string{"OPENAI_API_KEY=" + key}},
 	}
 	all[0].always, all[1].always = true, true
+	for i := range all {
+		switch all[i].host {
+		case "api.openai.com", "api.mistral.ai":
+			all[i].speaks = "openai"
+		case "api.anthropic.com":
+			all[i].speaks = "anthropic"
+		case "ollama.example.com":
+			all[i].speaks = "ollama"
+		}
+	}
 	return all
 }
 
@@ -172,6 +183,13 @@ func coverageWorld(t *testing.T, c client) *world {
 		return w
 	}
 	must(t, w.d.Stop(t.Context()))
+	if c.speaks != "" {
+		policy := strings.Replace(sdkPolicy, "endpoints: [provider]", `endpoints: ["*"]`, 1)
+		must(t, os.WriteFile(filepath.Join(filepath.Dir(w.d.Config), "policy.d", "policy.yaml"), []byte(policy), 0o644))
+		w.conf = strings.NewReplacer("host: api.openai.com", "host: "+c.host, "protocol: openai", "protocol: "+c.speaks).Replace(w.conf)
+		w.start()
+		return w
+	}
 	// What is not decoded is refused in enforce: it is observed here, without the leave to pass unread.
 	w.conf = strings.NewReplacer("host: api.openai.com", "host: "+c.host, "protocol: openai", "protocol: http",
 		"name: support, match: {unit: \""+enforced+"\"}, mode: enforce", "name: support, match: {unit: \""+enforced+"\"}, mode: observe, untrusted: deny").Replace(w.conf)

@@ -42,7 +42,7 @@ kind: Role
 metadata: {name: support-bot}
 spec:
   rules:
-    - {endpoints: [provider], operations: [chat], models: ["gpt-4o-mini*", "claude-sonnet-*", "llama3*"], tools: [search, delete_files]}
+    - {endpoints: [provider], operations: [chat], models: ["gpt-4o-mini*", "claude-sonnet-*", "llama3*", "mistral-*"], tools: [search, delete_files]}
 ---
 apiVersion: sallyport.dev/v1alpha1
 kind: RoleBinding
