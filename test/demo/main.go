@@ -43,6 +43,11 @@ apiVersion: sallyport.dev/v1alpha1
 kind: Guardrail
 metadata: {name: no-deleting}
 spec: {on: [toolCall], match: {tools: ["delete_*"]}, action: deny, message: "Deleting is not allowed"}
+---
+apiVersion: sallyport.dev/v1alpha1
+kind: Guardrail
+metadata: {name: ask-first}
+spec: {on: [toolCall], match: {tools: [search], regex: "(?i)payroll"}, action: hold, message: "Somebody has to look at it", approval: {groups: [www-data]}}
 `
 
 type options struct {
@@ -106,7 +111,7 @@ func run(ctx context.Context, o options) (err error) {
 	if err := x.start(ctx); err != nil {
 		return err
 	}
-	for _, scene := range []func(context.Context) error{x.allowed, x.masked, x.toolRefused, x.modelRefused, x.observed, x.recorded, x.shipped} {
+	for _, scene := range []func(context.Context) error{x.allowed, x.masked, x.toolRefused, x.held, x.modelRefused, x.observed, x.recorded, x.shipped} {
 		if err := scene(ctx); err != nil {
 			return err
 		}

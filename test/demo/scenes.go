@@ -16,14 +16,23 @@ import (
 	"github.com/sallyport-dev/sallyport/test/lab"
 )
 
-// program runs one of the LangChain programs. Its environment holds the API key and nothing else.
+// program runs one of the LangChain programs and shows what it says. Its environment holds the API key and nothing else.
 func (x *demo) program(ctx context.Context, unit string, args ...string) (out, errOut string, err error) {
+	return x.programAs(ctx, 0, unit, args...)
+}
+
+// programAs is program, started by somebody who has logged in (0: by nobody); then it shows nothing.
+func (x *demo) programAs(ctx context.Context, uid int, unit string, args ...string) (out, errOut string, err error) {
 	a := lab.App{Cgroup: unit, Env: []string{"OPENAI_API_KEY=" + x.key},
 		Args: append([]string{filepath.Join(x.bin, "venv-current", "bin", "python"), filepath.Join(x.bin, "..", "test", "e2e", "python", args[0])}, args[1:]...)}
 	if !x.live {
 		a.Hosts = map[string]string{"api.openai.com": x.lab.Fake.String()}
 	}
 	x.command("%s %s", args[0], quoted(args[1:]))
+	if uid > 0 {
+		a.Args = loggedIn(uid, a.Args...)
+		return x.lab.Run(ctx, a)
+	}
 	out, errOut, err = x.lab.Run(ctx, a)
 	for line := range strings.Lines(out) {
 		x.output("%s", strings.TrimRight(line, "\n"))
