@@ -178,28 +178,40 @@ func (b *builder) copy(s string, from int) {
 	}
 }
 
+// unseen tells whether a byte is a control character that nobody sees.
+func unseen(c byte) bool { return c < utf8.RuneSelf && !ordinary(c) }
+
 // visible takes out what cannot be seen and brings the rest into the form NFKC.
 func visible(b *builder, s string) {
 	var seg []byte
 	for i := 0; i < len(s); {
-		if c := s[i]; c < utf8.RuneSelf && (i+1 == len(s) || s[i+1] < utf8.RuneSelf) {
-			if c >= 0x20 && c != 0x7f || c == '\t' || c == '\n' || c == '\r' {
-				b.byte(c, i)
+		if c := s[i]; c < utf8.RuneSelf {
+			if unseen(c) {
+				i++
+				continue
 			}
-			i++
-			continue
+			next := i + 1
+			for next < len(s) && unseen(s[next]) {
+				next++
+			}
+			if next == len(s) || s[next] < utf8.RuneSelf {
+				b.byte(c, i)
+				i = next
+				continue
+			}
 		}
-		// A piece with characters beyond ASCII and the one before it, which may be the base of a mark.
+		// A piece with characters beyond ASCII and the one before it, which may be the base of a mark, whatever unseen is between.
 		from := i
 		seg = seg[:0]
 		n := 0
-		for ; i < len(s) && n < maxPiece; n++ {
-			if n > 0 && s[i] < utf8.RuneSelf {
+		for kept := 0; i < len(s) && kept < maxPiece; n++ {
+			if kept > 0 && s[i] < utf8.RuneSelf && !unseen(s[i]) {
 				break
 			}
 			c, size := utf8.DecodeRuneInString(s[i:])
 			if !ignorable(c) {
 				seg = append(seg, s[i:i+size]...)
+				kept++
 			}
 			i += size
 		}

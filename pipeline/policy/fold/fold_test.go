@@ -132,6 +132,13 @@ func TestSource(t *testing.T) {
 	}
 }
 
+// distinct lists what forms say, each once.
+func distinct(forms []Form) []string {
+	out := texts(forms)
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
 // FuzzForms: readings are bounded, the plain reading read again says nothing new, and their sources lie within the text.
 func FuzzForms(f *testing.F) {
 	for _, s := range []string{"plain", "r\u200bm", "ｒｍ", url.QueryEscape("rm -rf /"), "cm0gLXJmIC9ob21lIHBsZWFzZQ==", "726d202d7266202f686f6d65", `\x72\x6d`,
@@ -139,7 +146,7 @@ func FuzzForms(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		forms, _ := Forms(nil, s, true)
+		forms, whole := Forms(nil, s, true)
 		sum := 0
 		for _, g := range forms {
 			sum += len(g.Text)
@@ -156,9 +163,11 @@ func FuzzForms(f *testing.F) {
 		if sum > Times*len(s)+Extra {
 			t.Fatalf("%d bytes of readings for %d", sum, len(s))
 		}
-		same, _ := Forms(nil, s, false)
-		if !slices.Equal(texts(same), texts(forms)) && len(same) == len(forms) {
-			t.Fatalf("the account changes the readings: %q, %q", texts(same), texts(forms))
+		// Without the account, equal readings of several places are one. Where there are more runs than are read one by one, that
+		// may decide which of them are.
+		same, also := Forms(nil, s, false)
+		if a, b := distinct(same), distinct(forms); whole && also && len(s) < minRun*maxSingle/2 && !slices.Equal(a, b) {
+			t.Fatalf("the account changes the readings: %q, %q", a, b)
 		}
 		if !utf8.ValidString(s) {
 			return
