@@ -79,7 +79,7 @@ func (s *Set) guard(env *Env, m *pipeline.Meta, c *pipeline.Call, step *pipeline
 		g := &s.guards[i]
 		if g.when != nil {
 			if in == nil {
-				in = &cond.Input{Meta: m, Call: c, Step: step, Now: env.Now, Texts: func() []string { return new(reading).texts(step) }}
+				in = &cond.Input{Meta: m, Call: c, Step: step, Now: env.Now, Texts: func() ([]string, error) { return new(reading).texts(step) }}
 			}
 			if yes, err := g.when.Eval(in); err == nil && !yes { // one that fails counts as a match
 				continue

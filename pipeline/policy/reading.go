@@ -3,6 +3,8 @@
 package policy
 
 import (
+	"errors"
+
 	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/policy/carrier"
 	"github.com/sallyport-dev/sallyport/pipeline/policy/fold"
@@ -21,16 +23,19 @@ type reading struct {
 	matched []int32 // guardrails
 }
 
-// texts lists everything that is matched: for conditions.
-func (r *reading) texts(step *pipeline.Step) []string {
+// texts lists everything that is matched: for conditions. It fails if more is hidden in it than can be looked at.
+func (r *reading) texts(step *pipeline.Step) ([]string, error) {
 	r.sources = carrier.Read(r.sources[:0], step)
 	var out []string
 	for i := range r.sources {
 		out = append(out, r.sources[i].Text)
-		r.forms, _ = fold.Forms(r.forms[:0], r.sources[i].Text, false)
-		for _, f := range r.forms {
+		forms, complete := fold.Forms(r.forms[:0], r.sources[i].Text, false)
+		if r.forms = forms; !complete {
+			return nil, errors.New("there are too many readings of a text")
+		}
+		for _, f := range forms {
 			out = append(out, f.Text)
 		}
 	}
-	return out
+	return out, nil
 }
