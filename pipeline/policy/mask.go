@@ -28,12 +28,8 @@ func (s *Set) mask(r *reading, step *pipeline.Step, v *pipeline.Verdict) {
 		}
 		before := len(spans)
 		r.sources = carrier.Read(r.sources[:0], step)
-		// All of the arguments with escapes undone are of use only where no string alone tells what is meant.
-		slices.SortStableFunc(r.sources, func(a, b carrier.Text) int { return int(a.Part) - int(b.Part) })
 		for _, src := range r.sources {
-			if src.Part == carrier.All && inArgs != nil && len(spans) > before {
-				break
-			}
+			var origins []int // of part All, once there is a match
 			at := func(from, to int) {
 				m := pipeline.Mask{Carrier: "text", Type: g.name, With: g.with}
 				switch src.Part {
@@ -41,8 +37,13 @@ func (s *Set) mask(r *reading, step *pipeline.Step, v *pipeline.Verdict) {
 					m.At, m.Len = from, to-from
 					spans = append(spans, m)
 					return
-				case carrier.String, carrier.All:
+				case carrier.String:
 					from, to = src.From, src.To
+				case carrier.All:
+					if origins == nil {
+						origins = carrier.Origins(string(step.Args))
+					}
+					from, to = origins[from], origins[to]
 				}
 				m.Carrier = "args"
 				if inArgs == nil {

@@ -109,14 +109,32 @@ func Strings(raw []byte) (spans [][2]int) {
 	return spans
 }
 
+// Origins tells where in raw each byte of the Text of part All comes from, and where the last one ends.
+func Origins(raw string) []int {
+	at := make([]int, 0, len(raw)+1)
+	unescapeAt(raw, &at)
+	return append(at, len(raw))
+}
+
 // unescape decodes the escapes of JSON strings (RFC 8259, section 7); what is none stays.
 func unescape(s string) string {
 	if strings.IndexByte(s, '\\') < 0 {
 		return s
 	}
+	return unescapeAt(s, nil)
+}
+
+// unescapeAt is unescape and, unless at is nil, appends where each byte comes from.
+func unescapeAt(s string, at *[]int) string {
 	b := make([]byte, 0, len(s))
+	from := 0
 	for i := 0; i < len(s); i++ {
-		if s[i] != '\\' || i+1 == len(s) {
+		if at != nil {
+			for len(*at) < len(b) {
+				*at = append(*at, from)
+			}
+		}
+		if from = i; s[i] != '\\' || i+1 == len(s) {
 			b = append(b, s[i])
 			continue
 		}
@@ -141,6 +159,11 @@ func unescape(s string) string {
 			b = utf8.AppendRune(b, r)
 		default: // \" \\ \/ and what should not be there
 			b = append(b, s[i])
+		}
+	}
+	if at != nil {
+		for len(*at) < len(b) {
+			*at = append(*at, from)
 		}
 	}
 	return string(b)
