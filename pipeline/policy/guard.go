@@ -103,23 +103,21 @@ func (s *Set) guard(env *Env, m *pipeline.Meta, c *pipeline.Call, step *pipeline
 
 // drop lets go of the texts of a step, and of buffers that became large.
 func (r *reading) drop() {
-	if cap(r.sources) > 256 || cap(r.forms) > 256 {
-		r.sources, r.forms = nil, nil
+	if cap(r.forms) > 256 {
+		r.forms = nil
 		return
 	}
-	clear(r.sources[:cap(r.sources)])
 	clear(r.forms[:cap(r.forms)])
 }
 
 // meet finds which of the pending expressions match any reading of a step.
 func (s *Set) meet(r *reading, step *pipeline.Step) {
-	r.sources = carrier.Read(r.sources[:0], step)
-	for i := range r.sources {
-		s.meetText(r, r.sources[i].Text)
+	for src := range carrier.Each(step) {
+		s.meetText(r, src.Text)
 		if r.left == 0 {
 			return
 		}
-		forms, complete := fold.Forms(r.forms[:0], r.sources[i].Text, false)
+		forms, complete := fold.Forms(r.forms[:0], src.Text, false)
 		r.forms = forms
 		for j := range forms {
 			s.meetText(r, forms[j].Text)

@@ -27,8 +27,7 @@ func (s *Set) mask(r *reading, step *pipeline.Step, v *pipeline.Verdict) {
 			continue
 		}
 		before := len(spans)
-		r.sources = carrier.Read(r.sources[:0], step)
-		for _, src := range r.sources {
+		for src := range carrier.Each(step) {
 			var origins []int // of part All, once there is a match
 			at := func(from, to int) {
 				m := pipeline.Mask{Carrier: "text", Type: g.name, With: g.with}
