@@ -3,6 +3,7 @@
 package policy
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
@@ -27,6 +28,24 @@ spec: {on: [toolCall], match: {regex: '"ssn":\s*"\d+"'}, action: mask, with: X}
 		v := s.Decide(meta("ann", 1), &pipeline.Call{Operation: pipeline.OpChat, Model: "m"}, step)
 		if got := masked(step, v); v.Action != pipeline.Transform || got != want {
 			t.Errorf("%s: %s, %v, want %s", args, got, v.Action, want)
+		}
+	}
+}
+
+// TestMaskOfMany: many strings cost no more than each by itself, and too many are denied.
+func TestMaskOfMany(t *testing.T) {
+	s := mustLoad(t, everythingFor("ann")+`
+---
+apiVersion: sallyport.dev/v1alpha1
+kind: Guardrail
+metadata: {name: a}
+spec: {on: [toolCall], match: {regex: 'a'}, action: mask, with: X}
+`)
+	for n, want := range map[int]pipeline.Action{30_000: pipeline.Transform, 100_000: pipeline.Deny} {
+		step := &pipeline.Step{Kind: pipeline.StepToolCall, Name: "x", Args: []byte(`["` + strings.Repeat(`a","`, n-1) + `a"]`)}
+		v := s.Decide(meta("ann", 1), &pipeline.Call{Operation: pipeline.OpChat, Model: "m"}, step)
+		if v.Action != want || want == pipeline.Transform && strings.Contains(masked(step, v), "a") {
+			t.Errorf("%d: %v, %s", n, v.Action, v.Reason)
 		}
 	}
 }
