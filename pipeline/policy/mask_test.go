@@ -41,7 +41,7 @@ kind: Guardrail
 metadata: {name: a}
 spec: {on: [toolCall], match: {regex: 'a'}, action: mask, with: X}
 `)
-	for n, want := range map[int]pipeline.Action{30_000: pipeline.Transform, 100_000: pipeline.Deny} {
+	for n, want := range map[int]pipeline.Action{10_000: pipeline.Transform, 100_000: pipeline.Deny} {
 		step := &pipeline.Step{Kind: pipeline.StepToolCall, Name: "x", Args: []byte(`["` + strings.Repeat(`a","`, n-1) + `a"]`)}
 		v := s.Decide(meta("ann", 1), &pipeline.Call{Operation: pipeline.OpChat, Model: "m"}, step)
 		if v.Action != want || want == pipeline.Transform && strings.Contains(masked(step, v), "a") {
