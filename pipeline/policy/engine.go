@@ -3,7 +3,6 @@
 package policy
 
 import (
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -96,7 +95,7 @@ func (e *Engine) Account(m *pipeline.Meta, _ *pipeline.Call, _ pipeline.Verdict,
 
 // Restore counts an exchange of before, as the set in force would have counted it. It is for the start, from the journal.
 func (e *Engine) Restore(in *pipeline.Intent, at time.Time, out *pipeline.Outcome) {
-	if v := &out.Verdict; v.Action == pipeline.Deny && v.Stage == "call" && (strings.HasPrefix(v.Rule, "role/") || v.Rule == "builtin/no-binding") {
+	if v := &out.Verdict; v.Action == pipeline.Deny && v.Stage == "call" && v.Rule != "builtin/not-inspected" && v.Rule != "builtin/unavailable" {
 		return // it was not granted, and so not counted
 	}
 	m := &pipeline.Meta{Scope: in.Scope, Mode: in.Mode, Workload: in.Workload, Principal: in.Principal, Endpoint: in.Endpoint, Start: at}
