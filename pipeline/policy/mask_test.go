@@ -84,3 +84,13 @@ func TestAllThatHold(t *testing.T) {
 		}
 	}
 }
+
+// TestOpenQuotation: RE2 lets a quotation run to the end of an expression.
+func TestOpenQuotation(t *testing.T) {
+	s := mustLoad(t, "apiVersion: sallyport.dev/v1alpha1\nkind: Guardrail\nmetadata: {name: g}\nspec: {on: [prompt], match: {regex: '\\Qrun(a)'}, action: deny}\n")
+	for text, want := range map[string]pipeline.Action{"run(a)": pipeline.Deny, "now run(a)": pipeline.Deny, "runa": pipeline.Allow} {
+		if v := s.Decide(&pipeline.Meta{}, &pipeline.Call{}, &pipeline.Step{Kind: pipeline.StepPrompt, Text: text}); v.Action != want {
+			t.Errorf("%s: %v", text, v.Action)
+		}
+	}
+}
