@@ -246,25 +246,12 @@ type Verdict struct {
 	Removed   []Step    `json:"removed,omitempty"`   // the tools that a Transform takes out of the offer, without their texts
 	// Masks are what a Transform is to put in place of what matched in the step's Text or Args (Carrier "text" or "args").
 	Masks []Mask `json:"-"`
-	// Also are the further rules by which it is held: people decide about each by itself.
-	Also []HeldBy `json:"-"`
 	// Done says of a Transform that it was carried out. Who decides does not set it.
 	Done bool `json:"-"`
 }
 
 // CodeBudget is the code of a denial for want of budget.
 const CodeBudget = "budget"
-
-// HeldBy is a rule that holds something, in the words of Verdict.
-type HeldBy struct{ Rule, Hold, Reason, Digest string }
-
-// Holders lists all rules by which something is held.
-func (v *Verdict) Holders() []HeldBy {
-	if v.Action != Hold {
-		return nil
-	}
-	return append([]HeldBy{{v.Rule, v.Hold, v.Reason, v.Digest}}, v.Also...)
-}
 
 // Matched is one rule that had something to say about a step.
 type Matched struct {

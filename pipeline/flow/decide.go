@@ -192,7 +192,6 @@ func (x *exchange) apply(ctx context.Context, v pipeline.Verdict, shown *pipelin
 	if v.Action != pipeline.Hold {
 		return d, nil // Transform too: nobody carried it out, so it does not pass
 	}
-	x.h.agreed = nil
 	return x.hold(ctx, d, shown)
 }
 

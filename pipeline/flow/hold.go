@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,17 +28,16 @@ const (
 
 // holding is what an exchange knows about holds.
 type holding struct {
-	body   []byte            // the request as it would be sent; nil once it is with the provider
-	shown  []byte            // the same, masked
-	call   *toolCall         // that is being decided
-	stream *events           // of the reply, if it is one
-	early  bool              // the head is sent, and no reply is there yet
-	held   time.Duration     // spent waiting
-	key    vaultKey          // of the request, if its reply may be kept
-	reply  []byte            // as it came, if it is not a stream
-	policy string            // version in force when the exchange began
-	agreed []pipeline.HeldBy // rules about which people have agreed to what is held
-	over   bool              // something is held still: the reply is to be kept
+	body   []byte        // the request as it would be sent; nil once it is with the provider
+	shown  []byte        // the same, masked
+	call   *toolCall     // that is being decided
+	stream *events       // of the reply, if it is one
+	early  bool          // the head is sent, and no reply is there yet
+	held   time.Duration // spent waiting
+	key    vaultKey      // of the request, if its reply may be kept
+	reply  []byte        // as it came, if it is not a stream
+	policy string        // version in force when the exchange began
+	over   bool          // something is held still: the reply is to be kept
 }
 
 // hold waits until people have decided about what d holds. It returns the denial that is left, nil if they approved.
@@ -74,12 +72,6 @@ func (x *exchange) hold(ctx context.Context, d *denial, shown *pipeline.Step) (*
 	switch {
 	case after.Action <= pipeline.Alert:
 		x.decision(after, h.Step)
-		x.h.agreed = append(x.h.agreed, pipeline.HeldBy{Rule: v.Rule, Hold: v.Hold, Reason: v.Reason, Digest: v.Digest})
-		if len(v.Also) > 0 { // others decide about that
-			also := v.Also[0]
-			v.Rule, v.Hold, v.Reason, v.Digest, v.Also = also.Rule, also.Hold, also.Reason, also.Digest, v.Also[1:]
-			return x.hold(ctx, &denial{code: codeHeld, id: x.decision(v, shown), verdict: v}, shown)
-		}
 		return x.still(v, shown, h.Step)
 	case after.Action == pipeline.Hold:
 		d.verdict = after
@@ -125,7 +117,7 @@ func (x *exchange) still(held pipeline.Verdict, shown, kept *pipeline.Step) (*de
 		}); err != nil {
 			return nil, err
 		}
-		if v.Action <= pipeline.Alert || v.Action == pipeline.Hold && x.agreed(&v) {
+		if v.Action <= pipeline.Alert || v.Action == pipeline.Hold && v.Rule == held.Rule && v.Digest == held.Digest {
 			continue
 		}
 		if v.Stage == "" {
@@ -138,13 +130,6 @@ func (x *exchange) still(held pipeline.Verdict, shown, kept *pipeline.Step) (*de
 		return &denial{code: codeDenied, id: x.decision(v, kept), verdict: v}, nil
 	}
 	return nil, nil
-}
-
-// agreed says whether people have agreed about every rule by which something is held.
-func (x *exchange) agreed(v *pipeline.Verdict) bool {
-	return !slices.ContainsFunc(v.Holders(), func(h pipeline.HeldBy) bool {
-		return !slices.ContainsFunc(x.h.agreed, func(a pipeline.HeldBy) bool { return a.Rule == h.Rule && a.Digest == h.Digest })
-	})
 }
 
 // held describes what is held. People look at it for as long as they like: it must not share the memory of the request.

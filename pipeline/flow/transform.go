@@ -331,15 +331,6 @@ func severer(raw, masked pipeline.Verdict) pipeline.Verdict {
 		v = masked
 	}
 	v.Masks = masked.Masks
-	if raw.Action == masked.Action && raw.Action == pipeline.Hold {
-		have := raw.Holders()
-		for _, h := range masked.Holders() {
-			if !slices.Contains(have, h) {
-				have = append(have, h)
-			}
-		}
-		v.Also = have[1:]
-	}
 	return v
 }
 

@@ -93,14 +93,9 @@ func (s *Set) guard(env *Env, m *pipeline.Meta, c *pipeline.Call, step *pipeline
 			if g.action == pipeline.Hold {
 				v.Hold, v.Digest = g.name, g.digest
 			}
-		} else if !g.observe && g.action == pipeline.Hold {
-			v.Also = append(v.Also, pipeline.HeldBy{Rule: "guardrail/" + g.name, Hold: g.name, Reason: g.message, Digest: g.digest})
 		}
 	}
 	r.matched = matched
-	if v.Action != pipeline.Hold {
-		v.Also = nil
-	}
 	if v.Action == pipeline.Transform || v.Action == pipeline.Hold {
 		s.mask(r, step, v)
 	}

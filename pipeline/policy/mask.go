@@ -80,7 +80,6 @@ func (s *Set) mask(r *reading, step *pipeline.Step, v *pipeline.Verdict) {
 		}
 		if len(spans) == before || len(spans) > maxSpans {
 			v.Action, v.Rule, v.Hold, v.Digest = pipeline.Deny, "guardrail/"+g.name, "", ""
-			v.Also = nil
 			v.Reason = g.message + " (it cannot be masked where it stands)"
 			return
 		}
