@@ -128,7 +128,8 @@ type Outcome struct {
 }
 
 // Used is the usage of an exchange whose request had so many bytes. Where the provider did not say, it is estimated as one token
-// for each four bytes of what was sent, and of what was answered.
+// for each four bytes of what was sent, and of what was answered; and also where the reply was cut, as the first word on it may be
+// a number of tokens that the last would have corrected.
 func (o *Outcome) Used(bodyBytes int64) Usage {
 	u := o.Usage
 	if o.Status == 403 && o.ResponseID == "" && o.BytesReleased > 0 && o.Verdict.Action >= Hold { // refused before it was sent
@@ -138,13 +139,15 @@ func (o *Outcome) Used(bodyBytes int64) Usage {
 		in := bodyBytes / 4
 		u.InputTokens = &in
 	}
-	if u.OutputTokens == nil {
+	if u.OutputTokens == nil || o.Cut != "" {
 		n := int64(len(o.Text))
 		for i := range o.Tools {
 			n += int64(len(o.Tools[i].Args))
 		}
 		n /= 4
-		u.OutputTokens = &n
+		if u.OutputTokens == nil || *u.OutputTokens < n {
+			u.OutputTokens = &n
+		}
 	}
 	return u
 }

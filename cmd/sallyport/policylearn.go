@@ -30,7 +30,7 @@ sallyport policy test on the same record then finds no call or tool that the rol
 			file := fs.String("out", "", "write to this `file`, which must not exist, not to standard output")
 			var who many
 			fs.Var(&who, "principal", "learn only from this `caller`: SPIFFE ID, unit or user with * as a wildcard, or uid:NUMBER; may be repeated")
-			denied := fs.Bool("denied", false, "learn also from what was refused")
+			denied := fs.Bool("denied", false, "learn also from what was refused, and from what only an elevation allowed")
 			called := fs.Bool("called", false, "grant only tools that were called, not those that were offered")
 			return func(ctx context.Context, args []string) error {
 				if err := noArgs(args); err != nil {

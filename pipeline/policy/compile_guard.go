@@ -115,9 +115,13 @@ func (l *loader) regex(d *doc[guardSpec], g *guard) {
 	} else if g.re, err = regexp.Compile(t.s); err != nil {
 		l.add(d.file, t.line, "Guardrail %s has a bad regex (%s): mend it, RE2 syntax", g.name, strings.TrimPrefix(err.Error(), "error parsing regexp: "))
 	} else {
-		g.start, err = regexp.Compile(`\A(?:` + t.s + `)`)
+		expr := t.s
+		if _, err := regexp.Compile("(?:" + expr + ")"); err != nil { // a quotation that runs to the end
+			expr += `\E`
+		}
+		g.start, err = regexp.Compile(`\A(?:` + expr + `)`)
 		if err == nil {
-			g.behind, err = regexp.Compile(`\A(?s:.)(?:` + t.s + `)`)
+			g.behind, err = regexp.Compile(`\A(?s:.)(?:` + expr + `)`)
 		}
 		if err != nil { // it is as large as may be
 			l.add(d.file, t.line, "Guardrail %s has a regex that is too large: make two of it", g.name)
@@ -135,7 +139,9 @@ func (l *loader) masking(d *doc[guardSpec], g *guard) {
 	if in.With == nil {
 		return
 	}
-	g.with = in.With.s
+	if g.with = in.With.s; g.with == "" {
+		l.add(d.file, in.With.line, "Guardrail %s: with is empty, and what stands around a match would become a match: give a word", g.name)
+	}
 	for _, c := range []byte(in.With.s) {
 		if c < 0x20 || c > 0x7e || c == '"' || c == '\\' {
 			l.add(d.file, in.With.line, "Guardrail %s: with may hold printable ASCII, but neither \" nor \\: it must fit wherever a match stands", g.name)

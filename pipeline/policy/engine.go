@@ -95,13 +95,20 @@ func (e *Engine) Account(m *pipeline.Meta, _ *pipeline.Call, _ pipeline.Verdict,
 
 // Restore counts an exchange of before, as the set in force would have counted it. It is for the start, from the journal.
 func (e *Engine) Restore(in *pipeline.Intent, at time.Time, out *pipeline.Outcome) {
-	if out.Verdict.Action == pipeline.Deny && out.Verdict.Stage == "call" {
+	if v := &out.Verdict; v.Action == pipeline.Deny && v.Stage == "call" && v.Rule != "builtin/not-inspected" && v.Rule != "builtin/unavailable" {
 		return // it was not granted, and so not counted
 	}
 	m := &pipeline.Meta{Scope: in.Scope, Mode: in.Mode, Workload: in.Workload, Principal: in.Principal, Endpoint: in.Endpoint, Start: at}
-	key, limit, ok := e.set.Load().counted(m, &in.Call, at)
-	if !ok {
+	all := e.set.Load().counted(m, &in.Call, at)
+	if len(all) == 0 {
 		return
+	}
+	on := all[0]
+	for _, c := range all {
+		if e.meter.Room(c.key, c.limit).What == "" {
+			on = c
+			break
+		}
 	}
 	var tokens int64
 	used := out.Used(in.BodyBytes)
@@ -110,27 +117,31 @@ func (e *Engine) Restore(in *pipeline.Intent, at time.Time, out *pipeline.Outcom
 			tokens += *n
 		}
 	}
-	e.meter.Restore(key, limit, at, 1, tokens)
+	e.meter.Restore(on.key, on.limit, at, 1, tokens)
 }
 
-// counted finds the limit that a call counts on: none if a rule without one grants it.
-func (s *Set) counted(m *pipeline.Meta, c *pipeline.Call, at time.Time) (key meter.Key, limit meter.Limit, ok bool) {
+type counter struct {
+	key   meter.Key
+	limit meter.Limit
+}
+
+// counted lists the limits on which a call may be counted, in the order in which they are tried: none if a rule without one
+// grants it.
+func (s *Set) counted(m *pipeline.Meta, c *pipeline.Call, at time.Time) (out []counter) {
 	a := asking{env: &Env{Now: at}, m: m, c: c}
 	for _, r := range s.bound(m).roles {
 		for i := range r.rules {
 			u := &r.rules[i]
-			if !u.grants(m, c) || !a.holds(u) && !u.observe {
+			if !u.grants(m, c) || !u.observe && (!a.holds(u) || u.exceeded(c)) {
 				continue
 			}
 			if u.limit.Per == 0 {
-				return meter.Key{}, meter.Limit{}, false
+				return nil
 			}
-			if !ok {
-				key, limit, ok = meter.Key{Role: r.name, Rule: i, Principal: budgetOf(m)}, u.limit, true
-			}
+			out = append(out, counter{meter.Key{Role: r.name, Rule: i, Principal: budgetOf(m)}, u.limit})
 		}
 	}
-	return key, limit, ok
+	return out
 }
 
 // LongestWindow is the longest time that a limit of the set looks back, 0 if none does.

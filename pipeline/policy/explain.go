@@ -133,7 +133,7 @@ func (a *asking) lacks(u *rule) (out []string) {
 	if len(out) == 0 && !a.holds(u) && !u.observe {
 		out = append(out, "it, as its condition does not hold")
 	}
-	if step == nil && !u.observe && u.maxTokens > 0 && writes(c) && (c.MaxTokens <= 0 || c.MaxTokens > u.maxTokens) {
+	if step == nil && !u.observe && u.exceeded(c) {
 		out = append(out, fmt.Sprintf("%d tokens, at most %d", c.MaxTokens, u.maxTokens))
 	}
 	return out

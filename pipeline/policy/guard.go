@@ -79,7 +79,7 @@ func (s *Set) guard(env *Env, m *pipeline.Meta, c *pipeline.Call, step *pipeline
 		g := &s.guards[i]
 		if g.when != nil {
 			if in == nil {
-				in = &cond.Input{Meta: m, Call: c, Step: step, Now: env.Now, Texts: func() []string { return new(reading).texts(step) }}
+				in = &cond.Input{Meta: m, Call: c, Step: step, Now: env.Now, Texts: func() ([]string, error) { return new(reading).texts(step) }}
 			}
 			if yes, err := g.when.Eval(in); err == nil && !yes { // one that fails counts as a match
 				continue
@@ -103,23 +103,21 @@ func (s *Set) guard(env *Env, m *pipeline.Meta, c *pipeline.Call, step *pipeline
 
 // drop lets go of the texts of a step, and of buffers that became large.
 func (r *reading) drop() {
-	if cap(r.sources) > 256 || cap(r.forms) > 256 {
-		r.sources, r.forms = nil, nil
+	if cap(r.forms) > 256 {
+		r.forms = nil
 		return
 	}
-	clear(r.sources[:cap(r.sources)])
 	clear(r.forms[:cap(r.forms)])
 }
 
 // meet finds which of the pending expressions match any reading of a step.
 func (s *Set) meet(r *reading, step *pipeline.Step) {
-	r.sources = carrier.Read(r.sources[:0], step)
-	for i := range r.sources {
-		s.meetText(r, r.sources[i].Text)
+	for src := range carrier.Each(step) {
+		s.meetText(r, src.Text)
 		if r.left == 0 {
 			return
 		}
-		forms, complete := fold.Forms(r.forms[:0], r.sources[i].Text, false)
+		forms, complete := fold.Forms(r.forms[:0], src.Text, false)
 		r.forms = forms
 		for j := range forms {
 			s.meetText(r, forms[j].Text)

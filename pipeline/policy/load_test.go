@@ -73,6 +73,7 @@ func TestLoadErrors(t *testing.T) {
 		{"mask of an offer", guard("{on: [toolOffer], match: {regex: a}, action: mask}"), "an offered tool cannot be masked: use deny"},
 		{"mask with a quotation mark", guard(`{on: [prompt], match: {regex: a}, action: mask, with: 'x"'}`), "with may hold printable ASCII"},
 		{"mask that matches itself", guard(`{on: [prompt], match: {regex: b+}, action: mask, with: xbx}`), "its regex matches what it puts in place"},
+		{"mask with nothing", guard(`{on: [prompt], match: {regex: a}, action: mask, with: ''}`), "with is empty"},
 		{"with of another action", guard(`{on: [prompt], match: {regex: b+}, action: deny, with: xbx}`), "with is for action mask"},
 		{"approval of another action", guard(`{on: [prompt], action: deny, approval: {approvers: 2}}`), "approval is for action hold"},
 		{"no approvers", guard(`{on: [prompt], action: hold, approval: {approvers: 0}}`), "0 approvers make no sense"},

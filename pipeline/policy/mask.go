@@ -13,6 +13,9 @@ import (
 // Bounds of masking one step: more matches of one expression in one reading than that, and all of what follows is masked.
 const maxMatches = 4096
 
+// maxSpans is how many spans of one step are masked; what has more is denied.
+const maxSpans = 1 << 16
+
 // mask finds what the matching guardrails of action mask want covered. Guardrails that hold leave it in force: what people see,
 // and what is released, is masked. What cannot be covered is denied.
 func (s *Set) mask(r *reading, step *pipeline.Step, v *pipeline.Verdict) {
@@ -27,13 +30,8 @@ func (s *Set) mask(r *reading, step *pipeline.Step, v *pipeline.Verdict) {
 			continue
 		}
 		before := len(spans)
-		r.sources = carrier.Read(r.sources[:0], step)
-		// All of the arguments with escapes undone are of use only where no string alone tells what is meant.
-		slices.SortStableFunc(r.sources, func(a, b carrier.Text) int { return int(a.Part) - int(b.Part) })
-		for _, src := range r.sources {
-			if src.Part == carrier.All && inArgs != nil && len(spans) > before {
-				break
-			}
+		for src := range carrier.Each(step) {
+			var origins []int // of part All, once there is a match
 			at := func(from, to int) {
 				m := pipeline.Mask{Carrier: "text", Type: g.name, With: g.with}
 				switch src.Part {
@@ -41,8 +39,13 @@ func (s *Set) mask(r *reading, step *pipeline.Step, v *pipeline.Verdict) {
 					m.At, m.Len = from, to-from
 					spans = append(spans, m)
 					return
-				case carrier.String, carrier.All:
+				case carrier.String:
 					from, to = src.From, src.To
+				case carrier.All:
+					if origins == nil {
+						origins = carrier.Origins(string(step.Args))
+					}
+					from, to = origins[from], origins[to]
 				}
 				m.Carrier = "args"
 				if inArgs == nil {
@@ -50,10 +53,16 @@ func (s *Set) mask(r *reading, step *pipeline.Step, v *pipeline.Verdict) {
 					spans = append(spans, m)
 					return
 				}
-				for _, str := range inArgs { // whole strings, so that it stays JSON
+				first, _ := slices.BinarySearchFunc(inArgs, from, func(str [2]int, from int) int { return str[1] - from })
+				for _, str := range inArgs[first:] { // whole strings, so that it stays JSON
+					if str[0] > to {
+						break
+					}
 					if str[0] < to && from < str[1] || src.Part == carrier.String && str == [2]int{from, to} {
 						m.At, m.Len = str[0], str[1]-str[0]
-						spans = append(spans, m)
+						if n := len(spans); n == 0 || spans[n-1] != m {
+							spans = append(spans, m)
+						}
 					}
 				}
 			}
@@ -65,8 +74,11 @@ func (s *Set) mask(r *reading, step *pipeline.Step, v *pipeline.Verdict) {
 			if !complete {
 				at(0, len(src.Text))
 			}
+			if len(spans) > maxSpans {
+				break
+			}
 		}
-		if len(spans) == before {
+		if len(spans) == before || len(spans) > maxSpans {
 			v.Action, v.Rule, v.Hold, v.Digest = pipeline.Deny, "guardrail/"+g.name, "", ""
 			v.Reason = g.message + " (it cannot be masked where it stands)"
 			return

@@ -138,7 +138,7 @@ func (a *asking) first(roles []*role) *role {
 			if a.step != nil {
 				return r
 			}
-			if u.maxTokens > 0 && writes(a.c) && (a.c.MaxTokens <= 0 || a.c.MaxTokens > u.maxTokens) {
+			if u.exceeded(a.c) {
 				if !u.observe {
 					if a.tooMany == nil {
 						a.tooMany, a.manyOf = u, r
@@ -198,9 +198,17 @@ func (a *asking) holds(u *rule) bool {
 	}
 	if a.in == nil {
 		a.in = &cond.Input{Meta: a.m, Call: a.c, Step: a.step, Now: a.env.Now}
+		if a.step != nil {
+			a.in.Texts = func() ([]string, error) { return new(reading).texts(a.step) }
+		}
 	}
 	yes, err := u.when.Eval(a.in)
 	return err == nil && yes
+}
+
+// exceeded says whether a call asks for more tokens than a rule grants, or does not say how many.
+func (u *rule) exceeded(c *pipeline.Call) bool {
+	return u.maxTokens > 0 && writes(c) && (c.MaxTokens <= 0 || c.MaxTokens > u.maxTokens)
 }
 
 // writes says whether the model writes tokens in such a call.
@@ -208,9 +216,14 @@ func writes(c *pipeline.Call) bool {
 	return c.Operation != pipeline.OpEmbeddings && c.Operation != pipeline.OpModels && c.Operation != pipeline.OpCountTokens
 }
 
-// budgetOf names who a limit is counted for.
+// budgetOf names who a limit is counted for. Who logs in anew gets another unit (session-4.scope), and an identity made of it,
+// but not another budget.
 func budgetOf(m *pipeline.Meta) string {
-	return who(m) + "\x00" + cmp.Or(m.Principal.User, m.Workload.Pod)
+	caller, unit := who(m), m.Workload.Unit
+	if strings.HasSuffix(unit, ".scope") || strings.HasPrefix(unit, "user@") {
+		caller = fmt.Sprintf("uid %d", m.Workload.UID)
+	}
+	return caller + "\x00" + cmp.Or(m.Principal.User, m.Workload.Pod)
 }
 
 func (u *rule) grants(m *pipeline.Meta, c *pipeline.Call) bool {

@@ -6,6 +6,7 @@ package carrier
 
 import (
 	"encoding/json"
+	"iter"
 	"strconv"
 	"strings"
 	"unicode/utf16"
@@ -37,35 +38,45 @@ const (
 // maxNest is how deep JSON within JSON strings is unpacked.
 const maxNest = 4
 
-// Read appends to dst the text of a step, its arguments as they are, and every string in them as it will be once decoded, so that no
-// escape hides a word.
+// Read appends to dst what Each gives.
 func Read(dst []Text, step *pipeline.Step) []Text {
-	if step.Text != "" || len(step.Args) == 0 {
-		dst = append(dst, Text{Text: step.Text, Part: Prose, To: len(step.Text)})
-	}
-	if len(step.Args) > 0 {
-		raw := string(step.Args)
-		dst = append(dst, Text{Text: raw, Part: Args, To: len(raw)})
-		dst = unpack(dst, raw, 0, len(raw), maxNest)
+	for t := range Each(step) {
+		dst = append(dst, t)
 	}
 	return dst
 }
 
-// unpack adds the strings of a JSON text. The text may be broken, as a model may break off: it is unescaped as a whole
-// too, so that a lost quotation mark does not turn strings inside out. from and to are where nested text stands.
-func unpack(dst []Text, raw string, from, to, nest int) []Text {
+// Each gives the text of a step, its arguments as they are, and every string in them as it will be once decoded, so that no escape
+// hides a word. There may be millions: they are not kept.
+func Each(step *pipeline.Step) iter.Seq[Text] {
+	return func(yield func(Text) bool) {
+		if (step.Text != "" || len(step.Args) == 0) && !yield(Text{Text: step.Text, Part: Prose, To: len(step.Text)}) || len(step.Args) == 0 {
+			return
+		}
+		raw := string(step.Args)
+		if yield(Text{Text: raw, Part: Args, To: len(raw)}) {
+			unpack(yield, raw, 0, len(raw), maxNest)
+		}
+	}
+}
+
+// unpack gives the strings of a JSON text. The text may be broken, as a model may break off: it is unescaped as a whole
+// too, so that a lost quotation mark does not turn strings inside out. from and to are where nested text stands. false: enough.
+func unpack(yield func(Text) bool, raw string, from, to, nest int) bool {
 	top := nest == maxNest
 	if strings.IndexByte(raw, '\\') >= 0 {
 		p := String
 		if top {
 			p = All
 		}
-		dst = append(dst, Text{unescape(raw), p, from, to})
+		if !yield(Text{unescape(raw), p, from, to}) {
+			return false
+		}
 	}
 	for rest := 0; ; {
 		start := strings.IndexByte(raw[rest:], '"')
 		if start < 0 {
-			return dst
+			return true
 		}
 		start += rest + 1
 		end := start
@@ -80,9 +91,8 @@ func unpack(dst []Text, raw string, from, to, nest int) []Text {
 		if top {
 			s.From, s.To = start, end
 		}
-		dst = append(dst, s)
-		if nest > 1 && strings.ContainsAny(s.Text, `"\`) {
-			dst = unpack(dst, s.Text, s.From, s.To, nest-1)
+		if !yield(s) || nest > 1 && strings.ContainsAny(s.Text, `"\`) && !unpack(yield, s.Text, s.From, s.To, nest-1) {
+			return false
 		}
 		rest = min(end+1, len(raw))
 	}
@@ -109,14 +119,32 @@ func Strings(raw []byte) (spans [][2]int) {
 	return spans
 }
 
+// Origins tells where in raw each byte of the Text of part All comes from, and where the last one ends.
+func Origins(raw string) []int {
+	at := make([]int, 0, len(raw)+1)
+	unescapeAt(raw, &at)
+	return append(at, len(raw))
+}
+
 // unescape decodes the escapes of JSON strings (RFC 8259, section 7); what is none stays.
 func unescape(s string) string {
 	if strings.IndexByte(s, '\\') < 0 {
 		return s
 	}
+	return unescapeAt(s, nil)
+}
+
+// unescapeAt is unescape and, unless at is nil, appends where each byte comes from.
+func unescapeAt(s string, at *[]int) string {
 	b := make([]byte, 0, len(s))
+	from := 0
 	for i := 0; i < len(s); i++ {
-		if s[i] != '\\' || i+1 == len(s) {
+		if at != nil {
+			for len(*at) < len(b) {
+				*at = append(*at, from)
+			}
+		}
+		if from = i; s[i] != '\\' || i+1 == len(s) {
 			b = append(b, s[i])
 			continue
 		}
@@ -141,6 +169,11 @@ func unescape(s string) string {
 			b = utf8.AppendRune(b, r)
 		default: // \" \\ \/ and what should not be there
 			b = append(b, s[i])
+		}
+	}
+	if at != nil {
+		for len(*at) < len(b) {
+			*at = append(*at, from)
 		}
 	}
 	return string(b)

@@ -167,7 +167,7 @@ type Input struct {
 	Call  *pipeline.Call
 	Step  *pipeline.Step // may be nil
 	Now   time.Time
-	Texts func() []string // every reading of the step's text and arguments; may be nil
+	Texts func() ([]string, error) // every reading of the step's text and arguments; may be nil
 
 	args   any
 	parsed bool
@@ -245,7 +245,11 @@ func (in *Input) step(name string) (any, bool) {
 		return s.Text, true
 	case "step.texts":
 		if in.texts == nil && in.Texts != nil {
-			in.texts = in.Texts()
+			texts, err := in.Texts()
+			if err != nil {
+				return nil, false // as for step.args
+			}
+			in.texts = texts
 		}
 		return in.texts, true
 	case "step.byProvider":

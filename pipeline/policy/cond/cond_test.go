@@ -3,6 +3,7 @@
 package cond
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -27,7 +28,7 @@ func input() *Input {
 		Call:  &pipeline.Call{Operation: "chat", Model: "gpt-4o", Stream: true, MaxTokens: 100},
 		Step:  &pipeline.Step{Kind: pipeline.StepToolCall, Name: "pay", Args: []byte(`{"amount":250,"to":"bob","rate":1.5,"items":[{"n":1},{"n":2}]}`)},
 		Now:   time.Date(2026, 3, 2, 22, 30, 0, 0, time.UTC),
-		Texts: func() []string { return []string{"raw", "decoded words"} },
+		Texts: func() ([]string, error) { return []string{"raw", "decoded words"}, nil },
 	}
 }
 
@@ -97,6 +98,19 @@ func TestRunLimit(t *testing.T) {
 	}
 	in := input()
 	in.Step = &pipeline.Step{Kind: pipeline.StepPrompt, Text: strings.Repeat("x", 32<<20)}
+	if yes, err := p.Eval(in); err == nil || yes {
+		t.Errorf("got %t, %v", yes, err)
+	}
+}
+
+// TestTextsThatCannotBeTold: where not every reading could be had, nobody says that a word is in none.
+func TestTextsThatCannotBeTold(t *testing.T) {
+	p, err := env(t).Compile(`step.texts.exists(s, s.contains("x"))`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := input()
+	in.Texts = func() ([]string, error) { return nil, errors.New("too many") }
 	if yes, err := p.Eval(in); err == nil || yes {
 		t.Errorf("got %t, %v", yes, err)
 	}

@@ -286,4 +286,4 @@ func (r *reader) parts(f *Form, from, to int, b []byte) (all bool) {
 }
 
 // maxSingle is how many runs of one text are readings of their own.
-const maxSingle = 64
+const maxSingle = 1024

@@ -5,6 +5,7 @@ package fold
 import (
 	"encoding/base64"
 	"encoding/hex"
+	"fmt"
 	"net/url"
 	"slices"
 	"strings"
@@ -102,6 +103,18 @@ func TestManyRuns(t *testing.T) {
 		}
 	}
 	t.Error("not found")
+}
+
+// TestAnchoredBehindDecoys: a run is a reading of its own, for expressions with an anchor, whatever stands before it.
+func TestAnchoredBehindDecoys(t *testing.T) {
+	var b strings.Builder
+	for i := range 500 {
+		b.WriteString(base64.StdEncoding.EncodeToString(fmt.Appendf(nil, "Decoy number %d", i)) + " ")
+	}
+	forms, complete := Forms(nil, b.String()+base64.StdEncoding.EncodeToString([]byte("Drop table users")), false)
+	if !complete || !slices.Contains(texts(forms), "Drop table users") {
+		t.Errorf("complete %t, %d forms", complete, len(forms))
+	}
 }
 
 func TestSource(t *testing.T) {

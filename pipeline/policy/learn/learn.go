@@ -28,7 +28,7 @@ import (
 // Options say what is learned from.
 type Options struct {
 	Principal func(*pipeline.Intent) bool // nil: everybody
-	Denied    bool                        // also from what was refused; what only would have been, in observe, is learned in any case
+	Denied    bool                        // also from what was refused, or allowed by an elevation alone; what only would have been, in observe, is learned in any case
 	Called    bool                        // tools that were called, not those that were only offered
 }
 
@@ -83,6 +83,9 @@ func (l *Learner) Add(x *replay.Exchange) {
 		return
 	case !l.o.Denied && refused(x):
 		l.left["exchanges that were refused"]++
+		return
+	case !l.o.Denied && elevated(x):
+		l.left["exchanges that only a role for a time (an elevation) allowed"]++
 		return
 	}
 	who, ok := whose(in)
@@ -159,6 +162,12 @@ func refused(x *replay.Exchange) bool {
 	})
 }
 
+// elevated says whether something of the exchange hung on an elevation: what was granted for a time is not to be had for good.
+func elevated(x *replay.Exchange) bool {
+	return x.Outcome != nil && x.Outcome.Verdict.Elevation != "" ||
+		slices.ContainsFunc(x.Decisions, func(d pipeline.Decision) bool { return d.Verdict.Elevation != "" })
+}
+
 // stopped says whether a tool was refused, or taken out of the offer.
 func stopped(x *replay.Exchange, s *pipeline.Step) bool {
 	return slices.ContainsFunc(x.Decisions, func(d pipeline.Decision) bool {
@@ -168,16 +177,17 @@ func stopped(x *replay.Exchange, s *pipeline.Step) bool {
 }
 
 // whose finds the narrowest name of a caller that is known. If a binding cannot hold that one, a wider one does not stand in
-// for it: it would let in others.
+// for it: it would let in others. So would the scope of a login, such as session-4.scope: the next to have it is somebody else.
 func whose(in *pipeline.Intent) (subject, bool) {
 	w, p := &in.Workload, &in.Principal
 	s := subject{uid: -1}
+	passing := strings.HasSuffix(w.Unit, ".scope")
 	switch {
-	case p.SPIFFEID != "":
+	case p.SPIFFEID != "" && !(passing && strings.Contains(p.SPIFFEID, w.Unit)):
 		s.SPIFFE = strings.Clone(p.SPIFFEID)
 	case w.Namespace != "" && w.ServiceAccount != "":
 		s.Namespace, s.ServiceAccount = strings.Clone(w.Namespace), strings.Clone(w.ServiceAccount)
-	case w.Unit != "":
+	case w.Unit != "" && !passing:
 		s.Unit = strings.Clone(w.Unit)
 	case p.User != "":
 		s.User = strings.Clone(p.User)

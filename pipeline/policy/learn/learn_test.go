@@ -165,3 +165,32 @@ func TestRefused(t *testing.T) {
 		}
 	}
 }
+
+// TestPassing: what was allowed for a time, and the scope of a login, which is another's the next day, make no lasting role.
+func TestPassing(t *testing.T) {
+	raised := exchange(1, "a.service", pipeline.OpChat, "o3", nil, nil)
+	raised.Outcome.Verdict.Elevation = "elv_1"
+	tool := exchange(2, "a.service", pipeline.OpChat, "o4", []string{"bash"}, nil)
+	tool.Decisions = []pipeline.Decision{{Enforced: true, Verdict: pipeline.Verdict{Elevation: "elv_1"}, Step: &tool.Intent.Call.Steps[1]}}
+	known := exchange(3, "session-4.scope", pipeline.OpChat, "gpt-4o", nil, nil)
+	known.Intent.Principal = pipeline.Principal{SPIFFEID: "spiffe://example.org/session-4.scope", User: "ann"}
+	number := exchange(4, "session-5.scope", pipeline.OpChat, "gpt-4o", nil, nil)
+	l := learn.New(learn.Options{})
+	for _, x := range []*replay.Exchange{raised, tool, known, number} {
+		l.Add(x)
+	}
+	text, err := l.YAML("t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, no := range []string{"o3", "o4", "bash", ".scope"} {
+		if strings.Contains(string(text), no) {
+			t.Errorf("%s in\n%s", no, text)
+		}
+	}
+	for _, yes := range []string{"user: ann", "uid: 1000", "Left out: 2 exchanges that only a role for a time"} {
+		if !strings.Contains(string(text), yes) {
+			t.Errorf("no %s in\n%s", yes, text)
+		}
+	}
+}

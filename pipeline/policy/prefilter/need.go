@@ -135,6 +135,10 @@ func letters(re *syntax.Regexp, add func([]byte) bool, broke func()) bool {
 		switch {
 		case r < utf8.RuneSelf:
 			add([]byte{lower[byte(r)]})
+		case r == 0x212a: // as Scan turns them
+			add([]byte{'k'})
+		case r == 0x17f:
+			add([]byte{'s'})
 		case r == utf8.RuneError || re.Flags&syntax.FoldCase != 0:
 			broke()
 		default:

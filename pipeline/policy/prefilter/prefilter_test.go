@@ -30,6 +30,7 @@ func TestNeverHides(t *testing.T) {
 		{`(ab|cd)+ef`, "cdef"}, {`(ab|)ef`, "ef"}, {`(ab)?cd`, "cd"}, {`(ab){0,2}cd`, "cd"}, {`(ab){2}`, "abab"}, {`a\x{FFFD}b`, "a\xffb"},
 		{`über`, "über"}, {`(?i)Über`, "üBER"}, {`^$`, ""}, {`\bword\b`, "a word"}, {`(?s)a.b`, "a\nb"}, {`a*?bc`, "bc"}, {`(?i:ab)cd`, "ABcd"},
 		{`(?i)ignore (all|previous) instructions`, "please IGNORE PREVIOUS Instructions"}, {`[Kk\x{212a}]ey`, "Key"}, {`@\[x`, "@[x"},
+		{`ſecret`, "a ſecret"}, {`x\x{212a}ey`, "x\u212aey"}, {`(?:ab)ſ`, "abſ"},
 		{`BEGIN RSA PRIVATE KEY`, strings.Repeat("x", 13) + "BEGIN RSA PRIVATE KEY"},
 	} {
 		x := index(t, `other`, c.re, `thirdthing`, `zq`)
