@@ -219,12 +219,14 @@ func need(a *pipeline.ApprovalAsked) int {
 	return n
 }
 
-// known tells whether it is known which person asks. Root is nobody in particular.
+// known tells whether it is known which person asks. Root is nobody in particular, also by name: who logs in as root may be
+// anybody who can. A login without a name that is not that of the uid may have been written by the workload itself.
 func known(a *pipeline.ApprovalAsked) bool {
 	if r := a.Requester; r != nil {
-		return r.User != "" || r.UID != pipeline.NoUID && r.UID != 0
+		return r.UID != 0 && (r.User != "" || r.UID != pipeline.NoUID)
 	}
-	return a.Principal.User != "" || a.Workload.LoginUID != pipeline.NoUID && a.Workload.LoginUID != 0
+	w := &a.Workload
+	return w.LoginUID != 0 && (a.Principal.User != "" || w.LoginUID != pipeline.NoUID && w.LoginUID == w.UID)
 }
 
 // asks tells whether a person is, or may be, the one who asks, or for whom it is asked.
