@@ -220,12 +220,17 @@ func need(a *pipeline.ApprovalAsked) int {
 }
 
 // known tells whether it is known which person asks. Root is nobody in particular, also by name: who logs in as root may be
-// anybody who can. A login without a name that is not that of the uid may have been written by the workload itself.
+// anybody who can. A login without a name that is not that of the uid may have been written by the workload itself, and so may any
+// login in a service, which begins without one.
 func known(a *pipeline.ApprovalAsked) bool {
 	if r := a.Requester; r != nil {
 		return r.UID != 0 && (r.User != "" || r.UID != pipeline.NoUID)
 	}
 	w := &a.Workload
+	service := strings.HasSuffix(w.Unit, ".service") || w.Container != "" || w.Pod != ""
+	if service && !strings.HasPrefix(w.Cgroup, "/user.slice/") {
+		return a.Principal.User != "" && w.LoginUID == pipeline.NoUID // known in another way
+	}
 	return w.LoginUID != 0 && (a.Principal.User != "" || w.LoginUID != pipeline.NoUID && w.LoginUID == w.UID)
 }
 
