@@ -160,4 +160,5 @@ type ElevationSubject struct {
 	User     string  `json:"user,omitempty"`
 	UID      *uint32 `json:"uid,omitempty"`
 	Session  string  `json:"session,omitempty"`
+	Workload string  `json:"workload,omitempty"` // Workload.Place, of who has no SPIFFE ID
 }

@@ -47,7 +47,7 @@ func (c console) Elevate(ctx context.Context, by admin.Person, r adminapi.Elevat
 	if r.DryRun {
 		s, _ := c.d.approvalSettings(elevationRule + a.Role)
 		return adminapi.Elevation{Role: a.Role, Seconds: r.Seconds, Reason: r.Reason, Decision: a.Decision, Principal: adminapi.Principal{SPIFFEID: a.Subject.SPIFFEID,
-			User: a.Subject.User}, UID: a.Subject.UID, Session: a.Subject.Session, By: by.API(), Groups: s.Approvers, Needed: max(s.Minimum, 1)}, nil
+			User: a.Subject.User}, UID: a.Subject.UID, Session: a.Subject.Session, Workload: a.Subject.Workload, By: by.API(), Groups: s.Approvers, Needed: max(s.Minimum, 1)}, nil
 	}
 	it, err := c.d.desk.Elevate(ctx, a)
 	return elevation(&it), c.refusal(err, "")
@@ -83,7 +83,11 @@ func (c console) own(ctx context.Context, by admin.Person) (*pipeline.Meta, erro
 // subjectOf names a caller by all that is known of it.
 func subjectOf(m *pipeline.Meta) pipeline.ElevationSubject {
 	uid := m.Workload.UID
-	return pipeline.ElevationSubject{SPIFFEID: m.Principal.SPIFFEID, User: m.Principal.User, UID: &uid}
+	s := pipeline.ElevationSubject{SPIFFEID: m.Principal.SPIFFEID, User: m.Principal.User, UID: &uid}
+	if s.SPIFFEID == "" { // not all that has this uid, which every container may have
+		s.Workload = m.Workload.Place()
+	}
+	return s
 }
 
 // forDenial takes from a denial who is to get which role.

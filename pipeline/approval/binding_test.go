@@ -39,6 +39,7 @@ func TestBinding(t *testing.T) {
 		{"user", func(h *pipeline.Held) { h.Meta.Principal.User = "erin" }, false},
 		{"uid", func(h *pipeline.Held) { h.Meta.Workload.UID = 501 }, false},
 		{"login", func(h *pipeline.Held) { h.Meta.Workload.LoginUID++ }, false},
+		{"another container, with no SPIFFE ID", func(h *pipeline.Held) { h.Meta.Principal.SPIFFEID, h.Meta.Workload.Container = "", "b" }, false},
 		{"request", func(h *pipeline.Held) { h.Step = nil }, false},
 		{"text of a reply", func(h *pipeline.Held) { h.Step.Kind, h.Step.Text = pipeline.StepResponse, string(h.Raw) }, false},
 	} {

@@ -131,6 +131,8 @@ func TestElevationSubjects(t *testing.T) {
 		{"uid", pipeline.ElevationSubject{UID: &uid}, true},
 		{"session", pipeline.ElevationSubject{Session: "ses_1"}, true},
 		{"all", pipeline.ElevationSubject{SPIFFEID: spiffe, User: "dave", UID: &uid, Session: "ses_1"}, true},
+		{"workload", pipeline.ElevationSubject{UID: &uid, Workload: "container/a"}, true},
+		{"another workload", pipeline.ElevationSubject{UID: &uid, Workload: "container/b"}, false},
 		{"another uid", pipeline.ElevationSubject{SPIFFEID: spiffe, UID: &other}, false},
 		{"another user", pipeline.ElevationSubject{UID: &uid, User: "erin"}, false},
 		{"another session", pipeline.ElevationSubject{SPIFFEID: spiffe, Session: "ses_2"}, false},
@@ -143,7 +145,9 @@ func TestElevationSubjects(t *testing.T) {
 				a := ask()
 				a.By, a.Subject = bob, c.s
 				r.decide(r.elevate(a).ID, alice, yes)
-				if got := r.granted(caller("ses_1")) != ""; got != c.ok {
+				m := caller("ses_1")
+				m.Workload.Container = "a"
+				if got := r.granted(m) != ""; got != c.ok {
 					t.Errorf("granted: %t", got)
 				}
 				if r.granted(&pipeline.Meta{}) != "" {

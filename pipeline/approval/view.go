@@ -38,10 +38,11 @@ type Filter struct {
 
 // whoOf is the key of the share of who asks.
 func whoOf(a *pipeline.ApprovalAsked) string {
-	if r := a.Requester; r != nil {
+	if r := a.Requester; r != nil && (r.User != "" || r.UID != pipeline.NoUID) {
 		return fmt.Sprintf("person\x00%s\x00%d", r.User, r.UID)
 	}
-	return fmt.Sprintf("%s\x00%s\x00%d", a.Principal.SPIFFEID, a.Principal.User, a.Workload.UID)
+	c := callerOf(&a.Principal, &a.Workload)
+	return fmt.Sprintf("%s\x00%s\x00%d\x00%s", c.SPIFFEID, c.User, c.UID, c.Place)
 }
 
 // view copies what people see of an item. mu is held.

@@ -121,7 +121,7 @@ func (d *Desk) ofSession(h *pipeline.Held, b *bound) *item {
 			it.Step == nil || it.Step.Name != h.Step.Name || it.Rule != h.Verdict.Rule || it.RuleSum != h.Verdict.Digest {
 			continue
 		}
-		if (caller{it.Principal.SPIFFEID, it.Principal.User, it.Workload.UID, it.Workload.LoginUID}) != callerOf(h.Meta) {
+		if callerOf(&it.Principal, &it.Workload) != callerOf(&h.Meta.Principal, &h.Meta.Workload) {
 			continue
 		}
 		if it.Digest == b.digest || likeness(it.Fields, b.fields, it.free) {
