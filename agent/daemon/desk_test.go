@@ -307,11 +307,6 @@ func TestElevateForDenial(t *testing.T) {
 	if _, err := c.DecideElevation(ctx, ada, e.ID, adminapi.ElevationDecision{Approve: true}); err == nil {
 		t.Error("granted to oneself")
 	}
-	// Every container may run as this uid: one that has no SPIFFE ID gets a role for itself alone.
-	w := pipeline.Workload{UID: 0, Unit: "", Container: "a"}
-	if s := subjectOf(&pipeline.Meta{Workload: w}); s.Workload != "container/a" {
-		t.Errorf("a container without an identity: %+v", s)
-	}
 	root := admin.Person{Peer: admin.Peer{PID: 1}, User: "root", Operator: true}
 	ask = adminapi.ElevationRequest{Role: "writer", Decision: "exc_1", Seconds: 60, Reason: "r"}
 	if e, err := c.Elevate(ctx, root, ask); err != nil || e.Needed != 2 { // root is nobody in particular

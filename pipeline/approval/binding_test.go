@@ -136,6 +136,10 @@ func TestShownIsBounded(t *testing.T) {
 		if r.wait(bg(), with(call("2", long[:len(long)-3]+`"`), func(*pipeline.Held) {})); len(r.desk.List(approval.Filter{})) != 2 {
 			t.Error("what is cut off does not bind")
 		}
+		// What is cut off was not seen: nobody approves all that begins like it, such as another tool.
+		if why := r.refuse(it.ID, alice, approval.Decision{Approve: true, Scope: pipeline.ScopeSession}); !strings.Contains(why, "only the beginning") {
+			t.Error(why)
+		}
 	})
 }
 
@@ -149,4 +153,19 @@ func TestExactBytes(t *testing.T) {
 			a.want(t, pipeline.Allow)
 		})
 	}
+}
+
+// What is no Unicode is bound as it is, not as what JSON puts in its place.
+func TestNamesThatAreNoUnicode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, pipeline.ApprovalSettings{})
+		defer r.end()
+		r.wait(bg(), with(call("1", "{}"), func(h *pipeline.Held) { h.Step.Name = "\xff" })).waits(t)
+		r.wait(bg(), with(call("2", "{}"), func(h *pipeline.Held) { h.Step.Name = "\xfe" })).waits(t)
+		r.wait(bg(), with(call("3", ""), func(h *pipeline.Held) { h.Step, h.Target = nil, "POST /?\xff" })).waits(t)
+		r.wait(bg(), with(call("4", ""), func(h *pipeline.Held) { h.Step, h.Target = nil, "POST /?\xfe" })).waits(t)
+		if n := len(r.desk.List(approval.Filter{})); n != 4 {
+			t.Errorf("%d approvals of four things", n)
+		}
+	})
 }

@@ -133,6 +133,8 @@ func (it *item) reach(v *pipeline.ApprovalVote, what Decision) error {
 		return &Refused{fmt.Sprintf("scope %q: want %s or %s", what.Scope, pipeline.ScopeOnce, pipeline.ScopeSession)}
 	case it.Of != pipeline.ApprovalOfCall || it.Session == "":
 		return &Refused{"only a tool call can be approved for the session"}
+	case it.Cut:
+		return &Refused{"what is shown of it is only the beginning, so it can be approved for one time only"}
 	case it.Settings.Once:
 		return &Refused{it.Rule + " allows approvals for one time only"}
 	default:

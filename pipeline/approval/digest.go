@@ -51,11 +51,11 @@ func (d *Desk) bind(h *pipeline.Held) (bound, error) {
 	what := map[string]any{"principal": callerOf(&h.Meta.Principal, &h.Meta.Workload), "rule": h.Verdict.Rule, "rule_digest": h.Verdict.Digest, "raw": d.exactly(h.Raw)}
 	if s := h.Step; s != nil && s.Kind == pipeline.StepToolCall {
 		b.of = pipeline.ApprovalOfCall
-		what["tool"], what["shown"] = s.Name, d.exactly(s.Args)
+		what["tool"], what["shown"] = d.sum([]byte(s.Name)), d.exactly(s.Args) // names may be no Unicode, which JSON would replace
 		b.fields = d.fields(h.Raw, s.Args)
 	} else {
 		what["shown"] = d.exactly(h.Body)
-		what["endpoint"], what["target"] = h.Meta.Endpoint, h.Target
+		what["endpoint"], what["target"] = h.Meta.Endpoint, d.sum([]byte(h.Target))
 		if h.Call != nil {
 			what["operation"] = h.Call.Operation
 		}
