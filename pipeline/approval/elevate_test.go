@@ -128,7 +128,7 @@ func TestElevationSubjects(t *testing.T) {
 	}{
 		{"SPIFFE ID", pipeline.ElevationSubject{SPIFFEID: spiffe}, true},
 		{"user", pipeline.ElevationSubject{User: "dave"}, true},
-		{"uid", pipeline.ElevationSubject{UID: &uid}, true},
+		{"uid of a container", pipeline.ElevationSubject{UID: &uid}, false},
 		{"session", pipeline.ElevationSubject{Session: "ses_1"}, true},
 		{"all", pipeline.ElevationSubject{SPIFFEID: spiffe, User: "dave", UID: &uid, Session: "ses_1"}, true},
 		{"workload", pipeline.ElevationSubject{UID: &uid, Workload: "container/a"}, true},
@@ -149,6 +149,9 @@ func TestElevationSubjects(t *testing.T) {
 				m.Workload.Container = "a"
 				if got := r.granted(m) != ""; got != c.ok {
 					t.Errorf("granted: %t", got)
+				}
+				if m.Workload.Container = ""; c.s == (pipeline.ElevationSubject{UID: &uid}) && r.granted(m) == "" {
+					t.Error("not granted outside a container")
 				}
 				if r.granted(&pipeline.Meta{}) != "" {
 					t.Error("granted to nobody")
