@@ -105,7 +105,7 @@ func (d *Desk) vote(it *item, by pipeline.Person, what Decision) (*pipeline.Appr
 	if err := it.reach(&v, what); err != nil {
 		return nil, err
 	}
-	if it.Have+1 < it.Need {
+	if !it.met(append(slices.Clone(it.Votes), v), d.o.Mono()-it.begun) {
 		return r, nil
 	}
 	r.State, r.Until = pipeline.ApprovalApproved, v.Time.Add(it.good(append(slices.Clone(it.Votes), v)))
@@ -179,7 +179,7 @@ func (d *Desk) may(it *item, by pipeline.Person) string {
 			return "you have decided about it already: another person has to decide too"
 		}
 	}
-	if groups := it.deciders(d.o.Mono() - it.begun); len(groups) > 0 && !overlap(groups, by.Groups) {
+	if groups, open := it.deciders(d.o.Mono() - it.begun); !open && !overlap(groups, by.Groups) {
 		return "only members of " + strings.Join(groups, ", ") + " may decide about it"
 	}
 	if !known(&it.ApprovalAsked) && (overlap(it.Settings.Owners, by.Groups) || by.User != "" && slices.Contains(it.Settings.Owners, by.User)) {
@@ -188,18 +188,17 @@ func (d *Desk) may(it *item, by pipeline.Person) string {
 	return ""
 }
 
-// deciders are the groups that may decide after some time; none: whoever may decide at all.
-func (it *item) deciders(waited time.Duration) []string {
-	groups := slices.Clone(it.Settings.Approvers)
-	if len(groups) == 0 {
-		return nil
-	}
-	for _, e := range it.Settings.Escalate {
-		if waited >= e.After {
-			groups = append(groups, e.Groups...)
+// deciders are the groups that may decide after some time. open: so may others, whoever may decide at all.
+func (it *item) deciders(waited time.Duration) (groups []string, open bool) {
+	for _, d := range it.demands(waited) {
+		open = open || len(d.groups) == 0
+		for _, g := range d.groups {
+			if !slices.Contains(groups, g) {
+				groups = append(groups, g)
+			}
 		}
 	}
-	return groups
+	return groups, open
 }
 
 // escalations counts those that are due after some time.
@@ -215,6 +214,9 @@ func (it *item) escalations(waited time.Duration) (n int) {
 // need is how many people have to approve: two at least, if it is not known which person asks.
 func need(a *pipeline.ApprovalAsked) int {
 	n := max(a.Settings.Minimum, 1)
+	for _, o := range a.Settings.Also {
+		n = max(n, o.Minimum)
+	}
 	if !known(a) {
 		n = max(n, 2)
 	}

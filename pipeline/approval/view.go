@@ -50,7 +50,7 @@ func (d *Desk) view(it *item) Item {
 	out := it.Item
 	out.Votes, out.Uses = slices.Clone(it.Votes), slices.Clone(it.Uses)
 	out.Waiters = len(it.waiters)
-	out.Groups = it.deciders(d.o.Mono() - it.begun)
+	out.Groups, _ = it.deciders(d.o.Mono() - it.begun)
 	if lives(out.State) && d.passed(it.lasts) { // its record is about to come
 		out.State = d.ending(it)
 	}

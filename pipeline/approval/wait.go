@@ -141,6 +141,7 @@ func (d *Desk) asked(h *pipeline.Held, b *bound) pipeline.ApprovalAsked {
 	a := pipeline.ApprovalAsked{Of: b.of, Digest: b.digest, Fields: b.fields, Rule: h.Verdict.Rule, RuleSum: h.Verdict.Digest,
 		Reason: h.Verdict.Reason, Session: h.Meta.Session, Exchange: h.Meta.Exchange, Decision: h.Decision, Scope: h.Meta.Scope,
 		Endpoint: h.Meta.Endpoint.Name, Workload: h.Meta.Workload, Principal: h.Meta.Principal, Settings: d.settings(h.Verdict.Rule)}
+	d.also(&a, &h.Verdict)
 	a.Workload.Labels = nil
 	if h.Call != nil { // its words may point into the request, which does not live as long
 		a.Operation, a.Model = strings.Clone(h.Call.Operation), strings.Clone(h.Call.Model)
