@@ -128,9 +128,10 @@ func TestShownIsBounded(t *testing.T) {
 		long := `"` + strings.Repeat("ä", 40<<10) + `"`
 		h := call("1", long)
 		h.Step.Name = strings.Repeat("n", 1<<20)
+		h.Call = &pipeline.Call{Operation: "chat", Model: strings.Repeat("m", 1<<20)}
 		r.wait(bg(), h).waits(t)
 		it := r.one(approval.Filter{})
-		if n := len(it.Step.Text) + len(it.Step.Name); !it.Cut || it.Step.Args != nil || n > 33<<10 || n < 32<<10 {
+		if n := len(it.Step.Text) + len(it.Step.Name) + len(it.Model); !it.Cut || it.Step.Args != nil || n > 33<<10 || n < 32<<10 {
 			t.Errorf("cut %t, %d bytes", it.Cut, n)
 		}
 		if r.wait(bg(), with(call("2", long[:len(long)-3]+`"`), func(*pipeline.Held) {})); len(r.desk.List(approval.Filter{})) != 2 {

@@ -144,7 +144,7 @@ func (d *Desk) asked(h *pipeline.Held, b *bound) pipeline.ApprovalAsked {
 	d.also(&a, &h.Verdict)
 	a.Workload.Labels = nil
 	if h.Call != nil { // its words may point into the request, which does not live as long
-		a.Operation, a.Model = strings.Clone(h.Call.Operation), strings.Clone(h.Call.Model)
+		a.Operation, a.Model, a.Cut = cut(h.Call.Operation, maxName), cut(h.Call.Model, maxName), len(h.Call.Model) > maxName
 	}
 	room := keepShown
 	if h.Step != nil {
@@ -174,7 +174,7 @@ func (d *Desk) asked(h *pipeline.Held, b *bound) pipeline.ApprovalAsked {
 	return a
 }
 
-// maxName bounds the name and the ID of a call that are shown.
+// maxName bounds the name and the ID of a call that are shown, and the name of a model.
 const maxName = 512
 
 // cut shortens a text, and lets go of the rest.
