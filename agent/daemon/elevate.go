@@ -20,7 +20,7 @@ import (
 
 // Elevate implements admin.Desk.
 func (c console) Elevate(ctx context.Context, by admin.Person, r adminapi.ElevationRequest) (adminapi.Elevation, error) {
-	a := approval.Ask{Role: r.Role, For: time.Duration(r.Seconds) * time.Second, Reason: r.Reason, By: requesting(by)}
+	a := approval.Ask{Role: r.Role, For: time.Duration(r.Seconds) * time.Second, Reason: r.Reason}
 	var own *pipeline.Meta // of the calling process, if that speaks for itself alone
 	if by.Inside {
 		m, err := c.own(ctx, by)
@@ -29,6 +29,7 @@ func (c console) Elevate(ctx context.Context, by admin.Person, r adminapi.Elevat
 		}
 		own = m
 	}
+	a.By = requesting(by, own)
 	switch {
 	case r.Decision != "":
 		if err := c.forDenial(by, own, r, &a); err != nil {
@@ -53,12 +54,12 @@ func (c console) Elevate(ctx context.Context, by admin.Person, r adminapi.Elevat
 	return elevation(&it), c.refusal(err, "")
 }
 
-// requesting is the person who asks. Without a login, a workload is nobody in particular, and neither is root: then more than
-// one person has to agree.
-func requesting(by admin.Person) pipeline.Person {
+// requesting is the person who asks, from inside own if that is not nil. Without a login, or with one that a service may have
+// written itself, a workload is nobody in particular, and neither is root: then more than one person has to agree.
+func requesting(by admin.Person, own *pipeline.Meta) pipeline.Person {
 	p := deciding(by)
 	switch {
-	case by.Login:
+	case by.Login && (own == nil || !approval.Service(&own.Workload)):
 	case by.Inside:
 		p.User, p.UID = "", pipeline.NoUID
 	case by.UID == 0:

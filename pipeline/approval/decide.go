@@ -231,11 +231,15 @@ func known(a *pipeline.ApprovalAsked) bool {
 		return r.UID != 0 && (r.User != "" || r.UID != pipeline.NoUID)
 	}
 	w := &a.Workload
-	service := strings.HasSuffix(w.Unit, ".service") || w.Container != "" || w.Pod != ""
-	if service && !strings.HasPrefix(w.Cgroup, "/user.slice/") {
+	if Service(w) {
 		return a.Principal.User != "" && w.LoginUID == pipeline.NoUID // known in another way
 	}
 	return w.LoginUID != 0 && (a.Principal.User != "" || w.LoginUID != pipeline.NoUID && w.LoginUID == w.UID)
+}
+
+// Service tells whether a workload is one that begins without a login, so that one that it has may be of its own making.
+func Service(w *pipeline.Workload) bool {
+	return (strings.HasSuffix(w.Unit, ".service") || w.Container != "" || w.Pod != "") && !strings.HasPrefix(w.Cgroup, "/user.slice/")
 }
 
 // asks tells whether a person is, or may be, the one who asks, or for whom it is asked.
