@@ -25,7 +25,7 @@ func TestSubjectOf(t *testing.T) {
 func TestRequesting(t *testing.T) {
 	ada := admin.Person{Peer: admin.Peer{UID: 1000}, ID: 1000, Login: true, User: "ada", Inside: true}
 	session := &pipeline.Meta{Workload: pipeline.Workload{Unit: "session-1.scope", Cgroup: "/user.slice/user-1000.slice/session-1.scope"}}
-	service := &pipeline.Meta{Workload: pipeline.Workload{Unit: "app.service", Cgroup: "/system.slice/app.service"}}
+	service := &pipeline.Meta{Workload: pipeline.Workload{UID: 1000, Unit: "app.service", Cgroup: "/system.slice/app.service"}}
 	if p := requesting(ada, session); p.User != "ada" || p.UID != 1000 {
 		t.Errorf("in a session: %+v", p)
 	}

@@ -237,9 +237,10 @@ func known(a *pipeline.ApprovalAsked) bool {
 	return w.LoginUID != 0 && (a.Principal.User != "" || w.LoginUID != pipeline.NoUID && w.LoginUID == w.UID)
 }
 
-// Service tells whether a workload is one that begins without a login, so that one that it has may be of its own making.
+// Service tells whether a workload is one that begins without a login, so that one that it has may be of its own making. Root of
+// the host is believed: who starts a service by sudo and not by the service manager is its login.
 func Service(w *pipeline.Workload) bool {
-	return (strings.HasSuffix(w.Unit, ".service") || w.Container != "" || w.Pod != "") && !strings.HasPrefix(w.Cgroup, "/user.slice/")
+	return (strings.HasSuffix(w.Unit, ".service") && w.UID != 0 || w.Container != "" || w.Pod != "") && !strings.HasPrefix(w.Cgroup, "/user.slice/")
 }
 
 // asks tells whether a person is, or may be, the one who asks, or for whom it is asked.

@@ -55,6 +55,7 @@ func TestWhoMay(t *testing.T) {
 		{name: "a login without a name", s: anyone, change: nameless(500), by: alice, need: 1},
 		{name: "a login without a name that a service may have written", s: anyone, change: nameless(4711), by: alice, need: 2},
 		{name: "a service that has written a login", s: anyone, change: func(h *pipeline.Held) { h.Meta.Workload.Unit = "app.service" }, by: alice, need: 2},
+		{name: "root's service by sudo", s: anyone, change: func(h *pipeline.Held) { h.Meta.Workload.Unit, h.Meta.Workload.UID = "app.service", 0 }, by: alice, need: 1},
 		{name: "a person's own service", s: anyone, change: func(h *pipeline.Held) {
 			h.Meta.Workload.Unit, h.Meta.Workload.Cgroup = "user@1004.service", "/user.slice/user-1004.slice/user@1004.service/app.slice"
 		}, by: alice, need: 1},
