@@ -127,6 +127,15 @@ type ApprovalSettings struct {
 	Escalate  []ApprovalEscalation `json:"escalate,omitempty"`
 	MaxFor    time.Duration        `json:"max_for"`        // the longest elevation, or approval for a session
 	Once      bool                 `json:"once,omitempty"` // no decision may reach further than ScopeOnce
+	Also      []ApprovalAlso       `json:"also,omitempty"` // other rules that hold the same: what each of them wants has to be so
+}
+
+// ApprovalAlso is what another rule wants that holds the same thing.
+type ApprovalAlso struct {
+	Rule      string               `json:"rule"`
+	Approvers []string             `json:"approvers,omitempty"`
+	Minimum   int                  `json:"minimum"`
+	Escalate  []ApprovalEscalation `json:"escalate,omitempty"`
 }
 
 // ApprovalEscalation lets more groups decide when nobody has after some time.
@@ -160,4 +169,5 @@ type ElevationSubject struct {
 	User     string  `json:"user,omitempty"`
 	UID      *uint32 `json:"uid,omitempty"`
 	Session  string  `json:"session,omitempty"`
+	Workload string  `json:"workload,omitempty"` // Workload.Place, of who has no SPIFFE ID
 }

@@ -96,6 +96,21 @@ type Workload struct {
 	Found          string            `json:"found,omitempty"` // how it was recognised as a LangChain program, if not by opening a package's file
 }
 
+// Place tells workloads apart that have no identity: uids say little, all containers may be root.
+func (w *Workload) Place() string {
+	switch {
+	case w.Namespace != "" && w.ServiceAccount != "":
+		return "serviceaccount/" + w.Namespace + "/" + w.ServiceAccount
+	case w.Pod != "":
+		return "pod/" + w.Pod
+	case w.Container != "":
+		return "container/" + w.Container
+	case w.Unit != "":
+		return "unit/" + w.Unit
+	}
+	return "cgroup/" + w.Cgroup
+}
+
 // Principal is who acts. Unknown stays empty, and an empty value matches no binding.
 type Principal struct {
 	SPIFFEID string    `json:"spiffe_id,omitempty"`

@@ -157,7 +157,8 @@ func session(t *testing.T, k *clerk, uid, login uint32, edit ...func(*fakeDaemon
 	return f, s, c
 }
 
-// TestLogin: a person stays who logged in, whatever uid the process has by now.
+// TestLogin: a person stays who logged in, also as root. The login of any other uid proves nothing: a process that has none, like
+// that of a service, may name any, without a right.
 func TestLogin(t *testing.T) {
 	ctx := t.Context()
 	yes := adminapi.ApprovalDecision{Approve: true}
@@ -167,9 +168,11 @@ func TestLogin(t *testing.T) {
 		code, text string
 	}{
 		{"own cause as root", 0, 1000, adminapi.CodeForbidden, "own cause"},
-		{"own cause as another", 1001, 1000, adminapi.CodeForbidden, "own cause"},
+		{"own cause", 1000, 1000, adminapi.CodeForbidden, "own cause"},
+		{"a service that names a member", 1003, 1001, adminapi.CodeForbidden, "proves nothing"},
+		{"a member that names another, to count twice", 1001, 1000, adminapi.CodeForbidden, "proves nothing"},
 		{"a member as root", 0, 1001, "", ""},
-		{"no member as a member", 1001, 1003, adminapi.CodeForbidden, "only operators and members"},
+		{"no member as a member", 1001, 1003, adminapi.CodeForbidden, "proves nothing"},
 		{"a login without a name as root", 0, 1002, adminapi.CodeForbidden, "has no name"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -49,6 +49,14 @@ func TestElevations(t *testing.T) {
 	if _, err := nameless.Elevate(ctx, ask); err != nil || k.by[len(k.by)-1].User != "" || k.by[len(k.by)-1].ID != 1004 {
 		t.Errorf("a container's user: %+v, %v", k.by[len(k.by)-1], err)
 	}
+	_, _, forger := session(t, k, 1003, 1000, inside)
+	if _, err := forger.Elevate(ctx, ask); err != nil || k.by[len(k.by)-1].Login || k.by[len(k.by)-1].ID != 1003 {
+		t.Errorf("a service that names a login: %+v, %v", k.by[len(k.by)-1], err)
+	}
+	_, _, forger = session(t, k, 1003, 1000)
+	_, err = forger.Elevate(ctx, ask)
+	refused(t, "in somebody's name", err, adminapi.CodeForbidden, "proves nothing")
+
 	_, stranger := desk(t, k, 1004)
 	_, err = stranger.Elevate(ctx, ask)
 	refused(t, "nobody's uid on the host", err, adminapi.CodeForbidden, "cannot be found out")
@@ -57,7 +65,7 @@ func TestElevations(t *testing.T) {
 	if e, err := bob.DecideElevation(ctx, e.ID, adminapi.ElevationDecision{Approve: true}); err != nil || e.State != adminapi.StateActive {
 		t.Errorf("approved: %+v, %v", e, err)
 	}
-	if list, err := bob.Elevations(ctx, adminapi.StateQuery{}); err != nil || len(list) != 3 {
+	if list, err := bob.Elevations(ctx, adminapi.StateQuery{}); err != nil || len(list) != 4 {
 		t.Errorf("an approver's: %v, %v", list, err)
 	}
 	_, ada := desk(t, &clerk{asked: []adminapi.Elevation{{ID: "elv_1", Groups: []string{"security"}, By: adminapi.Person{UID: 7}}}}, 1000)

@@ -16,8 +16,8 @@ import (
 // noLogin is the login uid of a process in no login session.
 const noLogin = ^uint32(0)
 
-// Person is the human, or the account, behind a request. Whoever logged in stays the same person behind su and sudo: the
-// kernel keeps the login uid, and only outside a login session is the uid the person.
+// Person is the human, or the account, behind a request. Whoever logged in stays the same person behind sudo: the kernel keeps
+// the login uid, and only outside a login session is the uid the person.
 type Person struct {
 	Peer
 	ID       uint32 // the login uid, or the uid outside a login session
@@ -37,6 +37,13 @@ func (s *Server) person(p *peerConn, c *caller) error {
 	if err != nil {
 		return forbid("refused: %v", err)
 	}
+	if login != noLogin && !c.vouched(login) {
+		if !c.inside {
+			return forbid("refused: uid %d runs this in a login session of uid %d, which proves nothing: a process without a login may name any; "+
+				"run it as who logged in, or by sudo as root", c.UID, login)
+		}
+		login = noLogin // it speaks for its workload all the same
+	}
 	uid := c.UID
 	if login != noLogin {
 		uid = login
@@ -53,6 +60,12 @@ func (s *Server) person(p *peerConn, c *caller) error {
 	}
 	c.id, c.login, c.user, c.groups = uid, login != noLogin, name, groups
 	return nil
+}
+
+// vouched says whether a login uid is worth something. Once it is set only root changes it; but a process that has none (a
+// service, a container) may set it to any user's, without a right. So it counts for that very user, and for root of the host.
+func (c *caller) vouched(login uint32) bool {
+	return !c.elsewhere && (c.UID == login || c.UID == 0)
 }
 
 // readLogin reads the login uid. A kernel without audit knows none.

@@ -243,10 +243,12 @@ type caller struct {
 	Peer
 	operator bool
 	inside   bool // of a scope or a namespace of its own
-	id       uint32
-	login    bool
-	user     string
-	groups   []string
+	// elsewhere: it has a namespace of its own besides that of mounts, which sallyport run makes too: its uid is perhaps another's.
+	elsewhere bool
+	id        uint32
+	login     bool
+	user      string
+	groups    []string
 }
 
 func (c *caller) person() Person {
@@ -294,7 +296,7 @@ func (s *Server) admit(p *peerConn, need access) (caller, error) {
 			if lerr != nil {
 				return c, forbid("refused: %v", lerr)
 			}
-			if c.id, c.login = c.UID, login != noLogin; c.login {
+			if c.id, c.login = c.UID, login != noLogin && c.vouched(login); c.login {
 				c.id = login
 			}
 			c.user, c.groups, err = "", nil, nil
@@ -334,6 +336,7 @@ func (s *Server) look(p *peerConn, c *caller) (foreign []string, scoped bool, er
 	if foreign, err = s.home.foreign(c.PID); err != nil {
 		return nil, false, forbid("refused: %v", err)
 	}
+	c.elsewhere = slices.ContainsFunc(foreign, func(ns string) bool { return ns != "mnt" })
 	if scoped, err = s.scoped(c.PID); err != nil {
 		return nil, false, forbid("refused: %v", err)
 	}

@@ -141,6 +141,7 @@ type Elevation struct {
 	Principal Principal `json:"principal"`            // who gets it; what is empty does not matter
 	UID       *uint32   `json:"uid,omitempty"`        // whose processes get it
 	Session   string    `json:"session_id,omitempty"` // only in this session
+	Workload  string    `json:"workload,omitempty"`   // only this unit, container, pod, service account or cgroup
 	Seconds   int64     `json:"seconds,omitempty"`    // 0: until the session ends
 	Reason    string    `json:"reason"`
 	Decision  string    `json:"decision_id,omitempty"` // the denial that it was asked for

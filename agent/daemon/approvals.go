@@ -164,7 +164,7 @@ func elevation(it *approval.Item) adminapi.Elevation {
 		out.State = adminapi.StateActive
 	}
 	if s := it.Subject; s != nil {
-		out.Principal, out.UID, out.Session = adminapi.Principal{SPIFFEID: s.SPIFFEID, User: s.User}, s.UID, s.Session
+		out.Principal, out.UID, out.Session, out.Workload = adminapi.Principal{SPIFFEID: s.SPIFFEID, User: s.User}, s.UID, s.Session, s.Workload
 	}
 	if r := it.Requester; r != nil {
 		out.By = person(r)

@@ -20,7 +20,7 @@ import (
 
 // Elevate implements admin.Desk.
 func (c console) Elevate(ctx context.Context, by admin.Person, r adminapi.ElevationRequest) (adminapi.Elevation, error) {
-	a := approval.Ask{Role: r.Role, For: time.Duration(r.Seconds) * time.Second, Reason: r.Reason, By: requesting(by)}
+	a := approval.Ask{Role: r.Role, For: time.Duration(r.Seconds) * time.Second, Reason: r.Reason}
 	var own *pipeline.Meta // of the calling process, if that speaks for itself alone
 	if by.Inside {
 		m, err := c.own(ctx, by)
@@ -29,6 +29,7 @@ func (c console) Elevate(ctx context.Context, by admin.Person, r adminapi.Elevat
 		}
 		own = m
 	}
+	a.By = requesting(by, own)
 	switch {
 	case r.Decision != "":
 		if err := c.forDenial(by, own, r, &a); err != nil {
@@ -47,18 +48,18 @@ func (c console) Elevate(ctx context.Context, by admin.Person, r adminapi.Elevat
 	if r.DryRun {
 		s, _ := c.d.approvalSettings(elevationRule + a.Role)
 		return adminapi.Elevation{Role: a.Role, Seconds: r.Seconds, Reason: r.Reason, Decision: a.Decision, Principal: adminapi.Principal{SPIFFEID: a.Subject.SPIFFEID,
-			User: a.Subject.User}, UID: a.Subject.UID, Session: a.Subject.Session, By: by.API(), Groups: s.Approvers, Needed: max(s.Minimum, 1)}, nil
+			User: a.Subject.User}, UID: a.Subject.UID, Session: a.Subject.Session, Workload: a.Subject.Workload, By: by.API(), Groups: s.Approvers, Needed: max(s.Minimum, 1)}, nil
 	}
 	it, err := c.d.desk.Elevate(ctx, a)
 	return elevation(&it), c.refusal(err, "")
 }
 
-// requesting is the person who asks. Without a login, a workload is nobody in particular, and neither is root: then more than
-// one person has to agree.
-func requesting(by admin.Person) pipeline.Person {
+// requesting is the person who asks, from inside own if that is not nil. Without a login, or with one that a service may have
+// written itself, a workload is nobody in particular, and neither is root: then more than one person has to agree.
+func requesting(by admin.Person, own *pipeline.Meta) pipeline.Person {
 	p := deciding(by)
 	switch {
-	case by.Login:
+	case by.Login && (own == nil || !approval.Service(&own.Workload)):
 	case by.Inside:
 		p.User, p.UID = "", pipeline.NoUID
 	case by.UID == 0:
@@ -83,7 +84,11 @@ func (c console) own(ctx context.Context, by admin.Person) (*pipeline.Meta, erro
 // subjectOf names a caller by all that is known of it.
 func subjectOf(m *pipeline.Meta) pipeline.ElevationSubject {
 	uid := m.Workload.UID
-	return pipeline.ElevationSubject{SPIFFEID: m.Principal.SPIFFEID, User: m.Principal.User, UID: &uid}
+	s := pipeline.ElevationSubject{SPIFFEID: m.Principal.SPIFFEID, User: m.Principal.User, UID: &uid}
+	if s.SPIFFEID == "" { // not all that has this uid, which every container may have
+		s.Workload = m.Workload.Place()
+	}
+	return s
 }
 
 // forDenial takes from a denial who is to get which role.

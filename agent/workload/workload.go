@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os/user"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -158,10 +159,25 @@ func (i *Identifier) principal(w known, now time.Time) pipeline.Principal {
 	if id := i.template.render(w); id != "" {
 		p.SPIFFEID, p.Source = id, "template"
 	}
-	if w.LoginUID != agent.NoLogin {
+	if signedIn(w.Workload) {
 		p.User, p.Groups = i.named(w.LoginUID, now)
 	}
 	return p
+}
+
+// signedIn tells whether a login uid is worth something. Once it is set only root changes it; but a process that has none (of a
+// service, of a container) may set it to any user's, without a right, and so would be whoever the policy trusts. It counts for
+// that very user, for root of the host (sudo), and for what runs in that user's slice, where only root puts others (sudo -u).
+func signedIn(w *pipeline.Workload) bool {
+	switch {
+	case w.LoginUID == agent.NoLogin:
+		return false
+	case strings.HasPrefix(w.Cgroup, fmt.Sprintf("/user.slice/user-%d.slice/", w.LoginUID)):
+		return true
+	case w.Container != "" || w.Pod != "": // its uids are whatever its image says
+		return false
+	}
+	return w.UID == w.LoginUID || w.UID == 0
 }
 
 // named looks a user up, seldom: the host may ask a server for it. The groups are not to be changed.

@@ -76,7 +76,7 @@ func (f fakeProc) identifier(o Options) *Identifier {
 	return i
 }
 
-var proc42 = agent.Process{TGID: 42, Start: 12345*nsPerTick + 999, UID: 1001, LoginUID: 1000, Comm: "python", CgroupID: 7}
+var proc42 = agent.Process{TGID: 42, Start: 12345*nsPerTick + 999, UID: 1000, LoginUID: 1000, Comm: "python", CgroupID: 7}
 
 func TestIdentify(t *testing.T) {
 	f := newFakeProc(t)
@@ -85,7 +85,7 @@ func TestIdentify(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantW := pipeline.Workload{PID: 42, Start: proc42.Start, Comm: "py (thon) 3", Exe: filepath.Join(f.dir, "python3"),
-		Cgroup: "/system.slice/app.service", Unit: "app.service", UID: 1001, LoginUID: 1000}
+		Cgroup: "/system.slice/app.service", Unit: "app.service", UID: 1000, LoginUID: 1000}
 	wantP := pipeline.Principal{SPIFFEID: "spiffe://example.org/unit/app.service", Source: "template", User: "ann", Groups: []string{"ops", "dev"}}
 	if diff := cmp.Diff(wantW, w) + cmp.Diff(wantP, p); diff != "" {
 		t.Error(diff)
@@ -150,6 +150,37 @@ func TestPidReusedWhileReading(t *testing.T) {
 	swap.Wait()
 	if !errors.Is(err, ErrGone) || p.SPIFFEID != "" {
 		t.Errorf("got %+v, %v", p, err)
+	}
+}
+
+// A process without a login may name any user as its own: that makes it nobody.
+func TestSignedIn(t *testing.T) {
+	const id = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+	for _, c := range []struct {
+		name, cgroup string
+		uid, login   uint32
+		want         string
+	}{
+		{"that user", "/system.slice/cron.service", 1000, 1000, "ann"},
+		{"root by sudo", "/system.slice/ssh.service", 0, 1000, "ann"},
+		{"another by sudo", "/user.slice/user-1000.slice/session-3.scope", 1001, 1000, "ann"},
+		{"a service that names a user", "/system.slice/app.service", 1001, 1000, ""},
+		{"another user that names one", "/user.slice/user-1001.slice/session-3.scope", 1001, 1000, ""},
+		{"a slice like it", "/user.slice/user-10001.slice/session-3.scope", 1001, 1000, ""},
+		{"root of a container", "/system.slice/docker-" + id + ".scope", 0, 1000, ""},
+		{"a container's user with the same uid", "/system.slice/docker-" + id + ".scope", 1000, 1000, ""},
+		{"a person's own container", "/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-" + id + ".scope", 100000, 1000, "ann"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := newFakeProc(t)
+			f.write("42/cgroup", "0::"+c.cgroup+"\n")
+			proc := proc42
+			proc.UID, proc.LoginUID = c.uid, c.login
+			w, p, err := f.identifier(Options{}).Identify(t.Context(), proc)
+			if err != nil || p.User != c.want || len(p.Groups) > 0 != (c.want != "") || w.LoginUID != c.login {
+				t.Errorf("%+v, %+v, %v", w, p, err)
+			}
+		})
 	}
 }
 

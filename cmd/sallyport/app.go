@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"unicode"
+	"unicode/utf16"
 
 	"golang.org/x/sys/unix"
 
@@ -175,12 +177,27 @@ func (a *app) client() *adminapi.Client {
 	return adminapi.NewClient(socket)
 }
 
-// printJSON writes one value, indented.
+// printJSON writes one value, indented. What could steer a terminal is escaped: it occurs in strings only, whose value stays.
 func (a *app) printJSON(v any) error {
-	e := json.NewEncoder(a.out)
+	var raw bytes.Buffer
+	e := json.NewEncoder(&raw)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
-	if err := e.Encode(v); err != nil {
+	err := e.Encode(v)
+	var out strings.Builder
+	for _, r := range raw.String() {
+		if !steers(r) {
+			out.WriteRune(r)
+			continue
+		}
+		for _, unit := range utf16.AppendRune(nil, r) {
+			fmt.Fprintf(&out, "\\u%04x", unit)
+		}
+	}
+	if err == nil {
+		_, err = io.WriteString(a.out, out.String())
+	}
+	if err != nil {
 		return fmt.Errorf("writing the answer: %w", err)
 	}
 	return nil
@@ -206,14 +223,16 @@ func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 // clean takes out what could steer a terminal: names and texts come from programs and models that we do not trust.
 func clean(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r == '\n' || r == '\t' {
-			return r
-		}
-		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) { // escape sequences; invisible and direction-changing runes
+		if steers(r) {
 			return '\uFFFD'
 		}
 		return r
 	}, s)
+}
+
+// steers tells runes of escape sequences, those that end lines, and those that are invisible or change the direction.
+func steers(r rune) bool {
+	return r != '\n' && r != '\t' && (unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp))
 }
 
 // The colours that paint knows.

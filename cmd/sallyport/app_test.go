@@ -4,10 +4,12 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"flag"
 	"io"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -42,6 +44,29 @@ func TestParse(t *testing.T) {
 				t.Errorf("got %q, x=%q, %v", got, *x, err)
 			}
 		})
+	}
+}
+
+// TestSteers: what programs and models write does not steer the terminal of who decides about it, in whatever format.
+func TestSteers(t *testing.T) {
+	evil := "a\u202eb\u009bc\u007fd\u2028e\U000e0041f\u200bg\x1bh"
+	if got, want := clean(evil), strings.Join(strings.Split("abcdefgh", ""), "\uFFFD"); got != want {
+		t.Errorf("cleaned %q, want %q", got, want)
+	}
+	var out bytes.Buffer
+	a := &app{out: &out}
+	if err := a.printJSON(map[string]any{"x": evil, "args": json.RawMessage(`{"p":"` + evil[:len(evil)-2] + `"}`)}); err != nil {
+		t.Fatal(err)
+	}
+	if strings.ContainsFunc(out.String(), steers) {
+		t.Errorf("%q", out.String())
+	}
+	var back struct {
+		X    string
+		Args struct{ P string }
+	}
+	if err := json.Unmarshal(out.Bytes(), &back); err != nil || back.X != evil || back.Args.P != evil[:len(evil)-2] {
+		t.Errorf("%+q, %v", back, err)
 	}
 }
 

@@ -237,6 +237,9 @@ func subject(e *adminapi.Elevation) string {
 	if e.UID != nil {
 		out = append(out, fmt.Sprintf("uid %d", *e.UID))
 	}
+	if e.Workload != "" {
+		out = append(out, "of "+e.Workload)
+	}
 	if e.Session != "" {
 		out = append(out, "in "+e.Session)
 	}

@@ -39,6 +39,7 @@ func TestBinding(t *testing.T) {
 		{"user", func(h *pipeline.Held) { h.Meta.Principal.User = "erin" }, false},
 		{"uid", func(h *pipeline.Held) { h.Meta.Workload.UID = 501 }, false},
 		{"login", func(h *pipeline.Held) { h.Meta.Workload.LoginUID++ }, false},
+		{"another container, with no SPIFFE ID", func(h *pipeline.Held) { h.Meta.Principal.SPIFFEID, h.Meta.Workload.Container = "", "b" }, false},
 		{"request", func(h *pipeline.Held) { h.Step = nil }, false},
 		{"text of a reply", func(h *pipeline.Held) { h.Step.Kind, h.Step.Text = pipeline.StepResponse, string(h.Raw) }, false},
 	} {
@@ -127,13 +128,18 @@ func TestShownIsBounded(t *testing.T) {
 		long := `"` + strings.Repeat("ä", 40<<10) + `"`
 		h := call("1", long)
 		h.Step.Name = strings.Repeat("n", 1<<20)
+		h.Call = &pipeline.Call{Operation: "chat", Model: strings.Repeat("m", 1<<20)}
 		r.wait(bg(), h).waits(t)
 		it := r.one(approval.Filter{})
-		if n := len(it.Step.Text) + len(it.Step.Name); !it.Cut || it.Step.Args != nil || n > 33<<10 || n < 32<<10 {
+		if n := len(it.Step.Text) + len(it.Step.Name) + len(it.Model); !it.Cut || it.Step.Args != nil || n > 33<<10 || n < 32<<10 {
 			t.Errorf("cut %t, %d bytes", it.Cut, n)
 		}
 		if r.wait(bg(), with(call("2", long[:len(long)-3]+`"`), func(*pipeline.Held) {})); len(r.desk.List(approval.Filter{})) != 2 {
 			t.Error("what is cut off does not bind")
+		}
+		// What is cut off was not seen: nobody approves all that begins like it, such as another tool.
+		if why := r.refuse(it.ID, alice, approval.Decision{Approve: true, Scope: pipeline.ScopeSession}); !strings.Contains(why, "only the beginning") {
+			t.Error(why)
 		}
 	})
 }
@@ -148,4 +154,19 @@ func TestExactBytes(t *testing.T) {
 			a.want(t, pipeline.Allow)
 		})
 	}
+}
+
+// What is no Unicode is bound as it is, not as what JSON puts in its place.
+func TestNamesThatAreNoUnicode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, pipeline.ApprovalSettings{})
+		defer r.end()
+		r.wait(bg(), with(call("1", "{}"), func(h *pipeline.Held) { h.Step.Name = "\xff" })).waits(t)
+		r.wait(bg(), with(call("2", "{}"), func(h *pipeline.Held) { h.Step.Name = "\xfe" })).waits(t)
+		r.wait(bg(), with(call("3", ""), func(h *pipeline.Held) { h.Step, h.Target = nil, "POST /?\xff" })).waits(t)
+		r.wait(bg(), with(call("4", ""), func(h *pipeline.Held) { h.Step, h.Target = nil, "POST /?\xfe" })).waits(t)
+		if n := len(r.desk.List(approval.Filter{})); n != 4 {
+			t.Errorf("%d approvals of four things", n)
+		}
+	})
 }

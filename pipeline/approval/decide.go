@@ -105,7 +105,7 @@ func (d *Desk) vote(it *item, by pipeline.Person, what Decision) (*pipeline.Appr
 	if err := it.reach(&v, what); err != nil {
 		return nil, err
 	}
-	if it.Have+1 < it.Need {
+	if !it.met(append(slices.Clone(it.Votes), v), d.o.Mono()-it.begun) {
 		return r, nil
 	}
 	r.State, r.Until = pipeline.ApprovalApproved, v.Time.Add(it.good(append(slices.Clone(it.Votes), v)))
@@ -133,6 +133,8 @@ func (it *item) reach(v *pipeline.ApprovalVote, what Decision) error {
 		return &Refused{fmt.Sprintf("scope %q: want %s or %s", what.Scope, pipeline.ScopeOnce, pipeline.ScopeSession)}
 	case it.Of != pipeline.ApprovalOfCall || it.Session == "":
 		return &Refused{"only a tool call can be approved for the session"}
+	case it.Cut:
+		return &Refused{"what is shown of it is only the beginning, so it can be approved for one time only"}
 	case it.Settings.Once:
 		return &Refused{it.Rule + " allows approvals for one time only"}
 	default:
@@ -177,7 +179,7 @@ func (d *Desk) may(it *item, by pipeline.Person) string {
 			return "you have decided about it already: another person has to decide too"
 		}
 	}
-	if groups := it.deciders(d.o.Mono() - it.begun); len(groups) > 0 && !overlap(groups, by.Groups) {
+	if groups, open := it.deciders(d.o.Mono() - it.begun); !open && !overlap(groups, by.Groups) {
 		return "only members of " + strings.Join(groups, ", ") + " may decide about it"
 	}
 	if !known(&it.ApprovalAsked) && (overlap(it.Settings.Owners, by.Groups) || by.User != "" && slices.Contains(it.Settings.Owners, by.User)) {
@@ -186,18 +188,17 @@ func (d *Desk) may(it *item, by pipeline.Person) string {
 	return ""
 }
 
-// deciders are the groups that may decide after some time; none: whoever may decide at all.
-func (it *item) deciders(waited time.Duration) []string {
-	groups := slices.Clone(it.Settings.Approvers)
-	if len(groups) == 0 {
-		return nil
-	}
-	for _, e := range it.Settings.Escalate {
-		if waited >= e.After {
-			groups = append(groups, e.Groups...)
+// deciders are the groups that may decide after some time. open: so may others, whoever may decide at all.
+func (it *item) deciders(waited time.Duration) (groups []string, open bool) {
+	for _, d := range it.demands(waited) {
+		open = open || len(d.groups) == 0
+		for _, g := range d.groups {
+			if !slices.Contains(groups, g) {
+				groups = append(groups, g)
+			}
 		}
 	}
-	return groups
+	return groups, open
 }
 
 // escalations counts those that are due after some time.
@@ -213,18 +214,33 @@ func (it *item) escalations(waited time.Duration) (n int) {
 // need is how many people have to approve: two at least, if it is not known which person asks.
 func need(a *pipeline.ApprovalAsked) int {
 	n := max(a.Settings.Minimum, 1)
+	for _, o := range a.Settings.Also {
+		n = max(n, o.Minimum)
+	}
 	if !known(a) {
 		n = max(n, 2)
 	}
 	return n
 }
 
-// known tells whether it is known which person asks. Root is nobody in particular.
+// known tells whether it is known which person asks. Root is nobody in particular, also by name: who logs in as root may be
+// anybody who can. A login without a name that is not that of the uid may have been written by the workload itself, and so may any
+// login in a service, which begins without one.
 func known(a *pipeline.ApprovalAsked) bool {
 	if r := a.Requester; r != nil {
-		return r.User != "" || r.UID != pipeline.NoUID && r.UID != 0
+		return r.UID != 0 && (r.User != "" || r.UID != pipeline.NoUID)
 	}
-	return a.Principal.User != "" || a.Workload.LoginUID != pipeline.NoUID && a.Workload.LoginUID != 0
+	w := &a.Workload
+	if Service(w) {
+		return a.Principal.User != "" && w.LoginUID == pipeline.NoUID // known in another way
+	}
+	return w.LoginUID != 0 && (a.Principal.User != "" || w.LoginUID != pipeline.NoUID && w.LoginUID == w.UID)
+}
+
+// Service tells whether a workload is one that begins without a login, so that one that it has may be of its own making. Root of
+// the host is believed: who starts a service by sudo and not by the service manager is its login.
+func Service(w *pipeline.Workload) bool {
+	return (strings.HasSuffix(w.Unit, ".service") && w.UID != 0 || w.Container != "" || w.Pod != "") && !strings.HasPrefix(w.Cgroup, "/user.slice/")
 }
 
 // asks tells whether a person is, or may be, the one who asks, or for whom it is asked.

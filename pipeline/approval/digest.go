@@ -33,24 +33,29 @@ type caller struct {
 	User     string `json:"user"`
 	UID      uint32 `json:"uid"`
 	Login    uint32 `json:"login_uid"` // not every login has a name here
+	Place    string `json:"workload"`  // of who has no SPIFFE ID
 }
 
-func callerOf(m *pipeline.Meta) caller {
-	return caller{m.Principal.SPIFFEID, m.Principal.User, m.Workload.UID, m.Workload.LoginUID}
+func callerOf(p *pipeline.Principal, w *pipeline.Workload) caller {
+	c := caller{SPIFFEID: p.SPIFFEID, User: p.User, UID: w.UID, Login: w.LoginUID}
+	if c.SPIFFEID == "" {
+		c.Place = w.Place()
+	}
+	return c
 }
 
 // bind computes what a decision about h is bound to: the thing as it stands, the thing as it is shown, who calls, and the rule as
 // it reads. It is keyed, since what is masked may be short enough to be guessed.
 func (d *Desk) bind(h *pipeline.Held) (bound, error) {
 	b := bound{of: pipeline.ApprovalOfRequest}
-	what := map[string]any{"principal": callerOf(h.Meta), "rule": h.Verdict.Rule, "rule_digest": h.Verdict.Digest, "raw": d.exactly(h.Raw)}
+	what := map[string]any{"principal": callerOf(&h.Meta.Principal, &h.Meta.Workload), "rule": h.Verdict.Rule, "rule_digest": h.Verdict.Digest, "raw": d.exactly(h.Raw)}
 	if s := h.Step; s != nil && s.Kind == pipeline.StepToolCall {
 		b.of = pipeline.ApprovalOfCall
-		what["tool"], what["shown"] = s.Name, d.exactly(s.Args)
+		what["tool"], what["shown"] = d.sum([]byte(s.Name)), d.exactly(s.Args) // names may be no Unicode, which JSON would replace
 		b.fields = d.fields(h.Raw, s.Args)
 	} else {
 		what["shown"] = d.exactly(h.Body)
-		what["endpoint"], what["target"] = h.Meta.Endpoint, h.Target
+		what["endpoint"], what["target"] = h.Meta.Endpoint, d.sum([]byte(h.Target))
 		if h.Call != nil {
 			what["operation"] = h.Call.Operation
 		}

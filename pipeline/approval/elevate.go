@@ -52,7 +52,7 @@ func (d *Desk) Elevate(_ context.Context, a Ask) (Item, error) {
 	asked := pipeline.ApprovalAsked{Of: pipeline.ApprovalOfElevation, Digest: d.sum(sum), Rule: rule, Reason: clip(a.Reason),
 		Session: a.Subject.Session, Exchange: a.Exchange, Decision: a.Decision, Workload: a.Workload, Principal: a.Principal, Settings: s,
 		Requester: &a.By, Role: a.Role, For: a.For, Subject: &a.Subject}
-	who := fmt.Sprintf("person\x00%s\x00%d", a.By.User, a.By.UID)
+	who := whoOf(&asked)
 
 	d.mu.Lock()
 	if d.closed {
@@ -173,8 +173,13 @@ func (d *Desk) Grants(m *pipeline.Meta) []pipeline.Grant {
 	return out
 }
 
-// matches tells whether all that a subject names is so of a caller.
+// matches tells whether all that a subject names is so of a caller. A uid by itself is that of somebody on the host, not what the
+// image of a container says.
 func matches(s *pipeline.ElevationSubject, m *pipeline.Meta) bool {
+	if s.SPIFFEID == "" && s.User == "" && s.Session == "" && s.Workload == "" && (m.Workload.Container != "" || m.Workload.Pod != "") {
+		return false
+	}
 	return (s.SPIFFEID == "" || s.SPIFFEID == m.Principal.SPIFFEID) && (s.User == "" || s.User == m.Principal.User) &&
-		(s.UID == nil || *s.UID == m.Workload.UID) && (s.Session == "" || s.Session == m.Session)
+		(s.UID == nil || *s.UID == m.Workload.UID) && (s.Session == "" || s.Session == m.Session) &&
+		(s.Workload == "" || s.Workload == m.Workload.Place())
 }

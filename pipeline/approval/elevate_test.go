@@ -128,9 +128,11 @@ func TestElevationSubjects(t *testing.T) {
 	}{
 		{"SPIFFE ID", pipeline.ElevationSubject{SPIFFEID: spiffe}, true},
 		{"user", pipeline.ElevationSubject{User: "dave"}, true},
-		{"uid", pipeline.ElevationSubject{UID: &uid}, true},
+		{"uid of a container", pipeline.ElevationSubject{UID: &uid}, false},
 		{"session", pipeline.ElevationSubject{Session: "ses_1"}, true},
 		{"all", pipeline.ElevationSubject{SPIFFEID: spiffe, User: "dave", UID: &uid, Session: "ses_1"}, true},
+		{"workload", pipeline.ElevationSubject{UID: &uid, Workload: "container/a"}, true},
+		{"another workload", pipeline.ElevationSubject{UID: &uid, Workload: "container/b"}, false},
 		{"another uid", pipeline.ElevationSubject{SPIFFEID: spiffe, UID: &other}, false},
 		{"another user", pipeline.ElevationSubject{UID: &uid, User: "erin"}, false},
 		{"another session", pipeline.ElevationSubject{SPIFFEID: spiffe, Session: "ses_2"}, false},
@@ -143,8 +145,13 @@ func TestElevationSubjects(t *testing.T) {
 				a := ask()
 				a.By, a.Subject = bob, c.s
 				r.decide(r.elevate(a).ID, alice, yes)
-				if got := r.granted(caller("ses_1")) != ""; got != c.ok {
+				m := caller("ses_1")
+				m.Workload.Container = "a"
+				if got := r.granted(m) != ""; got != c.ok {
 					t.Errorf("granted: %t", got)
+				}
+				if m.Workload.Container = ""; c.s == (pipeline.ElevationSubject{UID: &uid}) && r.granted(m) == "" {
+					t.Error("not granted outside a container")
 				}
 				if r.granted(&pipeline.Meta{}) != "" {
 					t.Error("granted to nobody")

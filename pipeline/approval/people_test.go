@@ -18,6 +18,12 @@ func TestWhoMay(t *testing.T) {
 	service := func(h *pipeline.Held) { // nobody knows which person it is
 		h.Meta.Principal.User, h.Meta.Workload.LoginUID = "", pipeline.NoUID
 	}
+	rootLogin := func(h *pipeline.Held) {
+		h.Meta.Principal.User, h.Meta.Workload.LoginUID, h.Meta.Workload.UID = "root", 0, 0
+	}
+	nameless := func(login uint32) func(*pipeline.Held) {
+		return func(h *pipeline.Held) { h.Meta.Principal.User, h.Meta.Workload.LoginUID = "", login }
+	}
 	asRoot := func(h *pipeline.Held) { h.Meta.Principal.User, h.Meta.Workload.LoginUID = "", 0 }
 	ops := pipeline.ApprovalSettings{Approvers: []string{"ops"}, Owners: []string{"owners"}, Timeout: time.Hour,
 		Escalate: []pipeline.ApprovalEscalation{{After: 10 * time.Minute, Groups: []string{"owners"}}}}
@@ -45,6 +51,14 @@ func TestWhoMay(t *testing.T) {
 		{name: "an owner by name, and it is not", s: anyone, change: service, by: bob, why: "owners of guardrail/pay", need: 2},
 		{name: "no owner, and it is not", s: anyone, change: service, by: alice, need: 2},
 		{name: "root is nobody in particular", s: anyone, change: asRoot, by: alice, need: 2},
+		{name: "who logged in as root is nobody in particular either", s: anyone, change: rootLogin, by: alice, need: 2},
+		{name: "a login without a name", s: anyone, change: nameless(500), by: alice, need: 1},
+		{name: "a login without a name that a service may have written", s: anyone, change: nameless(4711), by: alice, need: 2},
+		{name: "a service that has written a login", s: anyone, change: func(h *pipeline.Held) { h.Meta.Workload.Unit = "app.service" }, by: alice, need: 2},
+		{name: "root's service by sudo", s: anyone, change: func(h *pipeline.Held) { h.Meta.Workload.Unit, h.Meta.Workload.UID = "app.service", 0 }, by: alice, need: 1},
+		{name: "a person's own service", s: anyone, change: func(h *pipeline.Held) {
+			h.Meta.Workload.Unit, h.Meta.Workload.Cgroup = "user@1004.service", "/user.slice/user-1004.slice/user@1004.service/app.slice"
+		}, by: alice, need: 1},
 		{name: "root for root", s: anyone, change: asRoot, by: root, why: "ask for themselves", need: 2},
 		{name: "owners do not escalate", s: ops, change: service, after: time.Minute * 10, by: carol, why: "owners of", need: 2},
 	} {

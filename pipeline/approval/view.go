@@ -38,10 +38,11 @@ type Filter struct {
 
 // whoOf is the key of the share of who asks.
 func whoOf(a *pipeline.ApprovalAsked) string {
-	if r := a.Requester; r != nil {
+	if r := a.Requester; r != nil && (r.User != "" || r.UID != pipeline.NoUID) {
 		return fmt.Sprintf("person\x00%s\x00%d", r.User, r.UID)
 	}
-	return fmt.Sprintf("%s\x00%s\x00%d", a.Principal.SPIFFEID, a.Principal.User, a.Workload.UID)
+	c := callerOf(&a.Principal, &a.Workload)
+	return fmt.Sprintf("%s\x00%s\x00%d\x00%s", c.SPIFFEID, c.User, c.UID, c.Place)
 }
 
 // view copies what people see of an item. mu is held.
@@ -49,7 +50,7 @@ func (d *Desk) view(it *item) Item {
 	out := it.Item
 	out.Votes, out.Uses = slices.Clone(it.Votes), slices.Clone(it.Uses)
 	out.Waiters = len(it.waiters)
-	out.Groups = it.deciders(d.o.Mono() - it.begun)
+	out.Groups, _ = it.deciders(d.o.Mono() - it.begun)
 	if lives(out.State) && d.passed(it.lasts) { // its record is about to come
 		out.State = d.ending(it)
 	}

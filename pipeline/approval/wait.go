@@ -121,7 +121,7 @@ func (d *Desk) ofSession(h *pipeline.Held, b *bound) *item {
 			it.Step == nil || it.Step.Name != h.Step.Name || it.Rule != h.Verdict.Rule || it.RuleSum != h.Verdict.Digest {
 			continue
 		}
-		if (caller{it.Principal.SPIFFEID, it.Principal.User, it.Workload.UID, it.Workload.LoginUID}) != callerOf(h.Meta) {
+		if callerOf(&it.Principal, &it.Workload) != callerOf(&h.Meta.Principal, &h.Meta.Workload) {
 			continue
 		}
 		if it.Digest == b.digest || likeness(it.Fields, b.fields, it.free) {
@@ -141,9 +141,10 @@ func (d *Desk) asked(h *pipeline.Held, b *bound) pipeline.ApprovalAsked {
 	a := pipeline.ApprovalAsked{Of: b.of, Digest: b.digest, Fields: b.fields, Rule: h.Verdict.Rule, RuleSum: h.Verdict.Digest,
 		Reason: h.Verdict.Reason, Session: h.Meta.Session, Exchange: h.Meta.Exchange, Decision: h.Decision, Scope: h.Meta.Scope,
 		Endpoint: h.Meta.Endpoint.Name, Workload: h.Meta.Workload, Principal: h.Meta.Principal, Settings: d.settings(h.Verdict.Rule)}
+	d.also(&a, &h.Verdict)
 	a.Workload.Labels = nil
 	if h.Call != nil { // its words may point into the request, which does not live as long
-		a.Operation, a.Model = strings.Clone(h.Call.Operation), strings.Clone(h.Call.Model)
+		a.Operation, a.Model, a.Cut = cut(h.Call.Operation, maxName), cut(h.Call.Model, maxName), len(h.Call.Model) > maxName
 	}
 	room := keepShown
 	if h.Step != nil {
@@ -173,7 +174,7 @@ func (d *Desk) asked(h *pipeline.Held, b *bound) pipeline.ApprovalAsked {
 	return a
 }
 
-// maxName bounds the name and the ID of a call that are shown.
+// maxName bounds the name and the ID of a call that are shown, and the name of a model.
 const maxName = 512
 
 // cut shortens a text, and lets go of the rest.

@@ -108,6 +108,9 @@ func (x *exchange) release() {
 	}
 }
 
+// maxModel bounds the name of a model, in bytes.
+const maxModel = 1 << 10
+
 func (x *exchange) decodeRequest(body []byte, read error) error {
 	if read != nil {
 		x.tooLarge = true
@@ -123,6 +126,10 @@ func (x *exchange) decodeRequest(body []byte, read error) error {
 	if err := codec.Request(body, &x.req); err != nil {
 		x.req.Reset()
 		return err
+	}
+	if n := len(x.req.Call.Model); n > maxModel { // it is kept, and repeated, for as long as the exchange is remembered
+		x.req.Reset()
+		return llm.NotInspected("name of a model of %d bytes", n)
 	}
 	x.codec = codec
 	x.req.Call.MaxTokens = x.req.MaxTokens

@@ -27,8 +27,8 @@ type flood struct {
 }
 
 type floodKey struct {
-	scope, spiffe, user string
-	uid                 uint32
+	scope, spiffe, user, place string
+	uid                        uint32
 }
 
 type flooder struct {
@@ -39,7 +39,7 @@ type flooder struct {
 }
 
 func (f *flood) of(m *pipeline.Meta) *flooder {
-	key := floodKey{m.Scope, m.Principal.SPIFFEID, m.Principal.User, m.Workload.UID}
+	key := floodKey{m.Scope, m.Principal.SPIFFEID, m.Principal.User, placeOf(m), m.Workload.UID}
 	k := f.m[key]
 	if k == nil && len(f.m) >= floodKeys {
 		key = floodKey{}

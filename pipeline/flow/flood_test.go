@@ -137,3 +137,36 @@ func TestFloodObserved(t *testing.T) {
 		}
 	}
 }
+
+// Containers without an identity may all run as one uid: one that floods does not silence the others.
+func TestFloodOfUnknown(t *testing.T) {
+	r := newRig(t, pipeline.ModeEnforce, plain)
+	r.opts.Decider = fakes.Decider(func(m *pipeline.Meta, _ *pipeline.Call, _ *pipeline.Step) pipeline.Verdict {
+		if m.Workload.Container == "a" {
+			return pipeline.Verdict{Action: pipeline.Deny, Rule: "role/none"}
+		}
+		return pipeline.Verdict{Rule: "role/fake"}
+	})
+	f, err := flow.New(r.opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	serve := func(container string) string {
+		t.Helper()
+		q := newRig(t, pipeline.ModeEnforce, plain).reply(200, "application/json", completion("the answer"))
+		q.meta.Principal, q.meta.Workload.Container = pipeline.Principal{}, container
+		if err := f.Serve(context.Background(), &q.meta, &q.client, &q.up); err != nil {
+			t.Fatal(err)
+		}
+		return string(q.client.Got)
+	}
+	for range 300 {
+		serve("a")
+	}
+	if got := serve("a"); !strings.Contains(got, "builtin/flood") {
+		t.Errorf("the one that floods: %s", got)
+	}
+	if got := serve("b"); !strings.Contains(got, "the answer") {
+		t.Errorf("another: %s", got)
+	}
+}

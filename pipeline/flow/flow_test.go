@@ -297,6 +297,7 @@ func TestFailClosed(t *testing.T) {
 			r.client.Request.Fields = append(r.client.Request.Fields, pipeline.Field{Name: "Content-Encoding", Value: "gzip"})
 		}, "sallyport_not_inspected", 0},
 		{"duplicate key", func(r *rig) { r.client.Payload = []byte(`{"model":"a","model":"b","messages":[]}`) }, "sallyport_not_inspected", 0},
+		{"model without end", func(r *rig) { r.client.Payload = []byte(`{"model":"` + strings.Repeat("m", 2000) + `","messages":[]}`) }, "sallyport_not_inspected", 0},
 		{"too large", func(r *rig) { r.opts.BodyLimit = 10 }, "sallyport_not_inspected", 0},
 		{"masker fails", func(r *rig) { r.opts.Masker = fakes.Masker{Err: boom} }, "sallyport_unavailable", 0},
 		{"masker panics", func(r *rig) { r.opts.Masker = fakes.Masker{Panic: true} }, "sallyport_unavailable", 0},

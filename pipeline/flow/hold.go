@@ -117,7 +117,11 @@ func (x *exchange) still(held pipeline.Verdict, shown, kept *pipeline.Step) (*de
 		}); err != nil {
 			return nil, err
 		}
-		if v.Action <= pipeline.Alert || v.Action == pipeline.Hold && v.Rule == held.Rule && v.Digest == held.Digest {
+		same := v.Rule == held.Rule && v.Digest == held.Digest
+		if !same && x.h.policy == x.f.o.Decider.Version() { // of several rules, some may hold what is masked no more
+			same = within(&v, &held)
+		}
+		if v.Action <= pipeline.Alert || v.Action == pipeline.Hold && same {
 			continue
 		}
 		if v.Stage == "" {

@@ -64,12 +64,21 @@ func newVault(now func() time.Time) (*vault, error) {
 	return &vault{now: now, seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}, aead: aead, kept: map[vaultKey]*sealed{}}, nil
 }
 
+// placeOf tells callers apart that have no identity.
+func placeOf(m *pipeline.Meta) string {
+	if m.Principal.SPIFFEID != "" {
+		return ""
+	}
+	return m.Workload.Place()
+}
+
 // keyOf is the key of a request.
 func (v *vault) keyOf(m *pipeline.Meta, h *pipeline.Head, body []byte) (k vaultKey) {
 	for i := range k {
 		var s maphash.Hash
 		s.SetSeed(v.seeds[i])
 		for _, part := range [...]string{m.Scope, m.Principal.SPIFFEID, m.Principal.User, strconv.FormatUint(uint64(m.Workload.UID), 10),
+			strconv.FormatUint(uint64(m.Workload.LoginUID), 10), placeOf(m),
 			m.Endpoint.Name, m.Endpoint.Host, strconv.Itoa(int(m.Endpoint.Port)), h.Method, h.Target, h.Credential} {
 			_, _ = s.WriteString(strconv.Itoa(len(part)))
 			_ = s.WriteByte(':')

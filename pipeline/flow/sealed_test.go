@@ -45,6 +45,7 @@ func TestKeptReply(t *testing.T) {
 		{"another path", func(r *rig) { r.client.Request.Target += "?x=1" }, false},
 		{"another credential", func(r *rig) { r.client.Request.Credential = "fp2" }, false},
 		{"another uid", func(r *rig) { r.meta.Workload.UID++ }, false},
+		{"another login", func(r *rig) { r.meta.Workload.LoginUID++ }, false},
 		{"another principal", func(r *rig) { r.meta.Principal.SPIFFEID = "spiffe://example.org/y" }, false},
 		{"another endpoint", func(r *rig) { r.meta.Endpoint.Host = "other.example" }, false},
 	} {

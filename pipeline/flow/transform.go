@@ -4,6 +4,8 @@ package flow
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -330,8 +332,26 @@ func severer(raw, masked pipeline.Verdict) pipeline.Verdict {
 	if masked.Action > raw.Action {
 		v = masked
 	}
-	v.Masks = masked.Masks
+	if v.Masks = masked.Masks; raw.Action == pipeline.Hold && masked.Action == pipeline.Hold && !within(&masked, &raw) {
+		// Each is held by rules that do not hold the other: the approvers of all decide.
+		v.Matched = union(slices.Clone(raw.Matched), masked.Matched)
+		sum := sha256.Sum256([]byte(raw.Digest + "\x00" + masked.Digest))
+		v.Digest = hex.EncodeToString(sum[:])
+	}
 	return v
+}
+
+// within tells whether all rules that hold one thing hold another.
+func within(one, other *pipeline.Verdict) bool {
+	holds := func(v *pipeline.Verdict, rule string) bool {
+		return v.Rule == rule || slices.Contains(v.Matched, pipeline.Matched{Rule: rule, Action: pipeline.Hold})
+	}
+	for _, m := range one.Matched {
+		if m.Action == pipeline.Hold && !m.Observed && !holds(other, m.Rule) {
+			return false
+		}
+	}
+	return holds(other, one.Rule)
 }
 
 // transformCall masks the arguments of a tool call of a reply as v wants it, before anybody sees them.

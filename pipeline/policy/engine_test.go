@@ -146,4 +146,14 @@ func TestDigest(t *testing.T) {
 	if one == digest(head+"spec: {on: [prompt], action: hold, approval: {approvers: 1}}\n") {
 		t.Error("another approval has the same digest")
 	}
+	// What another guardrail holds too is not approved by a decision about the first.
+	const other = "---\napiVersion: sallyport.dev/v1alpha1\nkind: Guardrail\nmetadata: {name: h}\n"
+	g := head + "spec: {on: [prompt], action: hold, approval: {approvers: 2}}\n"
+	two := digest(g + other + "spec: {on: [prompt], action: hold}\n")
+	if two == one || two == "" || two == digest(g+other+"spec: {on: [prompt], action: hold, approval: {approvers: 3}}\n") {
+		t.Error("another guardrail that holds, or that reads otherwise, changes no digest")
+	}
+	if one != digest(g+other+"spec: {on: [prompt], action: hold, enforcement: observe}\n") {
+		t.Error("one that is only watched changes the digest")
+	}
 }

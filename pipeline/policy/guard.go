@@ -3,6 +3,8 @@
 package policy
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"regexp"
 	"slices"
 	"unicode/utf8"
@@ -93,6 +95,9 @@ func (s *Set) guard(env *Env, m *pipeline.Meta, c *pipeline.Call, step *pipeline
 			if g.action == pipeline.Hold {
 				v.Hold, v.Digest = g.name, g.digest
 			}
+		} else if !g.observe && g.action == pipeline.Hold && v.Hold != "" { // a decision about one of them is none about both
+			sum := sha256.Sum256([]byte(v.Digest + "\x00" + g.digest))
+			v.Digest = hex.EncodeToString(sum[:])
 		}
 	}
 	r.matched = matched
