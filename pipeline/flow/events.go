@@ -193,6 +193,9 @@ func (m *events) pull() error {
 const heldLimit = 32 << 20
 
 func (m *events) event(ev *stream.Event) error {
+	if ev.Odd {
+		return llm.NotInspected("a line of the stream that clients may read in another way")
+	}
 	if m.done && ev.HasData {
 		return m.after(ev)
 	}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package flow_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/sallyport-dev/sallyport/pipeline"
+	"github.com/sallyport-dev/sallyport/test/fakes"
+)
+
+// evil is a chunk whose call is refused, as one line.
+func evil() string {
+	return strings.TrimSuffix(delta(0, `{"tool_calls":[{"index":0,"id":"c1","type":"function","function":{"name":"delete","arguments":"{\"path\":\"`+forbidden+`\"}"}}]}`, ""), "\n\n")
+}
+
+// TestOtherReaders: what only some clients take for an event reaches none of them.
+func TestOtherReaders(t *testing.T) {
+	for name, odd := range map[string]string{
+		"line separator in a comment":      ": a\u2028" + evil(),
+		"paragraph separator in a comment": ": a\u2029" + evil(),
+		"next line in a comment":           ": a\u0085" + evil(),
+		"form feed in a comment":           ": a\f" + evil(),
+		"separator in a name":              "event: a\x1e" + evil(),
+		"separator in an ID":               "id: a\u2028" + evil(),
+		"separator in an unknown field":    "a\v" + evil(),
+		"space before the field":           " " + evil(),
+		"space behind the field":           strings.Replace(evil(), "data:", "data :", 1),
+		"field in capitals":                strings.Replace(evil(), "data:", "Data:", 1),
+		"byte order mark":                  "\uFEFF" + evil(),
+		"not UTF-8":                        ": \xff" + evil(),
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, pipeline.ModeEnforce, asked).reply(200, "text/event-stream", text(0, "hi"), odd+"\n\n", delta(0, "{}", "stop")+done)
+			r.opts.Decider = fakes.DenyTool("delete")
+			err := r.serve()
+			if got := string(r.client.Got); strings.Contains(got, forbidden) || err == nil || !strings.Contains(got, "sallyport_not_inspected") {
+				t.Errorf("released %q, %v", got, err)
+			}
+		})
+	}
+	r := newRig(t, pipeline.ModeEnforce, asked).reply(200, "text/event-stream", "\uFEFF: OPENROUTER PROCESSING\tné\n\n"+text(0, "hi")+"id: 1\nretry: 10\n"+delta(0, "{}", "stop")+done)
+	if got := r.must(); !strings.HasPrefix(got, "\uFEFF: OPENROUTER") || !strings.HasSuffix(got, done) {
+		t.Errorf("released %q", got)
+	}
+}
+
+// TestReplyReadTwice: a reply that says in two ways how it is to be read is not read.
+func TestReplyReadTwice(t *testing.T) {
+	stream := text(0, "hi") + evil() + "\n\n" + delta(0, "{}", "stop") + done
+	for name, c := range map[string]struct {
+		kind   string
+		fields []pipeline.Field
+		body   string
+	}{
+		"two codings":      {"text/event-stream", []pipeline.Field{{Name: "Content-Encoding", Value: "identity"}, {Name: "content-encoding", Value: "gzip"}}, encode(t, "gzip", stream)},
+		"two types":        {"text/event-stream", []pipeline.Field{{Name: "Content-Type", Value: "text/event-stream; charset=utf-7"}}, stream},
+		"UTF-7":            {"application/json; charset=utf-7", nil, completion("+ACI-")},
+		"UTF-7, quoted":    {`application/json; Charset = "UTF-7"`, nil, completion("+ACI-")},
+		"UTF-7, in pieces": {`application/json; charset*0=utf; charset*1=-7`, nil, completion("+ACI-")},
+		"UTF-7 in a list":  {"application/json; charset=utf-8; charset=utf-7", nil, completion("+ACI-")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, pipeline.ModeEnforce, plain).reply(200, c.kind, c.body)
+			r.up.Head.Fields = append(r.up.Head.Fields, c.fields...)
+			r.opts.Decider = fakes.DenyTool("delete")
+			if err := r.serve(); err != nil {
+				t.Fatal(err)
+			}
+			r.wantFailure("sallyport_not_inspected")
+		})
+	}
+	for _, kind := range []string{`application/json; charset="UTF-8"`, "application/json;charset=utf8", "application/json; version=2"} {
+		if got := newRig(t, pipeline.ModeEnforce, plain).reply(200, kind, completion("hi")).must(); got != completion("hi") {
+			t.Errorf("%s: %s", kind, got)
+		}
+	}
+}
