@@ -77,3 +77,36 @@ func TestReplyReadTwice(t *testing.T) {
 		}
 	}
 }
+
+// TestRefusedInLogprobs: log probabilities spell what the model wrote, calls of tools too.
+func TestRefusedInLogprobs(t *testing.T) {
+	const probs = `"logprobs":{"content":[{"token":"` + forbidden + `","logprob":-0.1,"bytes":null,"top_logprobs":[]}]}`
+	call := func(name string) string {
+		return `"tool_calls":[{"index":0,"id":"c1","type":"function","function":{"name":"` + name + `","arguments":"{\"path\":\"` + forbidden + `\"}"}}]`
+	}
+	chunk := func(delta, finish string) string {
+		return `data: {"id":"1","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{` + delta + `},` + probs + `,"finish_reason":` + finish + `}]}` + "\n\n"
+	}
+	for name, c := range map[string]struct {
+		request, kind string
+		answer        func(tool string) string
+	}{
+		"whole": {plain, "application/json", func(tool string) string {
+			return `{"id":"1","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"ok",` + call(tool) + `},` + probs + `,"finish_reason":"tool_calls"}]}`
+		}},
+		"stream": {asked, "text/event-stream", func(tool string) string {
+			return chunk(`"role":"assistant","content":"",`+call(tool), "null") + chunk("", `"tool_calls"`) + done
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, pipeline.ModeEnforce, c.request).reply(200, c.kind, c.answer("delete"))
+			r.opts.Decider = fakes.DenyTool("delete")
+			if got := r.must(); strings.Contains(got, forbidden) || !strings.Contains(got, `"logprobs":null`) {
+				t.Errorf("released %s", got)
+			}
+			if r = newRig(t, pipeline.ModeEnforce, c.request).reply(200, c.kind, c.answer("search")); r.must() != c.answer("search") {
+				t.Errorf("released %s", r.client.Got)
+			}
+		})
+	}
+}

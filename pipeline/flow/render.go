@@ -115,7 +115,7 @@ func (m *events) changes(e *event) (edits []llm.Edit, drop bool, err error) {
 	return edits, drop, nil
 }
 
-// masked tells whether any text of a choice up to this event was masked.
+// masked tells whether anything of a choice up to this event was masked or refused: log probabilities would spell it.
 func (m *events) masked(e *event, choice int) bool {
 	for _, l := range m.lanes {
 		if l.choice == choice && len(l.found()) > 0 {
@@ -123,7 +123,7 @@ func (m *events) masked(e *event, choice int) bool {
 		}
 	}
 	for _, t := range m.calls {
-		if t.choice == choice && t.masked != nil {
+		if t.choice == choice && (t.masked != nil || t.denied) {
 			return true
 		}
 	}

@@ -16,7 +16,7 @@ func (x *exchange) processChunk(ctx context.Context, body []byte, c *llm.Chunk) 
 	x.note(c)
 	var edits []llm.Edit
 	text := make([]string, len(c.Choices)) // new content of choices whose content is masked
-	var dirty []int                        // choices that had something masked
+	var dirty []int                        // choices that had something masked or refused: log probabilities would spell it
 
 	for i := range c.Pieces {
 		p := &c.Pieces[i]
@@ -117,6 +117,7 @@ func (x *exchange) wholeCalls(ctx context.Context, body []byte, c *llm.Chunk, ch
 			elems, cuts = append(elems, t.At), append(cuts, call.denied)
 		}
 		if call.denied {
+			masked = true
 			said = join(said, call.said)
 			gone = append(gone, t.At)
 			if t.Index < 0 {
