@@ -12,7 +12,7 @@ import (
 )
 
 var (
-	completionKeys = llm.Names{"model", "prompt", "suffix", "stream", "max_tokens", "n", "best_of"}
+	completionKeys = with(llm.Names{"model", "prompt", "suffix", "stream", "max_tokens", "n", "best_of"})
 	textKeys       = llm.Names{"index", "text", "finish_reason", "logprobs"}
 )
 
@@ -56,6 +56,8 @@ func (cs completions) Request(body []byte, r *llm.Request) error {
 				n, err = rd.Int()
 				return err
 			default:
+				return rd.beside(key)
+			case "best_of":
 				best, err = rd.Int()
 				return err
 			}

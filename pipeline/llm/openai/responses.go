@@ -18,8 +18,8 @@ const (
 )
 
 var (
-	responsesKeys = llm.Names{"model", "input", "instructions", "stream", "tools", "tool_choice", "max_output_tokens", "previous_response_id",
-		"conversation", "prompt", "background", "modalities", "audio", "messages", "mcp_servers", "plugins", "search_parameters"}
+	responsesKeys = with(llm.Names{"model", "input", "instructions", "stream", "tools", "tool_choice", "max_output_tokens", "previous_response_id",
+		"conversation", "prompt", "background", "modalities", "audio", "messages", "mcp_servers", "plugins", "search_parameters"})
 	itemKeys = llm.Names{"type", "role", "id", "call_id", "name", "server_label", "content", "summary", "arguments", "input", "action",
 		"operation", "output", "encrypted_content", "namespace", "status", "result", "actions"}
 	itemPartKeys = llm.Names{"type", "text", "refusal", "annotations", "logprobs", "image_url", "file_url", "file_data", "file_id"}
@@ -88,8 +88,10 @@ func (rs responses) Request(body []byte, r *llm.Request) error {
 					}
 					return llm.Known("modality", v, "text")
 				})
-			default:
+			case "audio", "messages", "mcp_servers", "plugins", "search_parameters":
 				return nil, llm.NotInspected("request asks for %s", key)
+			default:
+				return nil, rd.beside(key)
 			}
 		})
 	})
