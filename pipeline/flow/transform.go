@@ -227,10 +227,26 @@ func (x *exchange) unoffer(body []byte, drop []bool, names []string, edits []llm
 	return append(edits, more...), err
 }
 
-// names tells whether the member that says which tools to use names one that is taken out.
+// names tells whether the member that says which tools to use names one that is taken out: by its name, by the label of its
+// server, or by a type with a date behind it.
 func (x *exchange) names(body []byte, names []string) bool {
-	part := body[x.req.Choice.Start:x.req.Choice.End]
-	return slices.ContainsFunc(names, func(n string) bool { return n != "" && bytes.Contains(part, llm.AppendString(nil, []byte(n))) })
+	at := x.req.Choice.Start + bytes.IndexByte(body[x.req.Choice.Start:x.req.Choice.End], '"')
+	var s llm.Scanner
+	s.ResetAt(body[:x.req.Choice.End], at)
+	if _, _, err := s.Text(); err != nil { // the key
+		return true
+	}
+	s.Seek(s.Pos() + bytes.IndexByte(body[s.Pos():x.req.Choice.End], ':') + 1)
+	found := false
+	err := s.Strings(func(text []byte, _ llm.Span) error {
+		found = found || slices.ContainsFunc(names, func(n string) bool {
+			label, isServer := strings.CutPrefix(n, "mcp/")
+			rest, dated := strings.CutPrefix(string(text), n+"_20")
+			return n != "" && (string(text) == n || isServer && string(text) == label || dated && strings.Trim(rest, "0123456789_") == "")
+		})
+		return nil
+	})
+	return found || err != nil
 }
 
 // cutMembers removes members of the object that body is, with their commas.

@@ -19,6 +19,16 @@ func TestUnofferElsewhere(t *testing.T) {
 			want: `{"model":"m","input":"hi"}`},
 		"responses, a server": {in: `{"model":"m","input":"hi","tools":[{"type":"mcp","server_label":"wiki","server_url":"https://wiki.example"},` + flat("c") + `]}`,
 			want: `{"model":"m","input":"hi","tools":[` + flat("c") + `]}`},
+		"responses, a server among allowed tools": {in: `{"model":"m","input":"hi","tools":[{"type":"mcp","server_label":"wiki","server_url":"https://wiki.example"},` + flat("c") +
+			`],"tool_choice":{"type":"allowed_tools","mode":"auto","tools":[{"type":"mcp","server_label":"wiki"},{"type":"function","name":"c"}]}}`,
+			want: `{"model":"m","input":"hi","tools":[` + flat("c") + `]}`},
+		"responses, a dated type among allowed tools": {in: `{"model":"m","input":"hi","tools":[{"type":"web_search_2025_08_26"},` + flat("c") +
+			`] , "tool_choice" : {"type":"allowed_tools","mode":"auto","tools":[{"type":"web_search_2025_08_26"},{"type":"function","name":"c"}]}}`,
+			want: `{"model":"m","input":"hi","tools":[` + flat("c") + `]}`},
+		"responses, an escaped name among allowed tools": {in: `{"model":"m","tool_choice":{"type":"allowed_tools","mode":"auto","tools":[{"type":"function","name":"b\u0061d"},{"type":"function","name":"c"}]},"input":"hi","tools":[` +
+			flat("bad") + `,` + flat("c") + `]}`, want: `{"model":"m","input":"hi","tools":[` + flat("c") + `]}`},
+		"responses, others among allowed tools": {in: `{"model":"m","tool_choice":{"type":"allowed_tools","mode":"auto","tools":[{"type":"function","name":"c"}]},"input":"hi","tools":[` +
+			flat("bad") + `,` + flat("c") + `]}`, want: `{"model":"m","tool_choice":{"type":"allowed_tools","mode":"auto","tools":[{"type":"function","name":"c"}]},"input":"hi","tools":[` + flat("c") + `]}`},
 		"ollama, one of two": {ollama: true, in: `{"model":"m","messages":[],"tools":[` + function("bad") + `,` + function("c") + `]}`,
 			want: `{"model":"m","messages":[],"tools":[` + function("c") + `]}`},
 		"ollama, all": {ollama: true, in: `{"model":"m","messages":[],"tools":[` + function("bad") + `]}`, want: `{"model":"m","messages":[]}`},
