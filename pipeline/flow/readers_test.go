@@ -110,3 +110,31 @@ func TestRefusedInLogprobs(t *testing.T) {
 		})
 	}
 }
+
+// TestBrokenArguments: arguments that are not quite JSON, which some clients take nevertheless, hide nothing in their escapes.
+func TestBrokenArguments(t *testing.T) {
+	escaped := "\\u0073" + secret[1:]
+	for name, c := range map[string]struct{ args, code string }{
+		"broken off":            {`{"path":"` + escaped, "sallyport_not_inspected"},
+		"line end in a string":  {"{\"path\":\"a\nb " + escaped + `"}`, "sallyport_not_inspected"},
+		"half an escape":        {`{"path":"\u0` + escaped, "sallyport_not_inspected"},
+		"not a number":          {`{"path":"` + escaped + `","n":NaN}`, "sallyport_not_inspected"},
+		"surrogate before":      {`{"path":"\ud83d` + escaped + `","n":NaN}`, "sallyport_not_inspected"},
+		"nothing hidden":        {`{"path":"C:\\temp\u00e9\ud83d\ude00`, ""},
+		"masked where it is":    {`{"path":"` + secret + `\n`, ""},
+		"JSON, masked":          {`{"path":"` + escaped + `"}`, ""},
+		"other text, back side": {`a\b\c \u12 \`, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			answer := `{"id":"1","model":"m","choices":[{"index":0,"message":{"role":"assistant","tool_calls":[{"id":"c1","type":"function","function":{"name":"search","arguments":` +
+				quote(c.args) + `}}]},"finish_reason":"length"}]}`
+			r := newRig(t, pipeline.ModeEnforce, plain).reply(200, "application/json", answer)
+			got := r.must()
+			if c.code != "" {
+				r.wantFailure(c.code)
+			} else if strings.Contains(got, "sallyport") || strings.Contains(got, secret[1:]) {
+				t.Errorf("released %s", got)
+			}
+		})
+	}
+}
