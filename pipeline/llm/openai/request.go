@@ -31,6 +31,8 @@ type reader struct {
 	msg    int               // index of the message
 	ids    map[string]string // tool call ID → tool name
 	chosen bool              // the request says which tool to use
+	// limitless: the request says that it has no limit of tokens
+	limitless bool
 }
 
 // read reads the body of an operation. model is the one that the path names: what the body says then decides nothing.

@@ -215,10 +215,19 @@ func (rd *reader) choose() (func(llm.Span), error) {
 	return set, err
 }
 
-// most reads a limit of tokens; the largest of several holds.
+// most reads a limit of tokens; the largest of several holds. Local servers take -1 for no limit.
 func (rd *reader) most() error {
+	rd.Peek()
+	from := rd.Pos()
+	if at, err := rd.Skip(); err != nil || string(rd.Bytes(at)) == "-1" {
+		rd.limitless, rd.R.MaxTokens = true, 0
+		return err
+	}
+	rd.Seek(from)
 	v, err := rd.Int()
-	rd.R.MaxTokens = max(rd.R.MaxTokens, v)
+	if !rd.limitless {
+		rd.R.MaxTokens = max(rd.R.MaxTokens, v)
+	}
 	return err
 }
 
