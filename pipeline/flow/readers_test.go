@@ -138,3 +138,10 @@ func TestBrokenArguments(t *testing.T) {
 		})
 	}
 }
+
+// TestRequestReadTwice: a request that says in two ways how it is coded is not read.
+func TestRequestReadTwice(t *testing.T) {
+	r := newRig(t, pipeline.ModeEnforce, plain).reply(200, "application/json", completion("hi"))
+	r.client.Request.Fields = append(r.client.Request.Fields, pipeline.Field{Name: "Content-Encoding", Value: "identity"}, pipeline.Field{Name: "content-encoding", Value: "deflate"})
+	r.wantDenied("sallyport_not_inspected")
+}

@@ -248,8 +248,10 @@ func (r Registry) For(e *pipeline.Endpoint, h *pipeline.Head) (Codec, error) {
 	if !ok {
 		return nil, NotInspected("the protocol of endpoint %s (%s) is not decoded", e.Name, e.Protocol)
 	}
-	if enc := h.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
-		return nil, NotInspected("request in content coding %q", enc)
+	for i := range h.Fields { // a server may look at any of several
+		if enc := h.Fields[i].Value; strings.EqualFold(h.Fields[i].Name, "Content-Encoding") && enc != "" && !strings.EqualFold(enc, "identity") {
+			return nil, NotInspected("request in content coding %q", enc)
+		}
 	}
 	return p.Codec(e, h)
 }
