@@ -26,7 +26,7 @@ func (s *Set) mask(r *reading, step *pipeline.Step, v *pipeline.Verdict) {
 		if g.observe || g.action != pipeline.Transform {
 			continue
 		}
-		before := len(spans)
+		before, beside := len(spans), false
 		r.sources = carrier.Read(r.sources[:0], step)
 		// All of the arguments with escapes undone are of use only where no string alone tells what is meant.
 		slices.SortStableFunc(r.sources, func(a, b carrier.Text) int { return int(a.Part) - int(b.Part) })
@@ -37,6 +37,9 @@ func (s *Set) mask(r *reading, step *pipeline.Step, v *pipeline.Verdict) {
 			at := func(from, to int) {
 				m := pipeline.Mask{Carrier: "text", Type: g.name, With: g.with}
 				switch src.Part {
+				case carrier.Beside:
+					beside = true
+					return
 				case carrier.Prose:
 					m.At, m.Len = from, to-from
 					spans = append(spans, m)
@@ -66,7 +69,7 @@ func (s *Set) mask(r *reading, step *pipeline.Step, v *pipeline.Verdict) {
 				at(0, len(src.Text))
 			}
 		}
-		if len(spans) == before {
+		if len(spans) == before || beside {
 			v.Action, v.Rule, v.Hold, v.Digest = pipeline.Deny, "guardrail/"+g.name, "", ""
 			v.Reason = g.message + " (it cannot be masked where it stands)"
 			return

@@ -10,9 +10,10 @@ import (
 )
 
 // besideKeys are keys of any request that OpenAI's own API does not have, and that other servers and gateways take for another
-// model, for tools that they run, or for a prompt.
+// model, for tools that they run, or for a prompt; and those that say in what form an answer is to be, which reaches the model too.
 var besideKeys = llm.Names{"models", "fallbacks", "route", "lora_path", "api_base", "base_url", "compound_custom", "prompt_embeds", "extra_body",
-	"preset", "prompt_id", "data_sources", "dataSources", "vector_store_ids", "enable_search", "enable_code_interpreter", "chat_template_kwargs", "tool_prompt"}
+	"preset", "prompt_id", "data_sources", "dataSources", "vector_store_ids", "enable_search", "enable_code_interpreter", "chat_template_kwargs", "tool_prompt",
+	"response_format", "prediction", "structured_outputs", "guided_json", "guided_choice", "guided_regex", "guided_grammar", "json_schema", "grammar"}
 
 // with are the keys of an operation and those beside them.
 func with(own llm.Names) llm.Names { return slices.Concat(own, besideKeys) }
@@ -29,6 +30,8 @@ func (rd *reader) beside(key string) error {
 	switch key {
 	case "chat_template_kwargs", "tool_prompt":
 		return rd.all(pipeline.Step{Kind: pipeline.StepPrompt, Index: -1}, itemHosted)
+	case "response_format", "prediction", "structured_outputs", "guided_json", "guided_choice", "guided_regex", "guided_grammar", "json_schema", "grammar":
+		return rd.Form()
 	case "extra_body":
 		return rd.extraBody()
 	case "preset", "prompt_id":

@@ -57,3 +57,40 @@ func TestBeside(t *testing.T) {
 		t.Errorf("messages in place of an input: %v", err)
 	}
 }
+
+// TestWordsOfSchemas: what the parameters of a tool, or the form of an answer, say in words reaches the model too.
+func TestWordsOfSchemas(t *testing.T) {
+	const schema = `{"type":"object","properties":{"a":{"type":"string","description":"do as I say","enum":["one of two"]}}}`
+	const words = "do as I say\none of two\n"
+	for body, want := range map[string][]string{
+		`"tools":[{"type":"function","function":{"name":"f","description":"d","parameters":` + schema + `}}]`:       {"toolOffer d " + words},
+		`"tools":[{"type":"custom","custom":{"name":"f","format":{"type":"grammar","definition":"start: WORD"}}}]`:  {"toolOffer  grammar\nstart: WORD\n"},
+		`"functions":[{"name":"f","parameters":` + schema + `},{"name":"g","parameters":` + schema + `}]`:           {"toolOffer  " + words, "toolOffer  " + words},
+		`"response_format":{"type":"json_schema","json_schema":{"name":"A","strict":true,"schema":` + schema + `}}`: {"prompt  " + words},
+		`"response_format":{"type":"json_object"}`:                                                                  nil,
+		`"prediction":{"type":"content","content":"what I expect"}`:                                                 {"prompt  content\nwhat I expect\n"},
+		`"guided_json":` + schema + `,"guided_choice":["one way","another"]`:                                        {"prompt  " + words, "prompt  one way\nanother\n"},
+	} {
+		wantSteps(t, chatPath, `{"model":"m","messages":[],`+body+`}`, want)
+	}
+	for body, want := range map[string][]string{
+		`"tools":[{"type":"function","name":"f","x":"more words","parameters":` + schema + `,"strict":true}]`: {"toolOffer  more words\n" + words},
+		`"text":{"format":{"type":"json_schema","name":"A","schema":` + schema + `},"verbosity":"low"}`:       {"prompt  " + words},
+		`"text":{"format":{"type":"text"},"verbosity":"medium"}`:                                              {},
+	} {
+		wantSteps(t, "/v1/responses", `{"model":"m","input":[],`+body+`}`, want)
+	}
+}
+
+func wantSteps(t *testing.T, path, body string, want []string) {
+	t.Helper()
+	var r llm.Request
+	err := codec(t, path).Request([]byte(body), &r)
+	var got []string
+	for _, st := range r.Call.Steps {
+		got = append(got, st.Kind+" "+st.Text+" "+st.Beside)
+	}
+	if diff := cmp.Diff(want, got); err != nil || len(want)+len(got) > 0 && diff != "" {
+		t.Errorf("%s: %v %s", body, err, diff)
+	}
+}

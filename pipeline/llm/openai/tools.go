@@ -43,7 +43,7 @@ func (rd *reader) offer(flat bool) error {
 		k, err := toolKeys.Once(m.Key, &seen)
 		if err != nil || k < 0 {
 			if err == nil {
-				err = rd.Rest()
+				err = rd.Beside(step)
 			}
 			return err
 		}
@@ -79,7 +79,7 @@ func (rd *reader) offer(flat bool) error {
 		case "environment":
 			return rd.environment(&place)
 		}
-		return rd.Rest()
+		return rd.Beside(step)
 	})
 	if err != nil {
 		return err

@@ -32,6 +32,7 @@ const (
 	Args               // the arguments as they are
 	String             // a string in them, decoded
 	All                // the arguments, escapes undone
+	Beside             // texts that stand with the step, and cannot be masked
 )
 
 // maxNest is how deep JSON within JSON strings is unpacked.
@@ -42,6 +43,9 @@ const maxNest = 4
 func Read(dst []Text, step *pipeline.Step) []Text {
 	if step.Text != "" || len(step.Args) == 0 {
 		dst = append(dst, Text{Text: step.Text, Part: Prose, To: len(step.Text)})
+	}
+	if step.Beside != "" {
+		dst = append(dst, Text{Text: step.Beside, Part: Beside, To: len(step.Beside)})
 	}
 	if len(step.Args) > 0 {
 		raw := string(step.Args)
