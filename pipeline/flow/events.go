@@ -28,13 +28,14 @@ type events struct {
 	held  int    // bytes in queue, roughly
 	like  []byte // data of an early event, for the identity of events that we add
 
-	out    []byte    // may be released
-	segs   []segment // what of out belongs to which piece of the stream
-	pieces int       // that were fed so far
-	final  []byte    // the end of the stream, to be released after the outcome is on disk
-	done   bool      // the end of the stream was seen
-	cut    bool      // the stream ended early: what is not complete stays behind
-	wait   []int     // choices that wait for a tool call; scratch of drain
+	out     []byte    // may be released
+	segs    []segment // what of out belongs to which piece of the stream
+	pieces  int       // that were fed so far
+	final   []byte    // the end of the stream, to be released after the outcome is on disk
+	done    bool      // the end of the stream was seen
+	cut     bool      // the stream ended early: what is not complete stays behind
+	partial bool      // the last event lacks its end
+	wait    []int     // choices that wait for a tool call; scratch of drain
 }
 
 // choiceState is what is known of one choice.
@@ -132,7 +133,12 @@ func (m *events) end() error {
 		return err
 	}
 	for _, ch := range m.chose {
-		m.out = m.sayRefused(m.out, ch.index)
+		said := m.sayRefused(nil, ch.index)
+		if m.partial && len(said) > 0 { // else it would be part of the last event
+			m.partial = false
+			m.out = append(m.out, [...]string{llm.SSE: "\n\n", llm.NDJSON: "\n"}[m.x.codec.Framing()]...)
+		}
+		m.out = append(m.out, said...)
 	}
 	return m.answers(nil)
 }
@@ -200,6 +206,7 @@ func (m *events) event(ev *stream.Event) error {
 		return m.after(ev)
 	}
 	e := m.take(ev)
+	m.partial = ev.Partial
 	if !ev.HasData {
 		m.queue = append(m.queue, e)
 		m.held += e.size()

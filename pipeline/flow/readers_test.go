@@ -145,3 +145,23 @@ func TestRequestReadTwice(t *testing.T) {
 	r.client.Request.Fields = append(r.client.Request.Fields, pipeline.Field{Name: "Content-Encoding", Value: "identity"}, pipeline.Field{Name: "content-encoding", Value: "deflate"})
 	r.wantDenied("sallyport_not_inspected")
 }
+
+// TestRefusedAtTheEnd: the text that stands for a refused call is an event of its own, also behind one that lacks its end.
+func TestRefusedAtTheEnd(t *testing.T) {
+	call := strings.TrimPrefix(evil(), "data: ")
+	call = strings.Replace(call, `"delta":{`, `"delta":{"role":"assistant",`, 1)
+	for _, end := range []string{"", "\n", "\r\n"} {
+		r := newRig(t, pipeline.ModeEnforce, asked).reply(200, "text/event-stream", text(0, "hi"), "data: "+call+end)
+		r.opts.Decider = fakes.DenyTool("delete")
+		got := r.must()
+		var events []string
+		for e := range strings.SplitSeq(strings.ReplaceAll(got, "\r\n", "\n"), "\n\n") {
+			if e = strings.TrimSpace(e); e != "" {
+				events = append(events, e)
+			}
+		}
+		if len(events) != 3 || strings.Contains(got, forbidden) || !strings.HasPrefix(events[2], "data: {") || !strings.Contains(events[2], "[sallyport]") {
+			t.Errorf("%q: released %q", end, got)
+		}
+	}
+}
