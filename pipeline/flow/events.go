@@ -26,6 +26,7 @@ type events struct {
 	queue []*event
 	spare []*event
 	held  int    // bytes in queue, roughly
+	said  int64  // bytes of texts and arguments so far: they are kept for the outcome
 	like  []byte // data of an early event, for the identity of events that we add
 
 	out     []byte    // may be released
@@ -263,6 +264,17 @@ func (m *events) event(ev *stream.Event) error {
 	return nil
 }
 
+// What a stream may say. Its texts are looked for one after the other, and stay with their maskers until they end.
+const maxLanes = 1 << 12
+
+// grow counts what is kept of a stream for its outcome.
+func (m *events) grow(n int) error {
+	if m.said += int64(n); m.said > m.x.f.o.ReplyLimit {
+		return llm.NotInspected("texts and arguments of a stream exceed %d bytes", m.x.f.o.ReplyLimit)
+	}
+	return nil
+}
+
 // size is roughly the memory of an event in the queue.
 func (e *event) size() int { return len(e.raw) + len(e.text) + 256 }
 
@@ -298,6 +310,9 @@ func (m *events) choice(index int) *choiceState {
 
 // piece gives a text to its lane.
 func (m *events) piece(e *event, p *llm.Piece) error {
+	if err := m.grow(len(p.Text)); err != nil {
+		return err
+	}
 	l := m.lane(p.Choice, p.Lane)
 	if p.Repeat && l != nil && l.total > 0 {
 		return m.repeat(e, l, p)
@@ -311,6 +326,9 @@ func (m *events) piece(e *event, p *llm.Piece) error {
 		return err
 	}
 	if l == nil {
+		if len(m.lanes) == maxLanes {
+			return llm.NotInspected("more than %d texts in a stream", maxLanes)
+		}
 		l = &lane{choice: p.Choice, name: p.Lane, rw: m.x.f.o.Masker.Stream("text", m.x.m), keep: p.Answer}
 		m.lanes = append(m.lanes, l)
 	}

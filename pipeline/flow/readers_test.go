@@ -3,6 +3,7 @@
 package flow_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -163,5 +164,29 @@ func TestRefusedAtTheEnd(t *testing.T) {
 		if len(events) != 3 || strings.Contains(got, forbidden) || !strings.HasPrefix(events[2], "data: {") || !strings.Contains(events[2], "[sallyport]") {
 			t.Errorf("%q: released %q", end, got)
 		}
+	}
+}
+
+// TestEndlessStream: what is kept of a stream is bounded, however long it goes on.
+func TestEndlessStream(t *testing.T) {
+	many := make([]string, 5000)
+	for i := range many {
+		many[i] = delta(0, fmt.Sprintf(`{"k%d":"a text"}`, i), "")
+	}
+	long := make([]string, 20)
+	for i := range long {
+		long[i] = text(0, strings.Repeat("a text ", 10))
+	}
+	for name, pieces := range map[string][]string{"texts": many, "bytes": long} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, pipeline.ModeEnforce, asked).reply(200, "text/event-stream", append(pieces, done)...)
+			r.opts.ReplyLimit = 1000
+			if name == "texts" {
+				r.opts.ReplyLimit = 1 << 20
+			}
+			if err := r.serve(); err == nil || !strings.Contains(string(r.client.Got), "sallyport_not_inspected") {
+				t.Errorf("%v, released %d bytes", err, len(r.client.Got))
+			}
+		})
 	}
 }
