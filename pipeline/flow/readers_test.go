@@ -190,3 +190,18 @@ func TestEndlessStream(t *testing.T) {
 		})
 	}
 }
+
+// TestTooManyTools: what is compared one with another is bounded, in requests and in replies.
+func TestTooManyTools(t *testing.T) {
+	offers := strings.Repeat(function("delete")+",", 5000)
+	r := newRig(t, pipeline.ModeEnforce, `{"model":"m","messages":[],"tools":[`+offers[:len(offers)-1]+`]}`)
+	r.wantDenied("sallyport_not_inspected")
+
+	calls := strings.Repeat(`{"id":"c","type":"function","function":{"name":"search","arguments":"{}"},"a":"some text"},`, 9000)
+	r = newRig(t, pipeline.ModeEnforce, plain).reply(200, "application/json",
+		`{"id":"1","model":"m","choices":[{"index":0,"message":{"role":"assistant","tool_calls":[`+calls[:len(calls)-1]+`]},"finish_reason":"tool_calls"}]}`)
+	if err := r.serve(); err != nil {
+		t.Fatal(err)
+	}
+	r.wantFailure("sallyport_not_inspected")
+}

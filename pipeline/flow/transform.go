@@ -237,13 +237,16 @@ func (x *exchange) names(body []byte, names []string) bool {
 		return true
 	}
 	s.Seek(s.Pos() + bytes.IndexByte(body[s.Pos():x.req.Choice.End], ':') + 1)
-	found := false
+	found, gone := false, make(map[string]bool, len(names))
+	for _, n := range names {
+		gone[n] = n != ""
+	}
 	err := s.Strings(func(text []byte, _ llm.Span) error {
-		found = found || slices.ContainsFunc(names, func(n string) bool {
-			label, isServer := strings.CutPrefix(n, "mcp/")
-			rest, dated := strings.CutPrefix(string(text), n+"_20")
-			return n != "" && (string(text) == n || isServer && string(text) == label || dated && strings.Trim(rest, "0123456789_") == "")
-		})
+		kind := string(text)
+		if i := strings.Index(kind, "_20"); i >= 0 && strings.Trim(kind[i:], "0123456789_") == "" {
+			kind = kind[:i]
+		}
+		found = found || gone[string(text)] || gone["mcp/"+string(text)] || gone[kind]
 		return nil
 	})
 	return found || err != nil

@@ -11,8 +11,14 @@ import (
 	"github.com/sallyport-dev/sallyport/pipeline/llm"
 )
 
+// maxPairs bounds how often texts of a whole reply are looked for among its calls and choices.
+const maxPairs = 1 << 26
+
 // processChunk masks the texts of a whole reply and decides its tool calls. now is the new body if it changed.
 func (x *exchange) processChunk(ctx context.Context, body []byte, c *llm.Chunk) (now []byte, changed bool, err error) {
+	if len(c.Pieces)*(len(c.Tools)+len(c.Choices)) > maxPairs {
+		return nil, false, llm.NotInspected("reply with %d texts and %d tool calls", len(c.Pieces), len(c.Tools))
+	}
 	x.note(c)
 	var edits []llm.Edit
 	text := make([]string, len(c.Choices)) // new content of choices whose content is masked

@@ -114,6 +114,9 @@ func (rd *Reader) RawArgs(st pipeline.Step) error {
 	return nil
 }
 
+// maxOffers is how many tools a list may offer: they are compared with each other.
+const maxOffers = 1 << 12
+
 // Offers reads the member m, an array of offers; each reads one of them, of which exactly one step must come. What it returns
 // is for Members.
 func (rd *Reader) Offers(m Member, each func() error) (removable func(Span), err error) {
@@ -122,7 +125,10 @@ func (rd *Reader) Offers(m Member, each func() error) (removable func(Span), err
 	}
 	list, start := len(rd.R.Lists), rd.Pos()
 	rd.R.Lists = append(rd.R.Lists, List{Key: m.At.Start})
-	err = rd.Array(func(int) error {
+	err = rd.Array(func(i int) error {
+		if i == maxOffers {
+			return NotInspected("more than %d tools", maxOffers)
+		}
 		rd.Peek()
 		from, step := rd.Pos(), len(rd.R.Call.Steps)
 		if err := each(); err != nil {
