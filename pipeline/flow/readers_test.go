@@ -205,3 +205,19 @@ func TestTooManyTools(t *testing.T) {
 	}
 	r.wantFailure("sallyport_not_inspected")
 }
+
+// TestSecretInName: names of tools cannot be masked, so that a call that hides a secret there does not pass.
+func TestSecretInName(t *testing.T) {
+	call := `"tool_calls":[{"index":0,"id":"c","type":"function","function":{"name":"search_` + secret + `","arguments":"{}"}}]`
+	r := newRig(t, pipeline.ModeEnforce, plain).reply(200, "application/json", `{"id":"1","model":"m","choices":[{"index":0,"message":{"role":"assistant",`+call+`},"finish_reason":"tool_calls"}]}`)
+	if err := r.serve(); err != nil {
+		t.Fatal(err)
+	}
+	r.wantFailure("sallyport_not_inspected")
+	r.noSecret()
+	r = newRig(t, pipeline.ModeEnforce, asked).reply(200, "text/event-stream", text(0, "hi"), delta(0, "{"+call+"}", ""), delta(0, "{}", "tool_calls"), done)
+	if err := r.serve(); err == nil || !strings.Contains(string(r.client.Got), "sallyport_not_inspected") {
+		t.Errorf("%v, released %s", err, r.client.Got)
+	}
+	r.noSecret()
+}
