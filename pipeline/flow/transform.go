@@ -57,7 +57,7 @@ func (x *exchange) transform(a *asked, body []byte) []byte {
 	return body
 }
 
-// unoffered finds the offers that are denied and can be taken out: all offers of one element go together.
+// unoffered finds the offers that are denied and can be taken out: all offers of one element, or of one server, go together.
 func (x *exchange) unoffered(a *asked) (drop []bool, names []string) {
 	drop = make([]bool, len(a.steps))
 	for _, o := range x.req.Offers {
@@ -65,7 +65,7 @@ func (x *exchange) unoffered(a *asked) (drop []bool, names []string) {
 			continue
 		}
 		for _, p := range x.req.Offers {
-			if p.At == o.At && !drop[p.Step] {
+			if (p.At == o.At || x.sameServer(o.Step, p.Step)) && !drop[p.Step] {
 				drop[p.Step] = true
 				s := &x.req.Call.Steps[p.Step]
 				names = append(names, s.Name)
@@ -74,6 +74,12 @@ func (x *exchange) unoffered(a *asked) (drop []bool, names []string) {
 		}
 	}
 	return drop, names
+}
+
+// sameServer tells whether two offers are of one server that is reached by MCP: its address, and its tools, are of no use alone.
+func (x *exchange) sameServer(a, b int) bool {
+	s, o := &x.req.Call.Steps[a], &x.req.Call.Steps[b]
+	return s.ByProvider && o.ByProvider && s.Name == o.Name && strings.HasPrefix(s.Name, "mcp/")
 }
 
 // removal is the verdict that stands for offers that are taken out.
