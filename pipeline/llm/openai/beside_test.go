@@ -94,3 +94,12 @@ func wantSteps(t *testing.T, path, body string, want []string) {
 		t.Errorf("%s: %v %s", body, err, diff)
 	}
 }
+
+// TestNames: Names.Once has a bit for each key.
+func TestNames(t *testing.T) {
+	for _, n := range []llm.Names{chatKeys, responsesKeys, completionKeys, embedKeys, eventKeys, outKeys, itemKeys} {
+		if len(n) > 64 {
+			t.Errorf("%d keys: %v", len(n), n)
+		}
+	}
+}
