@@ -55,11 +55,11 @@ func (cs completions) Request(body []byte, r *llm.Request) error {
 			case "n":
 				n, err = rd.Int()
 				return err
-			default:
-				return rd.beside(key)
 			case "best_of":
 				best, err = rd.Int()
 				return err
+			default:
+				return rd.beside(key)
 			}
 		})
 		rd.times(max(n, best))
