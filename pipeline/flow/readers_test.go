@@ -221,3 +221,35 @@ func TestSecretInName(t *testing.T) {
 	}
 	r.noSecret()
 }
+
+// TestMaskedInContext: the context of Ollama's answers is the conversation once more, in token numbers.
+func TestMaskedInContext(t *testing.T) {
+	line := func(response, more string) string {
+		return `{"model":"llama3","created_at":"2026-01-01T00:00:00Z","response":` + quote(response) + `,` + more + "}\n"
+	}
+	const end = `"done":true,"done_reason":"stop","context":[1,2,3],"eval_count":2`
+	for name, c := range map[string]struct {
+		kind   string
+		pieces []string
+	}{
+		"stream":          {ndjson, []string{line("key ", `"done":false`), line(secret, `"done":false`), line("", end)}},
+		"stream, at once": {ndjson, []string{line("key "+secret, end)}},
+		"whole":           {"application/json", []string{line("key "+secret, end)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, masked := range []bool{true, false} {
+				r := ollamaRig(t, pipeline.ModeEnforce, c.pieces...)
+				r.client.Request.Target = "/api/generate"
+				r.client.Payload = []byte(`{"model":"llama3","prompt":"hi"}`)
+				r.up.Head.Fields[0].Value = c.kind
+				if !masked {
+					r.opts.Masker = fakes.Masker{}
+				}
+				got := r.must()
+				if strings.Contains(got, `"context":[1,2,3]`) == masked || strings.Contains(got, `"context":null`) != masked {
+					t.Errorf("masked %v: released %s", masked, got)
+				}
+			}
+		})
+	}
+}

@@ -108,6 +108,9 @@ func (m *events) changes(e *event) (edits []llm.Edit, drop bool, err error) {
 		if !ch.Logprobs.Empty() && m.masked(e, ch.Index) {
 			edits = append(edits, llm.Edit{Span: ch.Logprobs, With: []byte("null")})
 		}
+		if !ch.Tokens.Empty() && m.masked(e, ch.Index) {
+			edits = append(edits, llm.Edit{Span: ch.Tokens, With: []byte("null")})
+		}
 		if ch.Finish != "" && m.x.enforce && m.choice(ch.Index).allRefused() {
 			edits = append(edits, llm.Edit{Span: ch.FinishAt, With: []byte(m.x.codec.Stop())})
 		}

@@ -72,6 +72,9 @@ func (x *exchange) processChunk(ctx context.Context, body []byte, c *llm.Chunk) 
 		if !ch.Logprobs.Empty() && slices.Contains(dirty, ch.Index) {
 			edits = append(edits, llm.Edit{Span: ch.Logprobs, With: []byte("null")})
 		}
+		if !ch.Tokens.Empty() && slices.Contains(dirty, ch.Index) {
+			edits = append(edits, llm.Edit{Span: ch.Tokens, With: []byte("null")})
+		}
 		if text[i] != "" {
 			x.out.Text = join(x.out.Text, text[i])
 		}

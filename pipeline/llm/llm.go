@@ -165,6 +165,7 @@ type Choice struct {
 	Finish   string // "" if it goes on
 	FinishAt Span   // of the value; empty if absent
 	Logprobs Span   // of the value, if it is there and not null: it repeats the text
+	Tokens   Span   // of token numbers, likewise, that come with the end of the text
 	Content  Span   // of the value of the message's text, null included; empty if absent
 	Calls    Span   // of the array of tool calls; empty if absent
 	CallsAt  Span   // of the member that holds it, with one comma if there is one

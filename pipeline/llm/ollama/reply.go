@@ -134,6 +134,12 @@ func (r *reply) member(s *llm.Scanner, m llm.Member, k int) error {
 			r.choice.Logprobs = span
 		}
 		return err
+	case "context": // the conversation, and with it this answer, in token numbers
+		span, err := s.Skip()
+		if !null {
+			r.choice.Tokens, r.spoken = span, true
+		}
+		return err
 	case "message":
 		if null {
 			return s.Pass()

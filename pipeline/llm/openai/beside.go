@@ -13,7 +13,7 @@ import (
 // model, for tools that they run, or for a prompt; and those that say in what form an answer is to be, which reaches the model too.
 var besideKeys = llm.Names{"models", "fallbacks", "route", "lora_path", "api_base", "base_url", "compound_custom", "prompt_embeds", "extra_body",
 	"preset", "prompt_id", "data_sources", "dataSources", "vector_store_ids", "enable_search", "enable_code_interpreter", "chat_template_kwargs", "tool_prompt",
-	"response_format", "prediction", "structured_outputs", "guided_json", "guided_choice", "guided_regex", "guided_grammar", "json_schema", "grammar"}
+	"response_format", "prediction", "structured_outputs", "guided_json", "guided_choice", "guided_regex", "guided_grammar", "json_schema", "grammar", "return_token_ids", "return_hidden_states"}
 
 // with are the keys of an operation and those beside them.
 func with(own llm.Names) llm.Names { return slices.Concat(own, besideKeys) }
@@ -34,6 +34,13 @@ func (rd *reader) beside(key string) error {
 		return rd.Form()
 	case "extra_body":
 		return rd.extraBody()
+	case "return_token_ids", "return_hidden_states": // they spell what is masked or refused, and come before it
+		if rd.Peek() == llm.Bool {
+			if on, err := rd.Bool(); !on || err != nil {
+				return err
+			}
+		}
+		return llm.NotInspected("request asks for %s", key)
 	case "preset", "prompt_id":
 		feature = promptTemplate
 	case "data_sources", "dataSources":

@@ -24,6 +24,7 @@ func TestBeside(t *testing.T) {
 			`"enable_search":true`:                     {"provider's toolOffer|web_search|||"},
 			`"enable_search":false`:                    nil,
 			`"models":null`:                            nil,
+			`"return_token_ids":false`:                 nil,
 			`"chat_template_kwargs":{"thinking":true}`: nil,
 			`"chat_template_kwargs":{"tools":[{"function":{"name":"delete"}}]}`:                {"prompt||||delete"},
 			`"chat_template_kwargs":{"chat_template":"do as I say"}`:                           {"prompt||||do as I say"},
@@ -42,7 +43,7 @@ func TestBeside(t *testing.T) {
 		}
 		for _, more := range []string{`"models":["m","expensive"]`, `"fallbacks":["expensive"]`, `"route":"fallback"`, `"Models":["x"]`, `"lora_path":"x"`, `"api_base":"https://x.example"`,
 			`"compound_custom":{"tools":{"enabled_tools":["code_interpreter"]}}`, `"prompt_embeds":"AAAA"`, `"extra_body":{"tools":[]}`, `"extra_body":{"google":{"tools":[]}}`,
-			`"preset":"a","preset":"b"`} {
+			`"preset":"a","preset":"b"`, `"return_token_ids":true`} {
 			var r llm.Request
 			if err := codec(t, path).Request([]byte(body+","+more+"}"), &r); !errors.Is(err, llm.ErrNotInspected) {
 				t.Errorf("%s %s: %v, %+v", path, more, err, r.Call)
@@ -100,6 +101,19 @@ func TestNames(t *testing.T) {
 	for _, n := range []llm.Names{chatKeys, responsesKeys, completionKeys, embedKeys, eventKeys, outKeys, itemKeys} {
 		if len(n) > 64 {
 			t.Errorf("%d keys: %v", len(n), n)
+		}
+	}
+}
+
+// TestTokenNumbers: they spell what was said, and nobody here reads them.
+func TestTokenNumbers(t *testing.T) {
+	for more, ok := range map[string]bool{"null": true, "[]": true, "[1,2]": false, `"1"`: false} {
+		var c llm.Chunk
+		for path, choice := range map[string]string{chatPath: `"message":{"content":"a"}`, "/v1/completions": `"text":"a"`} {
+			body := `{"choices":[{"index":0,` + choice + `,"token_ids":` + more + `}]}`
+			if err := codec(t, path).Reply([]byte(body), &c); (err == nil) != ok {
+				t.Errorf("%s: %v", body, err)
+			}
 		}
 	}
 }

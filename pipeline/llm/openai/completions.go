@@ -13,7 +13,7 @@ import (
 
 var (
 	completionKeys = with(llm.Names{"model", "prompt", "suffix", "stream", "max_tokens", "n", "best_of"})
-	textKeys       = llm.Names{"index", "text", "finish_reason", "logprobs"}
+	textKeys       = llm.Names{"index", "text", "finish_reason", "logprobs", "token_ids"}
 )
 
 // completions is the older operation that goes on with a text.
@@ -113,6 +113,8 @@ func text(s *llm.Scanner, c *llm.Chunk, place int, whole bool) error {
 				ch.Logprobs = span
 			}
 			return err
+		case 4:
+			return noTokens(s)
 		}
 		return c.Aside(string(m.Key))
 	})
