@@ -253,3 +253,16 @@ func TestMaskedInContext(t *testing.T) {
 		})
 	}
 }
+
+// TestBrokenArgumentsBefore: such arguments in the conversation so far do not keep a request from passing, and are not recorded.
+func TestBrokenArgumentsBefore(t *testing.T) {
+	request := `{"model":"m","messages":[{"role":"assistant","tool_calls":[{"id":"c1","type":"custom","custom":{"name":"python","input":` + quote(`print("\u0073`+secret[1:]) +
+		`}}]},{"role":"tool","tool_call_id":"c1","content":"done"}]}`
+	r := newRig(t, pipeline.ModeEnforce, request).reply(200, "application/json", completion("hi"))
+	if got := r.must(); got != completion("hi") || len(r.up.Sent) != 1 || string(r.up.Sent[0]) != request {
+		t.Errorf("released %s, sent %s", got, r.up.Sent)
+	}
+	if in := r.intent(); len(in.Masks) != 1 || strings.Contains(string(in.Body), secret[1:]) || strings.Contains(string(in.Call.Steps[0].Args), secret[1:]) {
+		t.Errorf("recorded %+v", in)
+	}
+}
