@@ -220,6 +220,10 @@ type Step struct {
 	// ByProvider marks a tool that the provider runs itself: it is decided when it is offered, because no call of it asks us.
 	ByProvider bool `json:"by_provider,omitempty"`
 
+	// Beside are further texts that reach the model with the step, a line each: what the parameters of an offered tool, or the form that
+	// is demanded of an answer, say in words. They can be matched, not masked, and are recorded in Intent.Body only.
+	Beside string `json:"-"`
+
 	// From is where the JSON string of Text stands in Intent.Body: start and end, in bytes, half open. A record that has it
 	// leaves Text out; who reads the record gets Text again, and no From.
 	From [2]int `json:"from,omitzero"`

@@ -32,6 +32,9 @@ func formOf(h *pipeline.Head, framing llm.Framing) form {
 	kind, _, _ := strings.Cut(h.Get("Content-Type"), ";")
 	kind = strings.ToLower(strings.TrimSpace(kind))
 	ok, bad := h.Status >= 200 && h.Status < 300, h.Status >= 400
+	if ok && !plainText(h) {
+		return formUnknown
+	}
 	isJSON := kind == "application/json" || strings.HasPrefix(kind, "application/") && strings.HasSuffix(kind, "+json")
 	switch {
 	case ok && kind == streamTypes[framing]:
@@ -46,6 +49,33 @@ func formOf(h *pipeline.Head, framing llm.Framing) form {
 		return formNone
 	}
 	return formUnknown
+}
+
+// plainText tells whether everybody reads the body of a reply in the same way: it has one type and one coding, and its
+// characters are UTF-8. Some clients join fields of one name, and go by the character set that a field says.
+func plainText(h *pipeline.Head) bool {
+	types, codings := 0, 0
+	for i := range h.Fields {
+		f := &h.Fields[i]
+		switch {
+		case strings.EqualFold(f.Name, "Content-Encoding"):
+			codings++
+		case strings.EqualFold(f.Name, "Content-Type"):
+			types++
+			_, params, _ := strings.Cut(strings.ToLower(f.Value), ";")
+			if strings.Contains(params, "*") { // a name in pieces, or coded
+				return false
+			}
+			for p := range strings.SplitSeq(params, ";") {
+				name, value, _ := strings.Cut(p, "=")
+				set := strings.Trim(value, " \t\"'")
+				if strings.TrimSpace(name) == "charset" && set != "utf-8" && set != "utf8" && set != "us-ascii" {
+					return false
+				}
+			}
+		}
+	}
+	return types <= 1 && codings <= 1
 }
 
 // streamTypes are the content types of streams.

@@ -3,7 +3,10 @@
 package flow
 
 import (
+	"bytes"
 	"errors"
+	"slices"
+	"strings"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/llm"
@@ -54,6 +57,9 @@ func (x *exchange) maskArgs(args []byte) (masked []byte, masks []pipeline.Mask, 
 		}
 	} else if !isJSON {
 		masks = nil
+		if err := x.hidden(args); err != nil {
+			return nil, nil, err
+		}
 	}
 	with, found, err := x.maskWhole("args", now)
 	if err != nil {
@@ -76,6 +82,59 @@ func (x *exchange) maskArgs(args []byte) (masked []byte, masks []pipeline.Mask, 
 		return nil, nil, nil
 	}
 	return now, masks, nil
+}
+
+// hidden refuses arguments that are no JSON, but in whose escapes there is something to be masked: they may be broken off, or have
+// line ends in their strings, and there are readers who take them nevertheless.
+func (x *exchange) hidden(args []byte) error {
+	if bytes.IndexByte(args, '\\') < 0 {
+		return nil
+	}
+	_, plain, err := x.maskWhole("args", args)
+	if err != nil {
+		return err
+	}
+	_, found, err := x.maskWhole("args", unescaped(args))
+	if err == nil && len(found) > len(plain) {
+		err = llm.NotInspected("arguments of a tool call that are no JSON, and whose escapes hide what is to be masked")
+	}
+	return err
+}
+
+// unescaped is a text that is not quite JSON with the escapes of its strings undone, as far as they are some.
+func unescaped(text []byte) []byte {
+	var out []byte
+	for len(text) > 0 {
+		n := 1
+		if text[0] == '\\' && len(text) > 1 {
+			if i := strings.IndexByte(`"\/bfnrt`, text[1]); i >= 0 {
+				out, text = append(out, "\"\\/\b\f\n\r\t"[i]), text[2:]
+				continue
+			}
+			if text[1] == 'u' {
+				n = min(12, len(text)) // perhaps with the other half
+				if n < 12 || text[6] != '\\' {
+					n = min(6, n)
+				}
+			}
+		}
+		for ; n > 1; n -= 6 { // both halves, or the one
+			var s llm.Scanner
+			if s.Reset(slices.Concat([]byte{'"'}, text[:n], []byte{'"'})) != nil {
+				continue
+			}
+			if decoded, _, err := s.Text(); err == nil && s.End() == nil {
+				out = append(out, decoded...)
+				break
+			}
+		}
+		if n <= 1 {
+			n = 1
+			out = append(out, text[0])
+		}
+		text = text[n:]
+	}
+	return out
 }
 
 // maskError is an error of the masker, as opposed to text that is no JSON.

@@ -6,6 +6,9 @@ import "github.com/sallyport-dev/sallyport/pipeline/llm"
 
 // tool gives a piece of a tool call to its call. Where clients put pieces together differently, nothing is inspected.
 func (m *events) tool(e *event, p *llm.ToolPiece) error {
+	if err := m.grow(len(p.Args)); err != nil {
+		return err
+	}
 	index := p.Index
 	call := m.call(p.Choice, index)
 	if p.Complete && p.Name != "" && !p.Repeat { // a call in one piece: its place is only that in its event

@@ -26,15 +26,17 @@ type events struct {
 	queue []*event
 	spare []*event
 	held  int    // bytes in queue, roughly
+	said  int64  // bytes of texts and arguments so far: they are kept for the outcome
 	like  []byte // data of an early event, for the identity of events that we add
 
-	out    []byte    // may be released
-	segs   []segment // what of out belongs to which piece of the stream
-	pieces int       // that were fed so far
-	final  []byte    // the end of the stream, to be released after the outcome is on disk
-	done   bool      // the end of the stream was seen
-	cut    bool      // the stream ended early: what is not complete stays behind
-	wait   []int     // choices that wait for a tool call; scratch of drain
+	out     []byte    // may be released
+	segs    []segment // what of out belongs to which piece of the stream
+	pieces  int       // that were fed so far
+	final   []byte    // the end of the stream, to be released after the outcome is on disk
+	done    bool      // the end of the stream was seen
+	cut     bool      // the stream ended early: what is not complete stays behind
+	partial bool      // the last event lacks its end
+	wait    []int     // choices that wait for a tool call; scratch of drain
 }
 
 // choiceState is what is known of one choice.
@@ -132,7 +134,12 @@ func (m *events) end() error {
 		return err
 	}
 	for _, ch := range m.chose {
-		m.out = m.sayRefused(m.out, ch.index)
+		said := m.sayRefused(nil, ch.index)
+		if m.partial && len(said) > 0 { // else it would be part of the last event
+			m.partial = false
+			m.out = append(m.out, [...]string{llm.SSE: "\n\n", llm.NDJSON: "\n"}[m.x.codec.Framing()]...)
+		}
+		m.out = append(m.out, said...)
 	}
 	return m.answers(nil)
 }
@@ -193,10 +200,14 @@ func (m *events) pull() error {
 const heldLimit = 32 << 20
 
 func (m *events) event(ev *stream.Event) error {
+	if ev.Odd {
+		return llm.NotInspected("a line of the stream that clients may read in another way")
+	}
 	if m.done && ev.HasData {
 		return m.after(ev)
 	}
 	e := m.take(ev)
+	m.partial = ev.Partial
 	if !ev.HasData {
 		m.queue = append(m.queue, e)
 		m.held += e.size()
@@ -253,6 +264,17 @@ func (m *events) event(ev *stream.Event) error {
 	return nil
 }
 
+// What a stream may say. Its texts are looked for one after the other, and stay with their maskers until they end.
+const maxLanes = 1 << 12
+
+// grow counts what is kept of a stream for its outcome.
+func (m *events) grow(n int) error {
+	if m.said += int64(n); m.said > m.x.f.o.ReplyLimit {
+		return llm.NotInspected("texts and arguments of a stream exceed %d bytes", m.x.f.o.ReplyLimit)
+	}
+	return nil
+}
+
 // size is roughly the memory of an event in the queue.
 func (e *event) size() int { return len(e.raw) + len(e.text) + 256 }
 
@@ -288,6 +310,9 @@ func (m *events) choice(index int) *choiceState {
 
 // piece gives a text to its lane.
 func (m *events) piece(e *event, p *llm.Piece) error {
+	if err := m.grow(len(p.Text)); err != nil {
+		return err
+	}
 	l := m.lane(p.Choice, p.Lane)
 	if p.Repeat && l != nil && l.total > 0 {
 		return m.repeat(e, l, p)
@@ -301,6 +326,9 @@ func (m *events) piece(e *event, p *llm.Piece) error {
 		return err
 	}
 	if l == nil {
+		if len(m.lanes) == maxLanes {
+			return llm.NotInspected("more than %d texts in a stream", maxLanes)
+		}
 		l = &lane{choice: p.Choice, name: p.Lane, rw: m.x.f.o.Masker.Stream("text", m.x.m), keep: p.Answer}
 		m.lanes = append(m.lanes, l)
 	}

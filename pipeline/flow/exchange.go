@@ -217,6 +217,9 @@ func cutQuery(target string) string {
 	return path + "?" + strings.Join(parts, "&")
 }
 
+// unshown stands in records for arguments that are no JSON and hide what is to be masked.
+const unshown = "[arguments that are no JSON]"
+
 // maskRequest fills the intent with the masked request and x.steps with the masked steps.
 func (x *exchange) maskRequest(body []byte, in *pipeline.Intent) error {
 	x.steps = append([]pipeline.Step(nil), x.req.Call.Steps...)
@@ -229,6 +232,10 @@ func (x *exchange) maskRequest(body []byte, in *pipeline.Intent) error {
 		var err error
 		if t.Args {
 			masked, masks, err = x.maskArgs(t.Value)
+			if errors.Is(err, llm.ErrNotInspected) { // the record can do without them
+				masked, err = []byte(unshown), nil
+				masks = []pipeline.Mask{{Carrier: "args", Type: "arguments", Len: len(t.Value), With: unshown}}
+			}
 		} else {
 			masked, masks, err = x.maskText(t.Value)
 		}

@@ -25,7 +25,7 @@ type Options struct {
 	Codecs   Codecs
 
 	BodyLimit  int64  // largest request body, bytes; 32 MiB
-	ReplyLimit int64  // largest reply that is no stream, bytes, content coding removed; 64 MiB
+	ReplyLimit int64  // largest reply that is no stream, content coding removed, and most that a stream may say, bytes; 64 MiB
 	EventLimit int    // largest event of a stream, bytes; 4 MiB
 	HelpURL    string // where people ask for access; named in denials
 

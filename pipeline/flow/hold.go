@@ -145,7 +145,7 @@ func (x *exchange) held(d *denial, shown *pipeline.Step) *pipeline.Held {
 	}
 	if shown != nil {
 		kept := *shown
-		kept.Text, kept.Args = strings.Clone(shown.Text), bytes.Clone(shown.Args)
+		kept.Text, kept.Args, kept.Beside = strings.Clone(shown.Text), bytes.Clone(shown.Args), ""
 		h.Step = &kept
 	}
 	switch {

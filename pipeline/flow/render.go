@@ -108,6 +108,9 @@ func (m *events) changes(e *event) (edits []llm.Edit, drop bool, err error) {
 		if !ch.Logprobs.Empty() && m.masked(e, ch.Index) {
 			edits = append(edits, llm.Edit{Span: ch.Logprobs, With: []byte("null")})
 		}
+		if !ch.Tokens.Empty() && m.masked(e, ch.Index) {
+			edits = append(edits, llm.Edit{Span: ch.Tokens, With: []byte("null")})
+		}
 		if ch.Finish != "" && m.x.enforce && m.choice(ch.Index).allRefused() {
 			edits = append(edits, llm.Edit{Span: ch.FinishAt, With: []byte(m.x.codec.Stop())})
 		}
@@ -115,7 +118,7 @@ func (m *events) changes(e *event) (edits []llm.Edit, drop bool, err error) {
 	return edits, drop, nil
 }
 
-// masked tells whether any text of a choice up to this event was masked.
+// masked tells whether anything of a choice up to this event was masked or refused: log probabilities would spell it.
 func (m *events) masked(e *event, choice int) bool {
 	for _, l := range m.lanes {
 		if l.choice == choice && len(l.found()) > 0 {
@@ -123,7 +126,7 @@ func (m *events) masked(e *event, choice int) bool {
 		}
 	}
 	for _, t := range m.calls {
-		if t.choice == choice && t.masked != nil {
+		if t.choice == choice && (t.masked != nil || t.denied) {
 			return true
 		}
 	}

@@ -4,9 +4,6 @@ package flow
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -59,7 +56,7 @@ func (x *exchange) transform(a *asked, body []byte) []byte {
 	return body
 }
 
-// unoffered finds the offers that are denied and can be taken out: all offers of one element go together.
+// unoffered finds the offers that are denied and can be taken out: all offers of one element, or of one server, go together.
 func (x *exchange) unoffered(a *asked) (drop []bool, names []string) {
 	drop = make([]bool, len(a.steps))
 	for _, o := range x.req.Offers {
@@ -67,7 +64,7 @@ func (x *exchange) unoffered(a *asked) (drop []bool, names []string) {
 			continue
 		}
 		for _, p := range x.req.Offers {
-			if p.At == o.At && !drop[p.Step] {
+			if (p.At == o.At || x.sameServer(o.Step, p.Step)) && !drop[p.Step] {
 				drop[p.Step] = true
 				s := &x.req.Call.Steps[p.Step]
 				names = append(names, s.Name)
@@ -76,6 +73,12 @@ func (x *exchange) unoffered(a *asked) (drop []bool, names []string) {
 		}
 	}
 	return drop, names
+}
+
+// sameServer tells whether two offers are of one server that is reached by MCP: its address, and its tools, are of no use alone.
+func (x *exchange) sameServer(a, b int) bool {
+	s, o := &x.req.Call.Steps[a], &x.req.Call.Steps[b]
+	return s.ByProvider && o.ByProvider && s.Name == o.Name && strings.HasPrefix(s.Name, "mcp/")
 }
 
 // removal is the verdict that stands for offers that are taken out.
@@ -229,10 +232,29 @@ func (x *exchange) unoffer(body []byte, drop []bool, names []string, edits []llm
 	return append(edits, more...), err
 }
 
-// names tells whether the member that says which tools to use names one that is taken out.
+// names tells whether the member that says which tools to use names one that is taken out: by its name, by the label of its
+// server, or by a type with a date behind it.
 func (x *exchange) names(body []byte, names []string) bool {
-	part := body[x.req.Choice.Start:x.req.Choice.End]
-	return slices.ContainsFunc(names, func(n string) bool { return n != "" && bytes.Contains(part, llm.AppendString(nil, []byte(n))) })
+	at := x.req.Choice.Start + bytes.IndexByte(body[x.req.Choice.Start:x.req.Choice.End], '"')
+	var s llm.Scanner
+	s.ResetAt(body[:x.req.Choice.End], at)
+	if _, _, err := s.Text(); err != nil { // the key
+		return true
+	}
+	s.Seek(s.Pos() + bytes.IndexByte(body[s.Pos():x.req.Choice.End], ':') + 1)
+	found, gone := false, make(map[string]bool, len(names))
+	for _, n := range names {
+		gone[n] = n != ""
+	}
+	err := s.Strings(func(text []byte, _ llm.Span) error {
+		kind := string(text)
+		if i := strings.Index(kind, "_20"); i >= 0 && strings.Trim(kind[i:], "0123456789_") == "" {
+			kind = kind[:i]
+		}
+		found = found || gone[string(text)] || gone["mcp/"+string(text)] || gone[kind]
+		return nil
+	})
+	return found || err != nil
 }
 
 // cutMembers removes members of the object that body is, with their commas.
@@ -299,85 +321,5 @@ func (x *exchange) reread(body []byte, drop []bool) error {
 	if i != len(after.Steps) {
 		return errors.New("the request would have more steps")
 	}
-	return nil
-}
-
-// maskSpans puts masks of one carrier in place. Spans come in order and do not overlap. Arguments that are JSON stay JSON.
-func maskSpans(value []byte, carrier string, masks []pipeline.Mask, args bool) (out []byte, changed bool, err error) {
-	at := 0
-	for _, m := range masks {
-		if m.Carrier != carrier {
-			continue
-		}
-		if m.At < at || m.Len < 0 || m.At+m.Len > len(value) {
-			return nil, false, errors.New("a mask is not within its text")
-		}
-		out = append(append(out, value[at:m.At]...), m.With...)
-		at, changed = m.At+m.Len, true
-	}
-	if !changed {
-		return value, false, nil
-	}
-	out = append(out, value[at:]...)
-	if args && validJSON(value) && !validJSON(out) {
-		return nil, false, errors.New("masked arguments would be no JSON")
-	}
-	return out, true, nil
-}
-
-// severer is the stricter of what policy says about a tool call as the model wrote it and as it would be released. Spans are those
-// of the latter.
-func severer(raw, masked pipeline.Verdict) pipeline.Verdict {
-	v := raw
-	if masked.Action > raw.Action {
-		v = masked
-	}
-	if v.Masks = masked.Masks; raw.Action == pipeline.Hold && masked.Action == pipeline.Hold && !within(&masked, &raw) {
-		// Each is held by rules that do not hold the other: the approvers of all decide.
-		v.Matched = union(slices.Clone(raw.Matched), masked.Matched)
-		sum := sha256.Sum256([]byte(raw.Digest + "\x00" + masked.Digest))
-		v.Digest = hex.EncodeToString(sum[:])
-	}
-	return v
-}
-
-// within tells whether all rules that hold one thing hold another.
-func within(one, other *pipeline.Verdict) bool {
-	holds := func(v *pipeline.Verdict, rule string) bool {
-		return v.Rule == rule || slices.Contains(v.Matched, pipeline.Matched{Rule: rule, Action: pipeline.Hold})
-	}
-	for _, m := range one.Matched {
-		if m.Action == pipeline.Hold && !m.Observed && !holds(other, m.Rule) {
-			return false
-		}
-	}
-	return holds(other, one.Rule)
-}
-
-// transformCall masks the arguments of a tool call of a reply as v wants it, before anybody sees them.
-func (x *exchange) transformCall(t *toolCall, v *pipeline.Verdict, shown *pipeline.Step) error {
-	if v.Action == pipeline.Transform && len(v.Masks) == 0 && t.masked != nil {
-		v.Done = true // what it wanted covered is covered
-	}
-	if !x.enforce || len(v.Masks) == 0 || v.Action == pipeline.Deny {
-		return nil
-	}
-	args := t.args
-	if t.masked != nil {
-		args = t.masked
-	}
-	now, changed, err := maskSpans(args, "args", v.Masks, true)
-	if err != nil {
-		return err
-	}
-	if !changed {
-		return errors.New("what is to be masked stands nowhere")
-	}
-	v.Done = true
-	t.masked = now
-	t.spans = []pipeline.Mask{{At: 0, Len: len(t.args), With: string(now)}}
-	shown.Args = jsonOrString(append(json.RawMessage(nil), now...))
-	x.out.Tools[len(x.out.Tools)-1] = *shown
-	x.out.Masks = append(x.out.Masks, v.Masks...)
 	return nil
 }

@@ -11,12 +11,18 @@ import (
 	"github.com/sallyport-dev/sallyport/pipeline/llm"
 )
 
+// maxPairs bounds how often texts of a whole reply are looked for among its calls and choices.
+const maxPairs = 1 << 26
+
 // processChunk masks the texts of a whole reply and decides its tool calls. now is the new body if it changed.
 func (x *exchange) processChunk(ctx context.Context, body []byte, c *llm.Chunk) (now []byte, changed bool, err error) {
+	if len(c.Pieces)*(len(c.Tools)+len(c.Choices)) > maxPairs {
+		return nil, false, llm.NotInspected("reply with %d texts and %d tool calls", len(c.Pieces), len(c.Tools))
+	}
 	x.note(c)
 	var edits []llm.Edit
 	text := make([]string, len(c.Choices)) // new content of choices whose content is masked
-	var dirty []int                        // choices that had something masked
+	var dirty []int                        // choices that had something masked or refused: log probabilities would spell it
 
 	for i := range c.Pieces {
 		p := &c.Pieces[i]
@@ -65,6 +71,9 @@ func (x *exchange) processChunk(ctx context.Context, body []byte, c *llm.Chunk) 
 		edits = append(edits, ce...)
 		if !ch.Logprobs.Empty() && slices.Contains(dirty, ch.Index) {
 			edits = append(edits, llm.Edit{Span: ch.Logprobs, With: []byte("null")})
+		}
+		if !ch.Tokens.Empty() && slices.Contains(dirty, ch.Index) {
+			edits = append(edits, llm.Edit{Span: ch.Tokens, With: []byte("null")})
 		}
 		if text[i] != "" {
 			x.out.Text = join(x.out.Text, text[i])
@@ -117,6 +126,7 @@ func (x *exchange) wholeCalls(ctx context.Context, body []byte, c *llm.Chunk, ch
 			elems, cuts = append(elems, t.At), append(cuts, call.denied)
 		}
 		if call.denied {
+			masked = true
 			said = join(said, call.said)
 			gone = append(gone, t.At)
 			if t.Index < 0 {

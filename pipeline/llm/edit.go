@@ -32,8 +32,8 @@ func Splice(dst, data []byte, edits []Edit) ([]byte, error) {
 const hexDigits = "0123456789abcdef"
 
 // AppendString appends text as a JSON string. It is the inverse of Scanner.Text: surrogates that stand alone become
-// escapes again; other bytes that are not UTF-8 become U+FFFD. U+2028 and U+2029 are escaped, because some readers
-// of event streams take them for line ends.
+// escapes again; other bytes that are not UTF-8 become U+FFFD. U+0085, U+2028 and U+2029 are escaped, because some
+// readers of event streams and of lines take them for line ends.
 func AppendString(dst, text []byte) []byte {
 	dst = append(dst, '"')
 	for i := 0; i < len(text); {
@@ -66,7 +66,7 @@ func AppendString(dst, text []byte) []byte {
 			} else {
 				dst = append(dst, "\ufffd"...)
 			}
-		case r == '\u2028' || r == '\u2029':
+		case r == '\u0085' || r == '\u2028' || r == '\u2029':
 			dst = appendEscape(dst, r)
 		default:
 			dst = append(dst, text[i:i+n]...)

@@ -252,3 +252,16 @@ func TestFind(t *testing.T) {
 		}
 	}
 }
+
+// TestAppendStringOneLine: what is written anew is one line to every reader.
+func TestAppendStringOneLine(t *testing.T) {
+	const ends = "\n\v\f\r\x1c\x1d\x1e\u0085\u2028\u2029"
+	got := AppendString(nil, []byte("a"+ends+"b"))
+	var s Scanner
+	if err := s.Reset(got); err != nil || strings.ContainsAny(string(got), ends) {
+		t.Fatalf("%q, %v", got, err)
+	}
+	if text, _, err := s.Text(); err != nil || string(text) != "a"+ends+"b" {
+		t.Errorf("%q, %v", text, err)
+	}
+}

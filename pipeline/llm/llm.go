@@ -165,6 +165,7 @@ type Choice struct {
 	Finish   string // "" if it goes on
 	FinishAt Span   // of the value; empty if absent
 	Logprobs Span   // of the value, if it is there and not null: it repeats the text
+	Tokens   Span   // of token numbers, likewise, that come with the end of the text
 	Content  Span   // of the value of the message's text, null included; empty if absent
 	Calls    Span   // of the array of tool calls; empty if absent
 	CallsAt  Span   // of the member that holds it, with one comma if there is one
@@ -248,8 +249,10 @@ func (r Registry) For(e *pipeline.Endpoint, h *pipeline.Head) (Codec, error) {
 	if !ok {
 		return nil, NotInspected("the protocol of endpoint %s (%s) is not decoded", e.Name, e.Protocol)
 	}
-	if enc := h.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
-		return nil, NotInspected("request in content coding %q", enc)
+	for i := range h.Fields { // a server may look at any of several
+		if enc := h.Fields[i].Value; strings.EqualFold(h.Fields[i].Name, "Content-Encoding") && enc != "" && !strings.EqualFold(enc, "identity") {
+			return nil, NotInspected("request in content coding %q", enc)
+		}
 	}
 	return p.Codec(e, h)
 }

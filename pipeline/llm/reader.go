@@ -17,12 +17,14 @@ type Reader struct {
 	R        *Request
 	tools    int      // offered so far
 	features []string // noted so far
+	beside   []byte   // what stands beside the step of that number
+	besides  int
 }
 
 // Read empties r and lets f read the one value that body is. Errors wrap ErrNotInspected.
 func Read(body []byte, r *Request, f func(*Reader) error) error {
 	r.Reset()
-	rd := &Reader{Scanner: &Scanner{Strict: true}, R: r}
+	rd := &Reader{Scanner: &Scanner{Strict: true}, R: r, besides: -1}
 	err := rd.Scanner.Reset(body)
 	if err == nil {
 		err = f(rd)
@@ -112,6 +114,9 @@ func (rd *Reader) RawArgs(st pipeline.Step) error {
 	return nil
 }
 
+// maxOffers is how many tools a list may offer: they are compared with each other.
+const maxOffers = 1 << 12
+
 // Offers reads the member m, an array of offers; each reads one of them, of which exactly one step must come. What it returns
 // is for Members.
 func (rd *Reader) Offers(m Member, each func() error) (removable func(Span), err error) {
@@ -120,7 +125,10 @@ func (rd *Reader) Offers(m Member, each func() error) (removable func(Span), err
 	}
 	list, start := len(rd.R.Lists), rd.Pos()
 	rd.R.Lists = append(rd.R.Lists, List{Key: m.At.Start})
-	err = rd.Array(func(int) error {
+	err = rd.Array(func(i int) error {
+		if i == maxOffers {
+			return NotInspected("more than %d tools", maxOffers)
+		}
 		rd.Peek()
 		from, step := rd.Pos(), len(rd.R.Call.Steps)
 		if err := each(); err != nil {
@@ -159,6 +167,40 @@ const (
 	TokenInput    = "token-input"
 )
 
+// Beside reads a value whose strings reach the model with a step that is there already: see pipeline.Step.
+func (rd *Reader) Beside(step int) error {
+	if step != rd.besides {
+		rd.beside, rd.besides = nil, step
+	}
+	err := rd.Strings(func(text []byte, at Span) error {
+		if len(text) < MinText {
+			return nil
+		}
+		rd.R.Texts = append(rd.R.Texts, Text{At: at, Value: text, Step: -1})
+		switch string(text) {
+		case "object", "string", "number", "integer", "boolean", "function", "json_object", "json_schema", "ephemeral", "medium": // the protocols' own words
+		default:
+			rd.beside = append(append(rd.beside, text...), '\n')
+		}
+		return nil
+	})
+	if len(rd.beside) > 0 {
+		rd.R.Call.Steps[step].Beside = Shared(rd.beside) // it may grow: what is there stays as it is
+	}
+	return err
+}
+
+// Form reads what is demanded of the form of an answer: its words reach the model too, as a prompt of their own.
+func (rd *Reader) Form() error {
+	step := len(rd.R.Call.Steps)
+	rd.R.Call.Steps = append(rd.R.Call.Steps, pipeline.Step{Kind: pipeline.StepPrompt, Index: -1})
+	err := rd.Beside(step)
+	if len(rd.R.Call.Steps) == step+1 && rd.R.Call.Steps[step].Beside == "" {
+		rd.R.Call.Steps = rd.R.Call.Steps[:step]
+	}
+	return err
+}
+
 // Blob reads an image or a document, or where it is. Of its strings, the names are noted, so that records can be masked, not the data.
 func (rd *Reader) Blob() error {
 	return rd.Strings(func(text []byte, at Span) error {
@@ -188,7 +230,7 @@ func (rd *Reader) Function(step int) error {
 		case k == 1 && rd.Peek() == String:
 			return rd.About(step)
 		}
-		return rd.Rest()
+		return rd.Beside(step)
 	})
 	if err == nil && rd.R.Call.Steps[step].Name == "" {
 		err = NotInspected("tool without a name")

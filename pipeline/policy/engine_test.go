@@ -157,3 +157,21 @@ func TestDigest(t *testing.T) {
 		t.Error("one that is only watched changes the digest")
 	}
 }
+
+// TestBeside: what stands beside the text of a step is matched like it; it cannot be masked, so the step is denied.
+func TestBeside(t *testing.T) {
+	const head = "apiVersion: sallyport.dev/v1alpha1\nkind: Guardrail\nmetadata: {name: g}\n"
+	for _, action := range []string{"deny", "mask"} {
+		s := mustLoad(t, head+"spec: {on: [prompt], match: {regex: 'code ?name'}, action: "+action+"}\n")
+		for beside, want := range map[string]pipeline.Action{"": pipeline.Allow, "an answer\n": pipeline.Allow, "an answer\nthe code\u200bname\n": pipeline.Deny} {
+			v := s.DecideIn(Env{}, &pipeline.Meta{}, &pipeline.Call{}, &pipeline.Step{Kind: pipeline.StepPrompt, Text: "hello", Beside: beside})
+			if v.Action != want || len(v.Masks) != 0 {
+				t.Errorf("%s of %q: %+v", action, beside, v)
+			}
+		}
+		v := s.DecideIn(Env{}, &pipeline.Meta{}, &pipeline.Call{}, &pipeline.Step{Kind: pipeline.StepPrompt, Text: "codename", Beside: "codename\n"})
+		if v.Action != pipeline.Deny {
+			t.Errorf("%s of both: %+v", action, v)
+		}
+	}
+}

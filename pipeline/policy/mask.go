@@ -29,12 +29,15 @@ func (s *Set) mask(r *reading, step *pipeline.Step, v *pipeline.Verdict) {
 		if g.observe || g.action != pipeline.Transform {
 			continue
 		}
-		before := len(spans)
+		before, beside := len(spans), false
 		for src := range carrier.Each(step) {
 			var origins []int // of part All, once there is a match
 			at := func(from, to int) {
 				m := pipeline.Mask{Carrier: "text", Type: g.name, With: g.with}
 				switch src.Part {
+				case carrier.Beside:
+					beside = true
+					return
 				case carrier.Prose:
 					m.At, m.Len = from, to-from
 					spans = append(spans, m)
@@ -78,7 +81,7 @@ func (s *Set) mask(r *reading, step *pipeline.Step, v *pipeline.Verdict) {
 				break
 			}
 		}
-		if len(spans) == before || len(spans) > maxSpans {
+		if len(spans) == before || beside || len(spans) > maxSpans {
 			v.Action, v.Rule, v.Hold, v.Digest = pipeline.Deny, "guardrail/"+g.name, "", ""
 			v.Reason = g.message + " (it cannot be masked where it stands)"
 			return

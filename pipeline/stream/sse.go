@@ -9,6 +9,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"unicode/utf8"
 )
 
 // DefaultEventLimit is the largest event, in bytes, that a splitter takes unless told otherwise.
@@ -30,6 +31,9 @@ type Event struct {
 	// Partial marks what stood after the last blank line when the stream ended. A client that follows the standard drops
 	// it; some do not.
 	Partial bool
+	// Odd marks an event with a line that is not data here, and that other readers may take for lines of data: it has a control
+	// character or a line end of Unicode in it, is not UTF-8, or names its field in another way.
+	Odd bool
 }
 
 // Splitter cuts a stream into events: *SSE, *NDJSON.
@@ -55,6 +59,7 @@ type SSE struct {
 	hasName bool
 	data    span // single data field
 	fields  int  // how many data fields
+	odd     bool // of the event being read
 	joined  []byte
 }
 
@@ -183,6 +188,9 @@ func (s *SSE) field(from, end int) {
 			value++
 		}
 	}
+	if string(name) != "data" && !s.odd {
+		s.odd = odd(line, name)
+	}
 	switch string(name) {
 	case "data":
 		s.fields++
@@ -202,7 +210,7 @@ func (s *SSE) field(from, end int) {
 }
 
 func (s *SSE) emit(next int, partial bool) Event {
-	e := Event{Raw: s.buf[s.start:next:next], At: -1, HasData: s.fields > 0, Partial: partial}
+	e := Event{Raw: s.buf[s.start:next:next], At: -1, HasData: s.fields > 0, Partial: partial, Odd: s.odd}
 	if s.hasName {
 		e.Name = s.buf[s.name.from:s.name.to]
 	}
@@ -212,8 +220,20 @@ func (s *SSE) emit(next int, partial bool) Event {
 	case s.fields > 1:
 		e.Data = s.joined
 	}
-	s.start, s.fields, s.hasName = next, 0, false
+	s.start, s.fields, s.hasName, s.odd = next, 0, false, false
 	return e
+}
+
+// odd tells whether a line that is not data may be, or hold, a line of data to others. Some readers end lines as Unicode does, and
+// trim them.
+func odd(line, name []byte) bool {
+	for _, c := range line {
+		if c < ' ' && c != '\t' {
+			return true
+		}
+	}
+	return !utf8.Valid(line) || bytes.ContainsAny(line, "\u0085\u2028\u2029") ||
+		bytes.EqualFold(bytes.TrimSpace(bytes.Trim(name, "\uFEFF")), []byte("data"))
 }
 
 // AppendEvent appends an event with that name ("" for none) and data to dst. LF, CR and CRLF in data become data

@@ -79,6 +79,8 @@ func (rd *reader) request() error {
 			return func(at llm.Span) { rd.R.Choice = at }, rd.choice()
 		case "container":
 			return nil, llm.NotInspected("request asks for a container")
+		case "output_config", "output_format":
+			return nil, rd.Form()
 		}
 		return nil, rd.Rest()
 	})
@@ -136,7 +138,7 @@ func (rd *reader) offer(mcp bool) error {
 		case k == 5:
 			return llm.NotInspected("a credential in the offer of a tool")
 		}
-		return rd.Rest()
+		return rd.Beside(step)
 	})
 	if err != nil {
 		return err

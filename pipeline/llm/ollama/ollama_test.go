@@ -264,6 +264,7 @@ func TestRepliesRefused(t *testing.T) {
 		"images":                `{"message":{"content":"","images":["aGk="]}}`,
 		"ends and goes on":      `{"message":{"content":""},"done":false,"done_reason":"stop"}`,
 		"content of parts":      `{"message":{"content":["a"]}}`,
+		"call beside a message": `{"response":"a","tool_calls":[{"function":{"name":"a","arguments":{}}}]}`,
 	} {
 		var c llm.Chunk
 		if err := codec(t, "/api/chat").Event(nil, []byte(line), &c); !errors.Is(err, llm.ErrNotInspected) {

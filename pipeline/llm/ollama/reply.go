@@ -10,7 +10,7 @@ import (
 
 var (
 	replyKeys = llm.Names{"model", "created_at", "done", "done_reason", "error", "prompt_eval_count", "eval_count", "logprobs",
-		"message", "response", "thinking", "context", "image", "embeddings", "embedding"}
+		"message", "response", "thinking", "context", "image", "embeddings", "embedding", "tool_calls"}
 	deltaKeys = llm.Names{"role", "content", "thinking", "tool_calls", "images"}
 )
 
@@ -134,6 +134,12 @@ func (r *reply) member(s *llm.Scanner, m llm.Member, k int) error {
 			r.choice.Logprobs = span
 		}
 		return err
+	case "context": // the conversation, and with it this answer, in token numbers
+		span, err := s.Skip()
+		if !null {
+			r.choice.Tokens, r.spoken = span, true
+		}
+		return err
 	case "message":
 		if null {
 			return s.Pass()
@@ -149,6 +155,10 @@ func (r *reply) member(s *llm.Scanner, m llm.Member, k int) error {
 	case "image":
 		if !null {
 			return llm.NotInspected("reply with an image")
+		}
+	case "tool_calls": // the server's own types have them beside a text too; requests for that cannot offer tools
+		if !null {
+			return s.Array(func(int) error { return llm.NotInspected("tool call outside of a message") })
 		}
 	}
 	return s.Pass() // time stamps and numbers

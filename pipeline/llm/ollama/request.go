@@ -12,12 +12,12 @@ import (
 // Keys that decide something, per object. A key given twice, or in another case, is refused: the server takes the last one, in
 // any case, others may not.
 var (
-	chatKeys     = llm.Names{"model", "stream", "options", "messages", "tools"}
+	chatKeys     = llm.Names{"model", "stream", "options", "messages", "tools", "format"}
 	messageKeys  = llm.Names{"role", "content", "thinking", "images", "tool_calls", "tool_name", "tool_call_id"}
 	callKeys     = llm.Names{"id", "type", "function"}
 	calledKeys   = llm.Names{"name", "arguments", "index", "description"}
 	toolKeys     = llm.Names{"type", "function"}
-	generateKeys = llm.Names{"model", "stream", "options", "prompt", "suffix", "system", "template", "images", "context"}
+	generateKeys = llm.Names{"model", "stream", "options", "prompt", "suffix", "system", "template", "images", "context", "format"}
 	embedKeys    = llm.Names{"model", "input", "prompt"}
 	showKeys     = llm.Names{"model", "name"}
 	optionKeys   = llm.Names{"num_predict"}
@@ -113,6 +113,8 @@ func (chat) Request(body []byte, r *llm.Request) error {
 				return nil, rd.Array(func(i int) error { rd.msg = i; return rd.message() })
 			case 4:
 				return rd.Offers(m, rd.tool)
+			case 5:
+				return nil, rd.Form()
 			}
 			return nil, rd.common(k)
 		})
@@ -132,7 +134,7 @@ func (rd *reader) tool() error {
 		case k == 1:
 			return rd.Function(step)
 		}
-		return rd.Rest()
+		return rd.Beside(step)
 	})
 	if err == nil {
 		err = llm.Known("tool of type", kind, "function", "")
@@ -300,6 +302,8 @@ func (generate) Request(body []byte, r *llm.Request) error {
 					return err
 				}
 				return rd.Array(func(int) error { rd.Feature(llm.TokenInput); return rd.Pass() })
+			case 9:
+				return rd.Form()
 			}
 			return rd.common(k)
 		})

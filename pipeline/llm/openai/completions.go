@@ -12,8 +12,8 @@ import (
 )
 
 var (
-	completionKeys = llm.Names{"model", "prompt", "suffix", "stream", "max_tokens", "n", "best_of"}
-	textKeys       = llm.Names{"index", "text", "finish_reason", "logprobs"}
+	completionKeys = with(llm.Names{"model", "prompt", "suffix", "stream", "max_tokens", "n", "best_of"})
+	textKeys       = llm.Names{"index", "text", "finish_reason", "logprobs", "token_ids"}
 )
 
 // completions is the older operation that goes on with a text.
@@ -55,9 +55,11 @@ func (cs completions) Request(body []byte, r *llm.Request) error {
 			case "n":
 				n, err = rd.Int()
 				return err
-			default:
+			case "best_of":
 				best, err = rd.Int()
 				return err
+			default:
+				return rd.beside(key)
 			}
 		})
 		rd.times(max(n, best))
@@ -111,6 +113,8 @@ func text(s *llm.Scanner, c *llm.Chunk, place int, whole bool) error {
 				ch.Logprobs = span
 			}
 			return err
+		case 4:
+			return noTokens(s)
 		}
 		return c.Aside(string(m.Key))
 	})

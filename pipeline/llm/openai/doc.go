@@ -15,6 +15,7 @@
 //	stored-conversation   responses: previous_response_id, conversation, item_reference: what was said before is at the provider
 //	background            responses: the answer is fetched later
 //	prompt-template       responses: the prompt is at the provider
+//	data_sources          of some servers, which look there before they answer
 //
 // Not inspected: audio, files that were uploaded, tool types that are not named here, and what reads or changes
 // stored things: /responses/{id} and all below, /conversations, files, assistants, batches, fine-tuning.

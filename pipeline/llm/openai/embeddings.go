@@ -7,7 +7,7 @@ import (
 	"github.com/sallyport-dev/sallyport/pipeline/llm"
 )
 
-var embedKeys = llm.Names{"model", "input", "encoding_format"}
+var embedKeys = with(llm.Names{"model", "input", "encoding_format", "messages"})
 
 type embeddings struct {
 	silent
@@ -28,6 +28,11 @@ func (e embeddings) Request(body []byte, r *llm.Request) error {
 			case 1:
 				_, err := rd.input()
 				return err
+			case 3: // some servers take them in place of the input
+				return llm.NotInspected("request asks for %s", embedKeys[k])
+			}
+			if k > 3 {
+				return rd.beside(embedKeys[k])
 			}
 			return rd.Rest()
 		})

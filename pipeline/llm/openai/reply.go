@@ -11,7 +11,7 @@ import (
 
 var (
 	replyKeys  = llm.Names{"choices", "id", "model", "usage", "error"}
-	choiceKeys = llm.Names{"index", "message", "delta", "finish_reason", "logprobs"}
+	choiceKeys = llm.Names{"index", "message", "delta", "finish_reason", "logprobs", "token_ids"}
 	deltaKeys  = llm.Names{"content", "refusal", "reasoning_content", "reasoning", "role", "tool_calls", "function_call", "audio"}
 )
 
@@ -113,6 +113,8 @@ func choice(s *llm.Scanner, c *llm.Chunk, place int, whole bool) error {
 				ch.Logprobs = span
 			}
 			return err
+		case 5:
+			return noTokens(s)
 		}
 		return c.Aside("")
 	})
@@ -122,6 +124,14 @@ func choice(s *llm.Scanner, c *llm.Chunk, place int, whole bool) error {
 	ch := c.Choices[at]
 	c.Choices = c.Choices[:at]
 	return add(c, ch, place, whole, firstPiece, firstTool)
+}
+
+// noTokens refuses token numbers: they spell what was said, also what is masked in it or refused, and may come before it.
+func noTokens(s *llm.Scanner) error {
+	if s.Peek() == llm.Null {
+		return s.Pass()
+	}
+	return s.Array(func(int) error { return llm.NotInspected("answer in token numbers") })
 }
 
 // add notes a choice, to which the pieces and tools from these on belong: its index may come after them.

@@ -11,8 +11,8 @@ import (
 
 // Keys that decide something, per object. A key given twice, or in another case, is refused: two readers may differ.
 var (
-	chatKeys = llm.Names{"model", "messages", "stream", "tools", "functions", "tool_choice", "function_call", "max_tokens",
-		"max_completion_tokens", "n", "modalities", "web_search_options", "audio", "search_parameters", "plugins", "mcp_servers", "chat_template", "documents"}
+	chatKeys = with(llm.Names{"model", "messages", "stream", "tools", "functions", "tool_choice", "function_call", "max_tokens",
+		"max_completion_tokens", "n", "modalities", "web_search_options", "audio", "search_parameters", "plugins", "mcp_servers", "chat_template", "documents", "prompt"})
 	messageKeys = llm.Names{"role", "content", "name", "tool_calls", "tool_call_id", "function_call", "audio", "refusal"}
 	partKeys    = llm.Names{"type", "text", "refusal", "image_url", "file", "input_audio"}
 	fileKeys    = llm.Names{"file_id", "file_data", "filename"}
@@ -31,6 +31,8 @@ type reader struct {
 	msg    int               // index of the message
 	ids    map[string]string // tool call ID → tool name
 	chosen bool              // the request says which tool to use
+	// limitless: the request says that it has no limit of tokens
+	limitless bool
 }
 
 // read reads the body of an operation. model is the one that the path names: what the body says then decides nothing.
@@ -99,11 +101,18 @@ func (rd *reader) chat() error {
 			})
 		case "chat_template", "documents": // what some servers put into the prompt beside the messages
 			return nil, rd.all(pipeline.Step{Kind: pipeline.StepPrompt, Index: -1}, itemHosted)
+		case "prompt": // of some servers, in place of messages
+			if rd.Peek() == llm.String {
+				return nil, rd.Step(pipeline.Step{Kind: pipeline.StepPrompt, Index: -1})
+			}
+			return nil, rd.all(pipeline.Step{Kind: pipeline.StepPrompt, Index: -1}, itemHosted)
 		case "web_search_options":
 			rd.Feature("web_search")
 			return nil, rd.Rest()
-		default:
+		case "audio", "search_parameters", "plugins", "mcp_servers":
 			return nil, llm.NotInspected("request asks for %s", key)
+		default:
+			return nil, rd.beside(key)
 		}
 	})
 	rd.times(n)

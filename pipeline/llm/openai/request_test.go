@@ -41,6 +41,8 @@ func TestRequests(t *testing.T) {
 	}{
 		{"limits", chatPath, `{"model":"m","messages":[],"max_tokens":10,"max_completion_tokens":20,"n":3}`, summary{"chat", "m", "", false, 60, nil}},
 		{"no limits", chatPath, `{"n":3,"model":"m","messages":[],"max_tokens":null,"stream":null}`, summary{"chat", "m", "", false, 0, nil}},
+		{"no limit, in words", chatPath, `{"max_completion_tokens":10,"max_tokens":-1,"n":2,"model":"m","messages":[]}`, summary{"chat", "m", "", false, 0, nil}},
+		{"no limit, then one", chatPath, `{"max_tokens":-1,"max_completion_tokens":10,"n":2,"model":"m","messages":[]}`, summary{"chat", "m", "", false, 0, nil}},
 		{"tools of all kinds", chatPath,
 			`{"model":"m","messages":[],"tools":[{"type":"function","function":{"name":"f","description":"does f","strict":true}},` +
 				`{"type":"custom","custom":{"name":"c","description":"does c","format":{"type":"text"}}},{"type":"web_search_preview_2025_03_11"},` +

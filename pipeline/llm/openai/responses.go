@@ -18,8 +18,8 @@ const (
 )
 
 var (
-	responsesKeys = llm.Names{"model", "input", "instructions", "stream", "tools", "tool_choice", "max_output_tokens", "previous_response_id",
-		"conversation", "prompt", "background", "modalities", "audio", "messages", "mcp_servers", "plugins", "search_parameters"}
+	responsesKeys = with(llm.Names{"model", "input", "instructions", "stream", "tools", "tool_choice", "max_output_tokens", "previous_response_id",
+		"conversation", "prompt", "background", "modalities", "audio", "messages", "mcp_servers", "plugins", "search_parameters", "text"})
 	itemKeys = llm.Names{"type", "role", "id", "call_id", "name", "server_label", "content", "summary", "arguments", "input", "action",
 		"operation", "output", "encrypted_content", "namespace", "status", "result", "actions"}
 	itemPartKeys = llm.Names{"type", "text", "refusal", "annotations", "logprobs", "image_url", "file_url", "file_data", "file_id"}
@@ -74,6 +74,8 @@ func (rs responses) Request(body []byte, r *llm.Request) error {
 				template = true
 				rd.Feature(promptTemplate)
 				return nil, rd.Rest()
+			case "text":
+				return nil, rd.Form()
 			case "background":
 				on, err := rd.Bool()
 				if on {
@@ -88,8 +90,10 @@ func (rs responses) Request(body []byte, r *llm.Request) error {
 					}
 					return llm.Known("modality", v, "text")
 				})
-			default:
+			case "audio", "messages", "mcp_servers", "plugins", "search_parameters":
 				return nil, llm.NotInspected("request asks for %s", key)
+			default:
+				return nil, rd.beside(key)
 			}
 		})
 	})

@@ -43,7 +43,7 @@ func (rd *reader) offer(flat bool) error {
 		k, err := toolKeys.Once(m.Key, &seen)
 		if err != nil || k < 0 {
 			if err == nil {
-				err = rd.Rest()
+				err = rd.Beside(step)
 			}
 			return err
 		}
@@ -79,7 +79,7 @@ func (rd *reader) offer(flat bool) error {
 		case "environment":
 			return rd.environment(&place)
 		}
-		return rd.Rest()
+		return rd.Beside(step)
 	})
 	if err != nil {
 		return err
@@ -215,10 +215,19 @@ func (rd *reader) choose() (func(llm.Span), error) {
 	return set, err
 }
 
-// most reads a limit of tokens; the largest of several holds.
+// most reads a limit of tokens; the largest of several holds. Local servers take -1 for no limit.
 func (rd *reader) most() error {
+	rd.Peek()
+	from := rd.Pos()
+	if at, err := rd.Skip(); err != nil || string(rd.Bytes(at)) == "-1" {
+		rd.limitless, rd.R.MaxTokens = true, 0
+		return err
+	}
+	rd.Seek(from)
 	v, err := rd.Int()
-	rd.R.MaxTokens = max(rd.R.MaxTokens, v)
+	if !rd.limitless {
+		rd.R.MaxTokens = max(rd.R.MaxTokens, v)
+	}
 	return err
 }
 

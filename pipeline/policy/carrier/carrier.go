@@ -33,6 +33,7 @@ const (
 	Args               // the arguments as they are
 	String             // a string in them, decoded
 	All                // the arguments, escapes undone
+	Beside             // texts that stand with the step, and cannot be masked
 )
 
 // maxNest is how deep JSON within JSON strings is unpacked.
@@ -50,7 +51,10 @@ func Read(dst []Text, step *pipeline.Step) []Text {
 // hides a word. There may be millions: they are not kept.
 func Each(step *pipeline.Step) iter.Seq[Text] {
 	return func(yield func(Text) bool) {
-		if (step.Text != "" || len(step.Args) == 0) && !yield(Text{Text: step.Text, Part: Prose, To: len(step.Text)}) || len(step.Args) == 0 {
+		if (step.Text != "" || len(step.Args) == 0) && !yield(Text{Text: step.Text, Part: Prose, To: len(step.Text)}) {
+			return
+		}
+		if step.Beside != "" && !yield(Text{Text: step.Beside, Part: Beside, To: len(step.Beside)}) || len(step.Args) == 0 {
 			return
 		}
 		raw := string(step.Args)
