@@ -237,8 +237,8 @@ func TestResumption(t *testing.T) {
 
 // A provider that stalls is given up after a while, and it is said what happened.
 func TestProviderStalls(t *testing.T) {
-	big := fmt.Sprintf("POST / HTTP/1.1\r\nHost: api.test\r\nContent-Length: %d\r\n\r\n%s", 24<<20, strings.Repeat("x", 24<<20))
-	wait := func(c net.Conn) { _, _ = c.Read(make([]byte, 1)) } // until the proxy gives up
+	big := fmt.Sprintf("POST / HTTP/1.1\r\nHost: api.test\r\nContent-Length: %d\r\n\r\n%s", 10<<20, strings.Repeat("x", 10<<20)) // more than two sockets hold
+	wait := func(c net.Conn) { _, _ = c.Read(make([]byte, 1)) }                                                                  // until the proxy gives up
 	for _, tc := range []struct {
 		name, request string
 		script        func(net.Conn, *bufio.Reader)
@@ -277,6 +277,7 @@ func TestProviderStalls(t *testing.T) {
 			}, func(ctx context.Context, m *pipeline.Meta, c pipeline.Client, u pipeline.Upstream) error {
 				body, err := c.Body(ctx, 32<<20)
 				if err != nil {
+					failed <- err
 					return err
 				}
 				reply, err := u.Send(ctx, c.Head(), body, "", nil)

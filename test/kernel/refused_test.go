@@ -18,6 +18,8 @@ import (
 
 	"github.com/cilium/ebpf"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/sallyport-dev/sallyport/agent"
 	"github.com/sallyport-dev/sallyport/bpf"
 )
@@ -50,6 +52,7 @@ const (
 // TestMissing makes hosts on which something is missing. What is missing is named, with what to do, and nothing is left half
 // done; programs that are in force already stay so.
 func TestMissing(t *testing.T) {
+	mountAsHost(t)
 	for _, c := range []struct {
 		name, script, without string
 		want                  []string // in the error
@@ -112,6 +115,23 @@ func TestMissing(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// mountAsHost mounts what a host has mounted at boot, where it has not: what is missing later, is so because we took it away.
+func mountAsHost(t *testing.T) {
+	t.Helper()
+	for _, f := range []struct {
+		kind, at string
+		magic    int64
+	}{{"bpf", "/sys/fs/bpf", unix.BPF_FS_MAGIC}, {"tracefs", "/sys/kernel/tracing", unix.TRACEFS_MAGIC}} {
+		var st unix.Statfs_t
+		must(t, unix.Statfs(f.at, &st))
+		if int64(st.Type) == f.magic {
+			continue
+		}
+		must(t, unix.Mount(f.kind, f.at, f.kind, 0, ""))
+		t.Cleanup(func() { must(t, unix.Unmount(f.at, unix.MNT_DETACH)) })
 	}
 }
 
