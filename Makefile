@@ -6,7 +6,7 @@ GO         ?= go
 BUILD      := build
 VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS    := -s -w -X main.version=$(VERSION)
-FUZZTIME   ?= 10s
+FUZZTIME   ?= 6s
 CLANG      ?= clang-16
 STRIP      ?= llvm-strip-16
 
@@ -94,7 +94,7 @@ fault: build ## the fault suite in its long form: FAULT_ROUNDS (200) kills of ea
 	@$(GO) test -count=1 -p 1 -tags root -run '$(FAULTS_UNIT)' ./agent/proxy/... ./agent/daemon ./pipeline/flow ./pipeline/journal ./test/kernel
 	@FAULT_ROUNDS=$${FAULT_ROUNDS:-200} RESTARTS=$${RESTARTS:-50} UPGRADES=$${UPGRADES:-50} $(GO) test -v -count=1 -timeout 90m -tags root,e2e -run '$(FAULTS_E2E)' ./test/e2e
 
-fuzz: ## run every fuzz target for FUZZTIME (10s)
+fuzz: ## run every fuzz target for FUZZTIME (6s)
 	@FUZZTIME=$(FUZZTIME) test/fuzz.sh
 
 clean: ## remove build/
