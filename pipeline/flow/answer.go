@@ -152,7 +152,7 @@ func (x *exchange) answerWhole(ctx context.Context, src *source, head pipeline.H
 		shown = now
 	}
 	if len(shown) > 0 {
-		x.append(pipeline.KindEvent, &pipeline.Event{Seq: x.seq, Bytes: len(send), Data: shared(shown)})
+		x.append(pipeline.KindEvent, &pipeline.Event{Seq: x.seq, Bytes: len(send), Data: llm.Shared(shown)})
 	}
 	x.released(len(send))
 	x.finish(head.Status)

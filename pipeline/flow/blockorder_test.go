@@ -96,12 +96,7 @@ func FuzzBlockOrder(f *testing.F) {
 		if len(plan) > 64 {
 			return
 		}
-		var pieces []string
-		for rest := disorder(plan); rest != ""; {
-			n := min(len(rest), int(step)+1)
-			pieces, rest = append(pieces, rest[:n]), rest[n:]
-		}
-		r := blockRig(t, true).reply(200, "text/event-stream", pieces...)
+		r := blockRig(t, true).reply(200, "text/event-stream", inSteps(disorder(plan), step)...)
 		err := r.serve()
 		got := string(r.client.Got)
 		if strings.Contains(got, "forbidden") {

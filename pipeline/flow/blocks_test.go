@@ -335,11 +335,7 @@ func FuzzBlocks(f *testing.F) {
 		}
 		whole := strings.Join(cat(begins, textBlock(0, text), before, toolBlock(1, "delete", `{"path":"/srv/for`, `bidden"}`), after, ends("tool_use"), stops), "")
 		cut := int(at) % len(whole)
-		pieces := []string{whole[:cut]}
-		for rest := whole[cut:]; rest != ""; {
-			n := min(len(rest), int(step)+1)
-			pieces, rest = append(pieces, rest[:n]), rest[n:]
-		}
+		pieces := append([]string{whole[:cut]}, inSteps(whole[cut:], step)...)
 		r := blockRig(t, true).reply(200, "text/event-stream", pieces...)
 		err := r.serve()
 		if got := string(r.client.Got); strings.Contains(got, "/srv/for") || strings.Contains(got, "bidden") {

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unsafe"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/llm"
@@ -144,9 +143,6 @@ func (x *exchange) append(kind string, body any) {
 		x.pending = append(x.pending, durable)
 	}
 }
-
-// shared is b as a string without a copy, for a record: it is encoded before Log.Append returns.
-func shared(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // settle waits until the records written so far are on disk, but for the last keep ones.
 func (x *exchange) settle(ctx context.Context, keep int) error {

@@ -5,7 +5,6 @@ package flow_test
 import (
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"reflect"
 	"strings"
 	"testing"
@@ -103,19 +102,7 @@ func TestOllamaAnySplit(t *testing.T) {
 					t.Fatalf("%d pieces:\n got %+v\nwant %+v", len(pieces), got, want)
 				}
 			}
-			for i := 1; i < len(whole); i++ {
-				check([]string{whole[:i], whole[i:]})
-			}
-			check(strings.Split(whole, ""))
-			for seed := range uint64(10) {
-				r := rand.New(rand.NewPCG(seed, 7))
-				var pieces []string
-				for rest := whole; rest != ""; {
-					n := 1 + r.IntN(min(len(rest), 97))
-					pieces, rest = append(pieces, rest[:n]), rest[n:]
-				}
-				check(pieces)
-			}
+			everySplit(events, check)
 		})
 	}
 }
@@ -183,12 +170,7 @@ func FuzzOllamaStream(f *testing.F) {
 		f.Add([]byte(strings.Join(events, "")), uint8(9))
 	}
 	f.Fuzz(func(t *testing.T, in []byte, step uint8) {
-		var pieces []string
-		for rest := string(in); rest != ""; {
-			n := min(len(rest), int(step)+1)
-			pieces, rest = append(pieces, rest[:n]), rest[n:]
-		}
-		r := ollamaRig(t, pipeline.ModeEnforce, pieces...)
+		r := ollamaRig(t, pipeline.ModeEnforce, inSteps(string(in), step)...)
 		err := r.serve()
 		for _, n := range r.notes {
 			if strings.Contains(n, "panic") {

@@ -111,7 +111,7 @@ func (x *exchange) writeEvent(b []byte) error {
 // recordEvent writes a piece of the reply down. Being on disk is left to the records after it.
 func (x *exchange) recordEvent(b []byte, n int) error {
 	_, durable := x.f.o.Log.Append(pipeline.Record{Kind: pipeline.KindEvent, Time: x.f.o.Now(), Session: x.m.Session, Exchange: x.m.Exchange,
-		Body: &pipeline.Event{Seq: x.seq, Bytes: n, Data: shared(b)}})
+		Body: &pipeline.Event{Seq: x.seq, Bytes: n, Data: llm.Shared(b)}})
 	select {
 	case err := <-durable:
 		if err != nil {

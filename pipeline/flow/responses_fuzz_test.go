@@ -17,12 +17,7 @@ func FuzzResponsesStream(f *testing.F) {
 		f.Add([]byte(whole), uint8(50))
 	}
 	f.Fuzz(func(t *testing.T, in []byte, step uint8) {
-		var pieces []string
-		for rest := string(in); rest != ""; {
-			n := min(len(rest), int(step)+1)
-			pieces, rest = append(pieces, rest[:n]), rest[n:]
-		}
-		r := responsesRig(t, pieces...)
+		r := responsesRig(t, inSteps(string(in), step)...)
 		err := r.serve()
 		for _, n := range r.notes {
 			if strings.Contains(n, "panic") {

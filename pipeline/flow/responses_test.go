@@ -5,7 +5,6 @@ package flow_test
 import (
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"reflect"
 	"strings"
 	"testing"
@@ -254,13 +253,7 @@ func TestResponsesAnySplit(t *testing.T) {
 			}
 			check(strings.Split(whole, ""))
 			for seed := range uint64(5) {
-				r := rand.New(rand.NewPCG(seed, 7))
-				var pieces []string
-				for rest := whole; rest != ""; {
-					n := 1 + r.IntN(min(len(rest), 97))
-					pieces, rest = append(pieces, rest[:n]), rest[n:]
-				}
-				check(pieces)
+				check(atRandom(whole, seed))
 			}
 		})
 	}

@@ -99,14 +99,27 @@ func everySplit(events []string, check func(pieces []string)) {
 	}
 	check(strings.Split(whole, ""))
 	for seed := range uint64(20) {
-		r := rand.New(rand.NewPCG(seed, 7))
-		var pieces []string
-		for rest := whole; rest != ""; {
-			n := 1 + r.IntN(min(len(rest), 97))
-			pieces, rest = append(pieces, rest[:n]), rest[n:]
-		}
-		check(pieces)
+		check(atRandom(whole, seed))
 	}
+}
+
+// atRandom cuts bytes into pieces of 1 to 97.
+func atRandom(s string, seed uint64) (pieces []string) {
+	r := rand.New(rand.NewPCG(seed, 7))
+	for s != "" {
+		n := 1 + r.IntN(min(len(s), 97))
+		pieces, s = append(pieces, s[:n]), s[n:]
+	}
+	return pieces
+}
+
+// inSteps cuts bytes into pieces of one more than step.
+func inSteps(s string, step uint8) (pieces []string) {
+	for s != "" {
+		n := min(len(s), int(step)+1)
+		pieces, s = append(pieces, s[:n]), s[n:]
+	}
+	return pieces
 }
 
 // TestPiecesStay: what is not changed leaves in the pieces in which it came, also where events were held for a while.
@@ -128,12 +141,7 @@ func FuzzFlowStream(f *testing.F) {
 		f.Add([]byte(strings.Join(events, "")), uint8(9))
 	}
 	f.Fuzz(func(t *testing.T, in []byte, step uint8) {
-		var pieces []string
-		for rest := string(in); rest != ""; {
-			n := min(len(rest), int(step)+1)
-			pieces, rest = append(pieces, rest[:n]), rest[n:]
-		}
-		r := newRig(t, pipeline.ModeEnforce, asked).reply(200, "text/event-stream", pieces...)
+		r := newRig(t, pipeline.ModeEnforce, asked).reply(200, "text/event-stream", inSteps(string(in), step)...)
 		r.opts.Decider = fakes.DenyTool("delete")
 		err := r.serve()
 		for _, n := range r.notes {

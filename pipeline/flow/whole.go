@@ -43,7 +43,7 @@ func (x *exchange) processChunk(ctx context.Context, body []byte, c *llm.Chunk) 
 			if len(masks) > 0 {
 				text[at] = join(text[at], string(masked))
 			} else {
-				text[at] = join(text[at], shared(p.Text)) // it lives as long as the exchange
+				text[at] = join(text[at], llm.Shared(p.Text)) // it lives as long as the exchange
 			}
 		}
 	}

@@ -249,7 +249,7 @@ func (rd *Reader) About(step int) error {
 	return nil
 }
 
-// Shared is a text as a string without a copy: it is valid as long as the body, like all that a request holds.
+// Shared is a text as a string without a copy: it is valid as long as the text stays as it is, like all that a request holds.
 func Shared(text []byte) string { return unsafe.String(unsafe.SliceData(text), len(text)) }
 
 // Members is Object for objects of which some members may have to be removed. What f returns is called, when the object has

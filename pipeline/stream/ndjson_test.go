@@ -73,25 +73,6 @@ func FuzzNDJSON(f *testing.F) {
 	f.Add([]byte("\n\n\r\r\n \n"), uint8(1))
 	f.Add([]byte("\"caf\u00e9\"\n\"\u2028\"\n"), uint8(2))
 	f.Fuzz(func(t *testing.T, in []byte, step uint8) {
-		whole, err := lines(t, 1<<16, string(in))
-		if err != nil {
-			return
-		}
-		var raw strings.Builder
-		for _, e := range whole {
-			raw.WriteString(e.Raw)
-		}
-		if raw.String() != string(in) {
-			t.Fatalf("the events are not the stream: %q of %q", raw.String(), in)
-		}
-		var pieces []string
-		for rest := string(in); rest != ""; {
-			n := min(len(rest), int(step)%7+1)
-			pieces, rest = append(pieces, rest[:n]), rest[n:]
-		}
-		parts, err := lines(t, 1<<16, pieces...)
-		if diff := cmp.Diff(whole, parts); err != nil || diff != "" {
-			t.Fatalf("%v %s", err, diff)
-		}
+		sameInPieces(t, in, step, lines)
 	})
 }

@@ -134,25 +134,31 @@ func FuzzSSE(f *testing.F) {
 	f.Add([]byte("data: a\r\rdata: b\r"), uint8(1))
 	f.Add([]byte("\n\n\ndata\n:\n\n"), uint8(2))
 	f.Fuzz(func(t *testing.T, in []byte, step uint8) {
-		whole, err := split(t, 1<<16, string(in))
-		if err != nil {
-			return
-		}
-		var raw strings.Builder
-		for _, e := range whole {
-			raw.WriteString(e.Raw)
-		}
-		if raw.String() != string(in) {
-			t.Fatalf("the events are not the stream: %q of %q", raw.String(), in)
-		}
-		var pieces []string
-		for rest := string(in); rest != ""; {
-			n := min(len(rest), int(step)%7+1)
-			pieces, rest = append(pieces, rest[:n]), rest[n:]
-		}
-		parts, err := split(t, 1<<16, pieces...)
-		if diff := cmp.Diff(whole, parts); err != nil || diff != "" {
-			t.Fatalf("%v %s", err, diff)
-		}
+		sameInPieces(t, in, step, split)
 	})
+}
+
+// sameInPieces: however a stream is cut, the events are the same, and their bytes are those of the stream.
+func sameInPieces(t *testing.T, in []byte, step uint8, split func(testing.TB, int, ...string) ([]got, error)) {
+	t.Helper()
+	whole, err := split(t, 1<<16, string(in))
+	if err != nil {
+		return
+	}
+	var raw strings.Builder
+	for _, e := range whole {
+		raw.WriteString(e.Raw)
+	}
+	if raw.String() != string(in) {
+		t.Fatalf("the events are not the stream: %q of %q", raw.String(), in)
+	}
+	var pieces []string
+	for rest := string(in); rest != ""; {
+		n := min(len(rest), int(step)%7+1)
+		pieces, rest = append(pieces, rest[:n]), rest[n:]
+	}
+	parts, err := split(t, 1<<16, pieces...)
+	if diff := cmp.Diff(whole, parts); err != nil || diff != "" {
+		t.Fatalf("%v %s", err, diff)
+	}
 }
