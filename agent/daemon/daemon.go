@@ -63,6 +63,7 @@ type daemon struct {
 	Options
 
 	policy    *policies
+	key       []byte // of fingerprints; see fingerprintKey
 	ca        *authority.Authority
 	leaves    *leaf.Cache
 	journal   *journal.Journal

@@ -22,7 +22,7 @@ import (
 // openDesk makes the desk at which held things wait for people. A successor fills it when its predecessor has let go: until
 // then decisions are taken there.
 func (d *daemon) openDesk(context.Context) error {
-	key, err := keyFile(d.cfg.Mask.KeyFile)
+	key, err := d.fingerprintKey()
 	if err != nil {
 		return err
 	}

@@ -115,7 +115,7 @@ func protocols() llm.Registry {
 }
 
 func (d *daemon) openFlow(context.Context) error {
-	key, err := keyFile(d.cfg.Mask.KeyFile)
+	key, err := d.fingerprintKey()
 	if err != nil {
 		return err
 	}
@@ -153,6 +153,14 @@ func (d *daemon) tellRest(end bool) {
 	for stage, n := range d.notices.rest(time.Now(), end) {
 		d.Log.Warn("more failures of this kind", telemetry.KeyComponent, stage, telemetry.KeyCount, n)
 	}
+}
+
+// fingerprintKey reads the key of fingerprints, or makes it, once. The parts that need it are opened one after the other.
+func (d *daemon) fingerprintKey() (key []byte, err error) {
+	if d.key == nil {
+		d.key, err = keyFile(d.cfg.Mask.KeyFile)
+	}
+	return d.key, err
 }
 
 // keyFile reads a key of 32 bytes, or makes it.
@@ -214,7 +222,7 @@ func (l ledger) Flow(r pipeline.Record) {
 }
 
 func (d *daemon) openProxy(ctx context.Context) error {
-	key, err := keyFile(d.cfg.Mask.KeyFile)
+	key, err := d.fingerprintKey()
 	if err != nil {
 		return err
 	}
