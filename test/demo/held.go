@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/sallyport-dev/sallyport/test/lab"
 )
 
 // Two people whom every Debian has. The kernel knows who is logged in, also of what runs as root.
@@ -18,11 +20,6 @@ const (
 	asker    = 1  // daemon
 	approver = 33 // www-data
 )
-
-// loggedIn makes a command one of somebody who has logged in.
-func loggedIn(uid int, args ...string) []string {
-	return append([]string{"/bin/sh", "-c", fmt.Sprintf(`echo %d > /proc/self/loginuid; exec "$@"`, uid), "sh"}, args...)
-}
 
 // held has a tool call wait for another person.
 func (x *demo) held(ctx context.Context) error {
@@ -60,7 +57,7 @@ func (x *demo) held(ctx context.Context) error {
 	}
 	for _, args := range [][]string{{"approvals", "list"}, {"approvals", "approve", id, "--reason", "looked at it"}} {
 		x.command("sallyport %s", strings.Join(args, " "))
-		line := loggedIn(approver, append([]string{filepath.Join(x.bin, "sallyport")}, args...)...)
+		line := lab.LoggedIn(approver, append([]string{filepath.Join(x.bin, "sallyport")}, args...)...)
 		cmd := exec.CommandContext(ctx, line[0], line[1:]...)
 		cmd.Env = []string{"SALLYPORT_SOCKET=" + x.d.Socket, "NO_COLOR=1"}
 		out, err := cmd.CombinedOutput()

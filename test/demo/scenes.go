@@ -30,7 +30,7 @@ func (x *demo) programAs(ctx context.Context, uid int, unit string, args ...stri
 	}
 	x.command("%s %s", args[0], quoted(args[1:]))
 	if uid > 0 {
-		a.Args = loggedIn(uid, a.Args...)
+		a.Args = lab.LoggedIn(uid, a.Args...)
 		return x.lab.Run(ctx, a)
 	}
 	out, errOut, err = x.lab.Run(ctx, a)

@@ -59,12 +59,8 @@ spec:
 func desk(t *testing.T) *world {
 	t.Helper()
 	w := newWorld(t, "---\napprovals: {elevation: {groups: [www-data, daemon]}}\n")
-	dir := filepath.Dir(w.d.Config)
-	must(t, os.Chmod(dir, 0o755)) // other people reach the socket, and the command
-	raw, err := os.ReadFile(filepath.Join(root(t), "build", "sallyport"))
-	must(t, err)
-	must(t, os.WriteFile(filepath.Join(dir, "sallyport"), raw, 0o755))
-	must(t, os.WriteFile(filepath.Join(dir, "policy.d", "policy.yaml"), []byte(askDocs), 0o644))
+	w.letIn()
+	w.policy(askDocs)
 	must(t, syscall.Kill(w.d.PID(), syscall.SIGHUP))
 	if !w.logged("policy reloaded") {
 		t.Fatal("the policy was not reloaded")
@@ -72,15 +68,22 @@ func desk(t *testing.T) *world {
 	return w
 }
 
+// letIn lets other people reach the socket, and gives them the command.
+func (w *world) letIn() {
+	w.t.Helper()
+	dir := filepath.Dir(w.d.Config)
+	must(w.t, os.Chmod(dir, 0o755))
+	raw, err := os.ReadFile(filepath.Join(root(w.t), "build", "sallyport"))
+	must(w.t, err)
+	must(w.t, os.WriteFile(filepath.Join(dir, "sallyport"), raw, 0o755))
+}
+
 // login starts a command as somebody who has logged in. It takes the user's uid too, unless it is to stay root.
 func login(uid int, stay bool, args ...string) []string {
-	script := fmt.Sprintf("echo %d > /proc/self/loginuid; ", uid)
-	if stay {
-		script += `exec "$@"`
-	} else {
-		script += fmt.Sprintf(`exec setpriv --reuid=%d --regid=%d --init-groups "$@"`, uid, uid)
+	if !stay {
+		args = append([]string{"setpriv", fmt.Sprintf("--reuid=%d", uid), fmt.Sprintf("--regid=%d", uid), "--init-groups"}, args...)
 	}
-	return append([]string{"/bin/sh", "-c", script, "sh"}, args...)
+	return lab.LoggedIn(uid, args...)
 }
 
 // as runs the sallyport command as somebody.

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -175,24 +174,16 @@ func coverageCell(t *testing.T, c client, s start, ci bool) string {
 // coverageWorld is a world whose provider stands in for all, with an endpoint for the client's.
 func coverageWorld(t *testing.T, c client) *world {
 	t.Helper()
-	fake, err := fakellm.New(fakellm.Options{Names: fakellm.Hosts(), Clock: func() time.Time { return time.Unix(1_800_000_000, 0) }})
-	must(t, err)
-	w := newWorldWith(t, "", fake.CA(), func(ln net.Listener) error { return fake.Serve(ln) }, fake.Close)
-	w.fake = fake
-	if c.host == "api.openai.com" {
-		return w
-	}
-	must(t, w.d.Stop(t.Context()))
-	if c.speaks != "" {
-		policy := strings.Replace(sdkPolicy, "endpoints: [provider]", `endpoints: ["*"]`, 1)
-		must(t, os.WriteFile(filepath.Join(filepath.Dir(w.d.Config), "policy.d", "policy.yaml"), []byte(policy), 0o644))
+	w := newWorldOfAll(t)
+	switch {
+	case c.host == "api.openai.com": // as it is
+	case c.speaks != "":
+		w.policy(strings.Replace(sdkPolicy, "endpoints: [provider]", `endpoints: ["*"]`, 1))
 		w.conf = strings.NewReplacer("host: api.openai.com", "host: "+c.host, "protocol: openai", "protocol: "+c.speaks).Replace(w.conf)
-		w.start()
-		return w
+	default: // what is not decoded is refused in enforce: it is observed here, without the leave to pass unread
+		w.conf = strings.NewReplacer("host: api.openai.com", "host: "+c.host, "protocol: openai", "protocol: http",
+			"name: support, match: {unit: \""+enforced+"\"}, mode: enforce", "name: support, match: {unit: \""+enforced+"\"}, mode: observe, untrusted: deny").Replace(w.conf)
 	}
-	// What is not decoded is refused in enforce: it is observed here, without the leave to pass unread.
-	w.conf = strings.NewReplacer("host: api.openai.com", "host: "+c.host, "protocol: openai", "protocol: http",
-		"name: support, match: {unit: \""+enforced+"\"}, mode: enforce", "name: support, match: {unit: \""+enforced+"\"}, mode: observe, untrusted: deny").Replace(w.conf)
 	w.start()
 	return w
 }

@@ -5,16 +5,12 @@
 package e2e
 
 import (
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
-
-	"github.com/sallyport-dev/sallyport/test/fakellm"
 )
 
 // plainPatience is when a plain call is answered that it is held.
@@ -116,24 +112,14 @@ func (w *world) held(n int, ends map[string]<-chan outcome) (ids []string) {
 // holdWorld has the endpoints of all SDKs and holds deletions.
 func holdWorld(t *testing.T) *world {
 	t.Helper()
-	fake, err := fakellm.New(fakellm.Options{Names: fakellm.Hosts(), Clock: func() time.Time { return time.Unix(1_800_000_000, 0) }})
-	must(t, err)
-	w := newWorldWith(t, "", fake.CA(), func(ln net.Listener) error { return fake.Serve(ln) }, fake.Close)
-	w.fake = fake
-	must(t, w.d.Stop(t.Context()))
-	dir := filepath.Dir(w.d.Config)
-	must(t, os.Chmod(dir, 0o755)) // other people reach the socket, and the command
-	raw, err := os.ReadFile(filepath.Join(root(t), "build", "sallyport"))
-	must(t, err)
-	must(t, os.WriteFile(filepath.Join(dir, "sallyport"), raw, 0o755))
-	policy := strings.NewReplacer("endpoints: [provider]", `endpoints: ["*"]`, "name: no-deleting", "name: ask-first",
-		"action: deny", "action: hold, approval: {groups: [www-data], timeout: 30m}").Replace(sdkPolicy)
-	must(t, os.WriteFile(filepath.Join(dir, "policy.d", "policy.yaml"), []byte(policy), 0o644))
-	ca := filepath.Join(dir, "fake-ca.pem")
+	w := newWorldOfAll(t)
+	w.letIn()
+	w.policy(strings.NewReplacer("endpoints: [provider]", `endpoints: ["*"]`, "name: no-deleting", "name: ask-first",
+		"action: deny", "action: hold, approval: {groups: [www-data], timeout: 30m}").Replace(sdkPolicy))
+	ca := filepath.Join(filepath.Dir(w.d.Config), "fake-ca.pem")
 	w.conf = strings.Replace(w.conf, "endpoints: [", "endpoints:\n  - {name: anthropic, host: api.anthropic.com, port: 443, protocol: anthropic, upstream_ca: "+ca+
 		"}\n  - {name: ollama, host: ollama.example.com, port: 443, protocol: ollama, upstream_ca: "+ca+"}\n  - ", 1)
 	w.conf = strings.Replace(w.conf, "}]\nidentity:", "}\nidentity:", 1)
 	w.start()
-	must(t, syscall.Kill(w.d.PID(), 0))
 	return w
 }

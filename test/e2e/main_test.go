@@ -187,6 +187,24 @@ proxy: {listen: %q}
 	return w
 }
 
+// newWorldOfAll builds a world whose provider stands in for all that fakellm knows. Its daemon does not run: the configuration is the
+// caller's to complete.
+func newWorldOfAll(t *testing.T) *world {
+	t.Helper()
+	fake, err := fakellm.New(fakellm.Options{Names: fakellm.Hosts(), Clock: func() time.Time { return time.Unix(1_800_000_000, 0) }})
+	must(t, err)
+	w := newWorldWith(t, "", fake.CA(), func(ln net.Listener) error { return fake.Serve(ln) }, fake.Close)
+	w.fake = fake
+	must(t, w.d.Stop(t.Context()))
+	return w
+}
+
+// policy writes another policy; who reads it is up to the caller.
+func (w *world) policy(docs string) {
+	w.t.Helper()
+	must(w.t, os.WriteFile(filepath.Join(filepath.Dir(w.d.Config), "policy.d", "policy.yaml"), []byte(docs), 0o644))
+}
+
 func (w *world) start() {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), 60*time.Second)

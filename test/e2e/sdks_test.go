@@ -5,13 +5,11 @@
 package e2e
 
 import (
-	"net"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/sallyport-dev/sallyport/test/fakellm"
 	"github.com/sallyport-dev/sallyport/test/lab"
@@ -140,12 +138,8 @@ var refusedCall = regexp.MustCompile(`answer: .*\[sallyport\] tool delete_files 
 // sdkWorld has one endpoint, that of the SDK's provider.
 func sdkWorld(t *testing.T, s sdk) *world {
 	t.Helper()
-	fake, err := fakellm.New(fakellm.Options{Names: fakellm.Hosts(), Clock: func() time.Time { return time.Unix(1_800_000_000, 0) }})
-	must(t, err)
-	w := newWorldWith(t, "", fake.CA(), func(ln net.Listener) error { return fake.Serve(ln) }, fake.Close)
-	w.fake = fake
-	must(t, w.d.Stop(t.Context()))
-	must(t, os.WriteFile(filepath.Join(filepath.Dir(w.d.Config), "policy.d", "policy.yaml"), []byte(sdkPolicy), 0o644))
+	w := newWorldOfAll(t)
+	w.policy(sdkPolicy)
 	w.conf = strings.NewReplacer("name: openai, host: api.openai.com", "name: provider, host: "+s.host, "protocol: openai", "protocol: "+s.protocol).Replace(w.conf)
 	w.start()
 	return w

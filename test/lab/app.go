@@ -26,6 +26,11 @@ type App struct {
 	Shared bool              // stay in the host's mount namespace (Hosts and Mounts must be empty)
 }
 
+// LoggedIn makes the arguments of a program those of one that somebody has logged in to start. Its user stays as it is.
+func LoggedIn(uid int, args ...string) []string {
+	return append([]string{"/bin/sh", "-c", fmt.Sprintf(`echo %d > /proc/self/loginuid; exec "$@"`, uid), "sh"}, args...)
+}
+
 // Run runs the program to its end and returns what it printed. A nonzero exit is an error that carries the output.
 func (l *Lab) Run(ctx context.Context, a App) (stdout, stderr string, err error) {
 	cmd, cleanup, err := l.Command(ctx, a)
