@@ -51,6 +51,7 @@ var permissions = []permission{
 	{"pipeline/elastic", []string{"pipeline", "pipeline/journal"}},
 	{"pipeline/report", []string{"pipeline", "pipeline/journal", "pipeline/archive"}},
 	{"pipeline/policy/*", []string{"pipeline", "pipeline/policy/*"}}, // tools around the engine, and its parts
+	{"pipeline/mask/*", []string{"pipeline", "pipeline/mask/*"}},     // the engine's parts
 	{"pipeline/*", []string{"pipeline"}},
 
 	{"tlsca", nil},
@@ -67,7 +68,8 @@ var permissions = []permission{
 var testPermissions = []permission{
 	{"cmd/sallyport", []string{"agent/admin"}},                                                  // its scripts talk to a real server with fakes behind it
 	{"pipeline/policy/*", []string{"pipeline/policy", "pipeline/policy/*", "pipeline/journal"}}, // real rules, over a real record
-	{"pipeline/flow", []string{"pipeline/llm/*"}},                                               // an exchange is tested in a protocol that exists
+	{"pipeline/mask/*", []string{"pipeline/mask", "pipeline/mask/*"}},
+	{"pipeline/flow", []string{"pipeline/llm/*"}}, // an exchange is tested in a protocol that exists
 }
 
 // reasons explain why one package must not import another: the first row that matches is the message.
