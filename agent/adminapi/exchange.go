@@ -43,7 +43,7 @@ type Timed[T any] struct {
 func NewExchange(p Parts) Exchange {
 	in := p.Intent
 	x := Exchange{
-		SessionID: p.Session, ExchangeID: p.Exchange, FlowID: in.Flow, Time: p.Time, Scope: in.Scope, Policy: in.Policy,
+		SessionID: p.Session, ExchangeID: p.Exchange, FlowID: in.Flow, Parent: in.Parent, Time: p.Time, Scope: in.Scope, Policy: in.Policy,
 		Principal: NewPrincipal(in.Principal), Workload: NewWorkload(in.Workload),
 		Endpoint: in.Endpoint.Name, Host: in.Endpoint.Host, Port: in.Endpoint.Port, Protocol: in.Endpoint.Protocol,
 		Operation: in.Call.Operation, Model: in.Call.Model, Stream: in.Call.Stream,

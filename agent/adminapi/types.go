@@ -186,6 +186,7 @@ type Exchange struct {
 	SessionID   string          `json:"session_id"`
 	ExchangeID  string          `json:"exchange_id"`
 	FlowID      string          `json:"flow_id,omitempty"`
+	Parent      string          `json:"parent_id,omitempty"` // the exchange of this session that this one goes on from
 	Time        time.Time       `json:"time"`
 	Scope       string          `json:"scope"`
 	Principal   Principal       `json:"principal"`

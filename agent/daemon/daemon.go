@@ -182,25 +182,6 @@ func (d *daemon) openCA(context.Context) (err error) {
 	return err
 }
 
-func (d *daemon) openJournal(ctx context.Context) (err error) {
-	if !d.cfg.Record.Required {
-		return &UsageError{errors.New("record.required: false is not supported yet: leave it out")}
-	}
-	d.index = journal.NewIndex(0)
-	if d.journal, err = journal.Open(journal.Options{Dir: d.cfg.Record.Dir, MaxBytes: d.cfg.Record.MaxBytes, Index: d.index,
-		Beside: d.pred != nil, Notice: func(err error) { d.notice("journal", err) }}); err != nil {
-		return err
-	}
-	n, err := d.journal.CloseOpen(ctx)
-	if err != nil {
-		return fmt.Errorf("closing exchanges that the last run left open: %w", err)
-	}
-	if n > 0 {
-		d.Log.Warn("exchanges were cut by the end of the last run", telemetry.KeyCount, n)
-	}
-	return errors.Join(d.restoreBudgets(), d.policy.begin(ctx, d.append))
-}
-
 func (d *daemon) openKernel(context.Context) (err error) {
 	root, attach, err := places(d.cfg)
 	if err != nil {
@@ -266,7 +247,6 @@ func (d *daemon) takeOver(ctx context.Context) error {
 	if err == nil {
 		err = d.restoreDesk()
 	}
-	d.resumeSessions()
 	return errors.Join(err, d.restoreBudgets())
 }
 
