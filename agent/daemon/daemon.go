@@ -32,6 +32,7 @@ import (
 	"github.com/sallyport-dev/sallyport/agent/workload"
 	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/approval"
+	"github.com/sallyport-dev/sallyport/pipeline/archive"
 	"github.com/sallyport-dev/sallyport/pipeline/elastic"
 	"github.com/sallyport-dev/sallyport/pipeline/flow"
 	"github.com/sallyport-dev/sallyport/pipeline/journal"
@@ -62,31 +63,33 @@ type daemon struct {
 	cfg *config.Config
 	Options
 
-	policy    *policies
-	key       []byte // of fingerprints; see fingerprintKey
-	ca        *authority.Authority
-	leaves    *leaf.Cache
-	journal   *journal.Journal
-	index     *journal.Index
-	sessions  *session.Sessions
-	desk      *approval.Desk
-	notifier  *webhook.Notifier // nil if it is off
-	trust     *trust.Trust
-	inspector *inspector.Inspector // nil if it is off
-	ident     *workload.Identifier
-	kernel    *kernel.Kernel
-	enrol     *enrol.Enrol
-	flow      *flow.Flow
-	proxy     *proxy.Server
-	admin     *admin.Server
-	elastic   *elastic.Shipper // nil if it is off
-	selftest  *selfTest
-	audit     *dns.Audit
-	marks     *marker
-	older     *older.Older
-	discover  *discover.Discover
-	how       manner
-	router    *router
+	policy      *policies
+	key         []byte // of fingerprints; see fingerprintKey
+	ca          *authority.Authority
+	leaves      *leaf.Cache
+	journal     *journal.Journal
+	index       *journal.Index
+	sessions    *session.Sessions
+	desk        *approval.Desk
+	notifier    *webhook.Notifier // nil if it is off
+	trust       *trust.Trust
+	inspector   *inspector.Inspector // nil if it is off
+	ident       *workload.Identifier
+	kernel      *kernel.Kernel
+	enrol       *enrol.Enrol
+	flow        *flow.Flow
+	proxy       *proxy.Server
+	admin       *admin.Server
+	elastic     *elastic.Shipper // nil if it is off
+	archive     *archive.Archive // nil if there is none
+	archiveDown atomic.Bool      // it takes nothing
+	selftest    *selfTest
+	audit       *dns.Audit
+	marks       *marker
+	older       *older.Older
+	discover    *discover.Discover
+	how         manner
+	router      *router
 
 	quarantine *quarantine.Quarantine
 	health     health
@@ -128,7 +131,7 @@ func Run(ctx context.Context, cfg *config.Config, o Options) (err error) {
 		do   func(context.Context) error
 	}{
 		{"policy", d.openPolicy}, {"certificate authority", d.openCA}, {"journal", d.openJournal}, {"approvals", d.openDesk}, {"trust", d.openTrust},
-		{"exchanges", d.openFlow}, {"proxy", d.openProxy}, {"admin API", d.openAdmin}, {"Elasticsearch", d.openElastic}, {"kernel", d.openKernel},
+		{"exchanges", d.openFlow}, {"proxy", d.openProxy}, {"admin API", d.openAdmin}, {"archive", d.openArchive}, {"Elasticsearch", d.openElastic}, {"kernel", d.openKernel},
 		{"predecessor", d.takeOver}, {"kernel", d.takeKernel},
 	} {
 		if err := step.do(ctx); err != nil {

@@ -114,6 +114,9 @@ func (a *Archive) filter(ctx context.Context, q *Query) (*filter, error) {
 			}
 			f.where = append(f.where, "(e."+t.field.column+") "+op+" ?")
 			f.args = append(f.args, t.number)
+			if t.field.Name == "masks" && (op == ">" && t.number >= 0 || (op == ">=" || op == "=") && t.number > 0) {
+				must = append(must, "fields : "+token("is", "masked")) // the index knows these
+			}
 			continue
 		}
 		expr, err := a.match(ctx, t)
