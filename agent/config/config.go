@@ -173,6 +173,9 @@ type Webhook struct {
 type Admin struct {
 	Socket string   `yaml:"socket"`
 	Admins []uint32 `yaml:"admins"` // further user IDs
+
+	Metrics string `yaml:"metrics"` // where Prometheus may ask; "" = nowhere
+	Traces  string `yaml:"traces"`  // OTLP receiver; "" = none
 }
 
 // Proxy is the listener to which the kernel redirects.

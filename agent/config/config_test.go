@@ -88,7 +88,7 @@ func TestParse(t *testing.T) {
 		Archive:       Archive{true, "/found.db", 48 * time.Hour},
 		Elasticsearch: Elasticsearch{"https://es:9200", "/key", "/es.pem"},
 		Approvals:     Approvals{[]string{"owners"}, 2, 5 * time.Minute, Elevation{[]string{"leads", "security"}, 1, 30 * time.Minute, 2 * time.Hour}, Webhook{"https://hooks.example/x", "/hook", "/hook.pem", "masked"}, "https://console.example"},
-		Admin:         Admin{"/admin.sock", []uint32{1000}},
+		Admin:         Admin{"/admin.sock", []uint32{1000}, "[::1]:9464", "http://otel:4318"},
 		Proxy:         Proxy{"[::1]:9", 1500 * time.Millisecond, 90 * time.Second, 7 * time.Minute, 7, 64 << 20, 12},
 	}
 	if diff := cmp.Diff(want, c); diff != "" {
@@ -117,6 +117,8 @@ func TestErrors(t *testing.T) {
 		{"syntax", "a: [", "f:1: not valid YAML"},
 		{"two documents", "ca: {}\n---\nca: {}\n", "f:2: a second document"},
 		{"archive", "archive: {dir: /x}", "f:1: unknown key \"dir\""},
+		{"metrics", "admin: {metrics: here}", "f:1: admin.metrics \"here\" is no IP address with a port"},
+		{"traces", "admin: {traces: \"ftp://x\"}", "f:1: admin.traces is no plain URL"},
 		{"archive age", "archive: {retain: long}", "f:1: retain \"long\" is no age"},
 		{"egress", "egress: deny", "f:1: egress is not supported yet"},
 		{"pod labels", scope("match: {podLabels: {ai: x}}, mode: off"), "f:2: podLabels is not supported yet"},

@@ -105,6 +105,8 @@ approvals:
 admin:
   socket: /run/sallyport/admin.sock
   admins: []                         # user IDs, besides root, that may see everything
+  metrics: ""                        # IP address and port where Prometheus gets /metrics, such as 127.0.0.1:9464; empty = nowhere
+  traces: ""                         # OTLP receiver (HTTP) that is told of exchanges, without contents: http://127.0.0.1:4318; empty = none
 
 proxy:
   listen: 127.0.0.1:15001            # loopback only

@@ -21,6 +21,7 @@ import (
 	"github.com/sallyport-dev/sallyport/agent/dns"
 	"github.com/sallyport-dev/sallyport/agent/enrol"
 	"github.com/sallyport-dev/sallyport/agent/kernel"
+	"github.com/sallyport-dev/sallyport/agent/metrics"
 	"github.com/sallyport-dev/sallyport/agent/netns"
 	"github.com/sallyport-dev/sallyport/agent/older"
 	"github.com/sallyport-dev/sallyport/agent/proxy"
@@ -81,6 +82,9 @@ type daemon struct {
 	proxy       *proxy.Server
 	admin       *admin.Server
 	elastic     *elastic.Shipper // nil if it is off
+	metrics     *metrics.Metrics // nil if nobody may ask
+	metricsAt   net.Listener
+	traces      *metrics.Traces  // nil if nobody is told
 	archive     *archive.Archive // nil if there is none
 	archiveDown atomic.Bool      // it takes nothing
 	selftest    *selfTest
@@ -131,7 +135,7 @@ func Run(ctx context.Context, cfg *config.Config, o Options) (err error) {
 		do   func(context.Context) error
 	}{
 		{"policy", d.openPolicy}, {"certificate authority", d.openCA}, {"journal", d.openJournal}, {"approvals", d.openDesk}, {"trust", d.openTrust},
-		{"exchanges", d.openFlow}, {"proxy", d.openProxy}, {"admin API", d.openAdmin}, {"archive", d.openArchive}, {"Elasticsearch", d.openElastic}, {"kernel", d.openKernel},
+		{"metrics", d.openMetrics}, {"exchanges", d.openFlow}, {"proxy", d.openProxy}, {"admin API", d.openAdmin}, {"archive", d.openArchive}, {"Elasticsearch", d.openElastic}, {"kernel", d.openKernel},
 		{"predecessor", d.takeOver}, {"kernel", d.takeKernel},
 	} {
 		if err := step.do(ctx); err != nil {

@@ -122,7 +122,7 @@ func (d *daemon) openFlow(context.Context) error {
 		return &UsageError{err}
 	}
 	d.flow, err = flow.New(flow.Options{
-		Decider: d.policy, Holder: d.desk, Masker: masker{mask.New(mask.Options{Key: key})}, Log: d.journal, Sessions: d.sessions,
+		Decider: d.policy, Holder: d.desk, Masker: masker{mask.New(mask.Options{Key: key})}, Log: d.journal, Sessions: d.watchers(),
 		Codecs: protocols(), HelpURL: d.cfg.Policy.HelpURL, Notice: d.notice,
 	})
 	return err

@@ -59,10 +59,11 @@ type Log interface {
 }
 
 // Sessions gives the exchange its session: sets m.Session, and what m says of the exchange's place in it. No text of a step may be
-// kept. Answered tells how the exchange ended; it is called once, and not for one that ended before it had a session.
+// kept. Answered tells how the exchange ended, and what it used, in part by estimate if the provider did not say all of it; it is called once, and not
+// for one that ended before it had a session.
 type Sessions interface {
 	Assign(m *pipeline.Meta, c *pipeline.Call)
-	Answered(m *pipeline.Meta, o *pipeline.Outcome)
+	Answered(m *pipeline.Meta, c *pipeline.Call, o *pipeline.Outcome, used pipeline.Usage)
 }
 
 // Codecs finds the codec of a request; an error means "not inspected" and says why.

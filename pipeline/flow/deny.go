@@ -128,5 +128,5 @@ func (x *exchange) finish(status int) {
 	}
 	out := x.out
 	x.append(pipeline.KindOutcome, &out)
-	x.f.o.Sessions.Answered(x.m, &out)
+	x.f.o.Sessions.Answered(x.m, &x.req.Call, &out, out.Used(x.bodyBytes))
 }
