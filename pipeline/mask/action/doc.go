@@ -15,6 +15,6 @@
 //
 // A value of a closed rule is complete before anything of it is released, so every form of entry can be asked about it
 // (Table.Allowed). A value of an open rule is of any length, and only its head is: entries that apply to it are exact and at most
-// MaxAllow bytes long, and the value is held for only as long as it is the beginning of one (Table.Begins). So at most MaxAllow
+// MaxAllow bytes long, and the value is held for only as long as it is the beginning of one (Table.Begins), and so at most MaxAllow
 // bytes are held on account of the list, and none if no entry begins with the head.
 package action
