@@ -298,13 +298,14 @@ type Mask struct {
 	At          int    `json:"at"`
 	Len         int    `json:"len"`
 	With        string `json:"with"`
+	Upstream    bool   `json:"upstream,omitempty"` // of a request: it was masked before it was sent
 }
 
-// MaskRefused is an error of a rewriter: a value was found that is to end the exchange. Nothing of it was released, and its text holds
-// nothing of it.
+// MaskRefused is an error of a rewriter: a value was found that is to end the exchange. Nothing of it was released, and the error holds
+// nothing of it. Refused says where it was found, by which rule, and why; not at which place.
 type MaskRefused interface {
 	error
-	Refused() (typ, rule, why string)
+	Refused() Mask
 }
 
 // Position is a place in the journal.

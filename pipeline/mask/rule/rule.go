@@ -52,6 +52,7 @@ type Rule struct {
 	Type   string // what is found: "GITHUB_TOKEN"; stands in the tag
 	Family Family
 	Why    string // for people, in a few words, what gives such a value away; it holds no value
+	With   string // what stands in place of a value that is tagged; "" is the type in brackets
 
 	// Pattern is a regular expression (RE2 syntax, over bytes of UTF-8) without anchors, word boundaries or laziness. Its longest
 	// match is bounded (MaxBound) and its shortest is not empty.
@@ -68,6 +69,14 @@ type Rule struct {
 
 	// Tail makes the rule open.
 	Tail *Tail
+}
+
+// Tag is what stands in place of a value that is tagged.
+func (r *Rule) Tag() string {
+	if r.With != "" {
+		return r.With
+	}
+	return "[" + r.Type + "]"
 }
 
 // Tail says how far the value of an open rule goes on behind its head: over all bytes of Class and over single bytes of Joint that have
