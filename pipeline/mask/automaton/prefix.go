@@ -5,10 +5,11 @@ package automaton
 import (
 	"regexp/syntax"
 	"slices"
+	"unicode/utf8"
 )
 
 const (
-	shortest = 3   // a beginning with fewer runes says too little
+	shortest = 3   // a beginning with fewer bytes says too little
 	longest  = 16  // runes that are looked at
 	most     = 512 // beginnings of one pattern
 )
@@ -28,7 +29,11 @@ func Prefixes(re *syntax.Regexp) (_ *syntax.Regexp, ok bool) {
 	var kept [][]letter
 	slices.SortFunc(list, func(a, b []letter) int { return len(a) - len(b) })
 	for _, l := range list {
-		if len(l) < shortest {
+		n := 0
+		for _, c := range l {
+			n += utf8.RuneLen(c.r)
+		}
+		if n < shortest {
 			return nil, false
 		}
 		if !slices.ContainsFunc(kept, func(k []letter) bool { return covers(k, l) }) {
