@@ -51,6 +51,10 @@ func readGap(m []byte, i int) (g hole, ok bool) {
 				i++
 				c = m[i]
 			}
+			if n := namesValue(m[i:]); n > 0 { // "name": "PASSWORD", "value": …
+				g.link, g.comma, i = true, false, i+n
+				continue
+			}
 			if g.link && g.comma && !g.colon && !g.equals { // "NAME", "value": here "value" is closed
 				g.comma = false
 				i++
@@ -108,8 +112,6 @@ func readGap(m []byte, i int) (g hole, ok bool) {
 			i++
 		case c == '{' && !g.sep && i+1 < len(m) && (m[i+1] == '\n' || m[i+1] == ' '):
 			i++
-		case c == '<' && g.newline && false:
-			i++
 		case c == 0xef || c == 0xe2: // ： → – — “ ‘
 			g.sep = g.sep || c == 0xef || i+1 < len(m) && m[i+1] == 0x86
 			if i+2 < len(m) && m[i+1] == 0x80 && (m[i+2] == 0x9c || m[i+2] == 0x98) {
@@ -123,6 +125,16 @@ func readGap(m []byte, i int) (g hole, ok bool) {
 		}
 	}
 	return g, false
+}
+
+// namesValue is the length of "value" in quotes if m begins with it and a colon or = follows, or 0.
+func namesValue(m []byte) int {
+	for _, w := range []string{"value", "val", "default", "content"} {
+		if e := len(w) + 2; at(m, 1, w) && e < len(m) && m[e-1] == m[0] && (m[e] == ':' || m[e] == '=' || m[e] == ' ' && e+1 < len(m) && m[e+1] == ':') {
+			return e
+		}
+	}
+	return 0
 }
 
 // sepAhead tells whether a separator, or "is", comes soon.
@@ -215,7 +227,7 @@ func valueIn(k kind, m []byte, g hole, query bool) (from, to int) {
 			}
 			to++
 		}
-		for to > from && (k != password && !keyEnd(m[to-1]) || m[to-1] == ',' || m[to-1] == ';' || m[to-1] == '.' || m[to-1] == ')' || m[to-1] == '}' || m[to-1] == ']' || m[to-1] == '\'' ||
+		for to > from && (k != password && !keyEnd(m[to-1]) || m[to-1] == ',' || m[to-1] == ';' || m[to-1] == ':' || m[to-1] == '.' || m[to-1] == ')' || m[to-1] == '}' || m[to-1] == ']' || m[to-1] == '\'' ||
 			m[to-1] == '*' && to-from > 2 && m[to-2] == '*' || m[to-1] == '*' && m[to-2] == '*') {
 			to--
 		}
@@ -243,10 +255,22 @@ func pairAhead(m []byte) bool {
 	return i == len(m) || i > 1 && (m[i] == '=' || m[i] == ':')
 }
 
+// braces: {name}
+func braces(v []byte) bool {
+	open := false
+	for i, c := range v {
+		open = open || c == '{' && i+1 < len(v) && letter(v[i+1])
+		if open && c == '}' {
+			return true
+		}
+	}
+	return false
+}
+
 // skipsCode tells whether v is code: a call, an index, a field, a name.
 func skipsCode(v []byte, g hole, k kind) bool {
 	if g.quote != 0 {
-		return bytesHave(v, ' ') && k != password || bytesHave(v, '{') && k != password
+		return bytesHave(v, ' ') && k != password || k != password && braces(v)
 	}
 	names := 0
 	for names < len(v) && (word(v[names]) || v[names] == '.' || v[names] == ':' || v[names] == '-' && names+1 < len(v) && v[names+1] == '>') {
@@ -266,5 +290,5 @@ func skipsCode(v []byte, g hole, k kind) bool {
 	if names == len(v) && t.digit == 0 && dots > 0 && t.wordy() {
 		return true
 	}
-	return has(v, "://") || v[0] == '/' && t.wordy() || v[0] == '&' || has(v, "=>") || v[0] == '-' && t.wordy()
+	return has(v, "://") || v[0] == '/' && (t.wordy() || k == vendor || k == key || k == token) || v[0] == '&' || has(v, "=>") || v[0] == '-' && t.wordy()
 }

@@ -11,6 +11,7 @@ type ident struct {
 	caps      bool // DB_PASS
 	flag      bool // --password, -Password
 	query     bool // ?token=
+	first     bool // of the line
 }
 
 // nameOf reads the identifier around the word that m begins with.
@@ -30,9 +31,10 @@ func nameOf(k kind, left, m []byte) (id ident) {
 	}
 	id.flag = len(pre) > 0 && pre[0] == '-' || len(pre) == 0 && start > 0 && left[start-1] == '/' && k == password
 	id.query = start > 0 && (left[start-1] == '?' || left[start-1] == '&')
+	id.first = len(left) == 0 || left[len(left)-1] == '\n'
 	id.caps = m[0] < 'a' && m[core-1] < 'a'
 	id.short = k == password && (core == 4 && at(m, 0, "pass") || core == 3)
-	id.bad = !edges(k, pre, m[:core], rest, id.short) || anyEnds(pre, notBefore) || negated(k, pre, rest)
+	id.bad = !edges(k, pre, m[:core], rest, id.short) || anyEndsWord(pre, notBefore) || negated(k, pre, rest)
 	if id.bad && k == key && core == 3 && ends(pre, "private_") && len(rest) == 3 && at(rest, 0, "_id") { // the file of a service account of Google
 		id.bad = false
 	}
@@ -45,7 +47,7 @@ func nameOf(k kind, left, m []byte) (id ident) {
 		for start = e; start > 0 && (alnum(left[start-1]) || left[start-1] == '-'); start-- {
 		}
 		before = left[start:e]
-		if anyEnds(before, notBefore) {
+		if anyEndsWord(before, notBefore) {
 			id.bad = true
 			return id
 		}
@@ -88,7 +90,7 @@ var cores = [...][]string{
 // edges tells whether the word is a word, or a part of an identifier: not the pass of compass, not the key of monkey.
 func edges(k kind, pre, core, rest []byte, short bool) bool {
 	inWord := len(pre) > 0 && letter(pre[len(pre)-1]) && !(core[0] < 'a' && pre[len(pre)-1] >= 'a')
-	if inWord {
+	if inWord && !(len(pre) == 2 && pre[0] == '-' && pre[1] == 'D') { // -Dname=value
 		switch {
 		case k == key:
 			if !anyEnds(pre, qualifiers) || core[0]|32 == 'a' {
@@ -104,7 +106,9 @@ func edges(k kind, pre, core, rest []byte, short bool) bool {
 		return true
 	}
 	switch { // the word goes on in the same case
-	case k == vendor, len(rest) == 1 && rest[0]|32 == 's', len(rest) > 1 && rest[0]|32 == 's' && !letter(rest[1]), core[len(core)-1] < 'a':
+	case k == vendor:
+		return core[len(core)-1] < 'a' && core[0] < 'a' && rest[0] < 'a' || len(rest) == 1 && rest[0] == 's' || anyAt(rest, vendorTails)
+	case len(rest) == 1 && rest[0]|32 == 's', len(rest) > 1 && rest[0]|32 == 's' && !letter(rest[1]), core[len(core)-1] < 'a':
 		return k != key || rest[0]|32 == 's' || rest[0]|32 == 'i' && len(rest) == 2
 	case k == token && at(core, 0, "oauth"), k == password && !short, k == session:
 		return true
@@ -112,16 +116,47 @@ func edges(k kind, pre, core, rest []byte, short bool) bool {
 	return at(rest, 0, "key") || at(rest, 0, "token") || at(rest, 0, "id") && len(rest) == 2 || at(rest, 0, "hash") || at(rest, 0, "base64")
 }
 
+// endsWord is ends at the border of a word: max_ ends max_ and userMax_, not climax_.
+func endsWord(v []byte, w string) bool {
+	s := len(v) - len(w)
+	return s >= 0 && at(v, s, w) && (s == 0 || !letter(v[s-1]) || !letter(w[0]) || v[s] < 'a' && v[s-1] >= 'a')
+}
+
+func anyEndsWord(v []byte, words []string) bool {
+	for _, w := range words {
+		if endsWord(v, w) {
+			return true
+		}
+	}
+	return false
+}
+
+// vendorTails go on behind the name of a vendor in one word.
+var vendorTails = []string{"api", "key", "token", "secret", "pass", "auth", "access", "logic", "bot", "app", "cloud", "client", "dev"}
+
+func anyAt(v []byte, words []string) bool {
+	for _, w := range words {
+		if at(v, 0, w) {
+			return true
+		}
+	}
+	return false
+}
+
 // negated tells whether the rest of the identifier says that it is about a secret but is none.
 func negated(k kind, pre, rest []byte) bool {
+	under := len(rest) > 0 && !letter(rest[0])
 	for len(rest) > 0 && (rest[0] == '_' || rest[0] == '-' || rest[0] == '.' || rest[0] == 's') {
 		rest = rest[1:]
+	}
+	if k == session && len(rest) == 2 && at(rest, 0, "id") && !under {
+		return false
 	}
 	if len(rest) == 2 && at(rest, 0, "id") || ends(rest, "_id") || ends(rest, "Id") && rest[len(rest)-2] == 'I' || ends(rest, "-id") || ends(rest, "arn") {
 		return true
 	}
 	for _, w := range notBehind {
-		if ends(rest, w) || at(rest, 0, w) && (len(rest) == len(w) || !letter(rest[len(w)])) {
+		if endsWord(rest, w) || at(rest, 0, w) && (len(rest) == len(w) || !letter(rest[len(w)])) {
 			return true
 		}
 	}
@@ -142,7 +177,7 @@ var notBefore = []string{
 	"public-", "primary_", "primary", "foreign_", "foreign", "cache_", "cache", "sort_", "sort", "partition_", "hot", "short", "eos_", "bos_", "pad_", "unk_", "cls_", "sep_", "mask_", "stop_",
 	"continuation_", "continuation", "cursor_", "idempotency_", "idempotency-", "idempotency", "index_", "column_", "row_", "dict_", "object_", "map_", "group_", "lookup_", "message_", "routing_",
 	"translation_", "i18n", "author", "no_", "is_", "has_", "get_", "set_", "use_", "check_", "validate_", "publishable_", "publishable", "anti_forgery_", "request", "pub_", "pub", "pubkey", "block_",
-	"site_", "event_", "dedup_", "storage_path_", "bucket_", "s3_", "data_", "feature_", "config_", "array_", "etag_", "resume_", "sync_", "special_", "per_", "cached_", "used_",
+	"site_", "event_", "dedup_", "storage_path_", "s3_", "data_", "feature_", "config_", "array_", "etag_", "resume_", "sync_", "special_", "per_", "cached_", "used_",
 }
 
 // notOfVendor: what is told about a vendor and is no secret.

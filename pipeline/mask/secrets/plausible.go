@@ -69,7 +69,9 @@ func step(n int, on bool) int {
 }
 
 // wordy tells whether the letters look like words.
-func (t *traits) wordy() bool { return t.pairs >= 4 && 100*t.common >= 62*t.pairs }
+func (t *traits) wordy() bool {
+	return t.pairs >= 4 && 100*t.common >= 62*t.pairs+100 && !(t.hex && t.n >= 16 && t.digit >= 3)
+}
 
 // uniform tells whether too few different bytes are there for a random value: xxxx, 0000-0000, 12345678.
 func (t *traits) uniform() bool {
@@ -114,7 +116,7 @@ func placeholder(v []byte) bool {
 	}
 	switch v[0] {
 	case '$', '%', '{', '<', '[', '(':
-		if reference(v) {
+		if refers(v) {
 			return true
 		}
 	}
@@ -147,8 +149,8 @@ var stand = []string{
 	"<your", "[your", "{your", "_token_", "secrets.", "vault:", "ssm:", "config.", "settings.", "masked", "hidden", "sample-", "sample_",
 }
 
-// reference: $VAR, ${VAR}, %VAR%, %s, {{x}}, <x>, [x], (x).
-func reference(v []byte) bool {
+// refers: $VAR, ${VAR}, %VAR%, %s, {{x}}, <x>, [x], (x).
+func refers(v []byte) bool {
 	last := v[len(v)-1]
 	switch v[0] {
 	case '$':
