@@ -15,6 +15,7 @@ var pairs = [26]uint32{
 type traits struct {
 	n, lower, upper, digit, other, distinct int
 	pairs, common                           int // of two letters side by side in one case, or Xx
+	switches                                int // from letters to digits and back
 	most                                    int // how often the most frequent byte is there
 	run                                     int // the longest run of one byte, or of bytes that count up or down
 	hex                                     bool
@@ -51,6 +52,9 @@ func measure(v []byte) (t traits) {
 		p := v[i-1]
 		up, same, down = step(up, c == p+1), step(same, c == p), step(down, c+1 == p)
 		t.run = max(t.run, up, same, down)
+		if letter(p) && digit(c) || digit(p) && letter(c) {
+			t.switches++
+		}
 		if letter(p) && letter(c) && (c >= 'a' || p < 'a') {
 			t.pairs++
 			if pairs[(p|32)-'a']>>((c|32)-'a')&1 != 0 {
@@ -102,6 +106,9 @@ func (t *traits) random() bool {
 	}
 	if t.digit == 0 {
 		return t.n >= 20 && t.upper >= t.n/5 && t.lower >= t.n/5 && !t.wordy() || t.n >= 20 && t.pairs >= 12 && 100*t.common < 45*t.pairs
+	}
+	if t.digit >= 6 && t.switches >= 6 {
+		return true
 	}
 	if t.wordy() {
 		return t.digit >= 4 && 10*t.digit >= 2*t.n && 100*t.common < 80*t.pairs

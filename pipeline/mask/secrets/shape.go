@@ -80,7 +80,7 @@ func shapes() []*rule.Rule {
 			}
 			return 0, 0, false
 		}),
-		closed("cloudinary-url", connection, "Cloudinary: key and secret in the URL", `cloudinary://[0-9]{12,18}:[A-Za-z0-9_-]{20,40}@`, rule.Alnum, func(_, m []byte) (int, int, bool) {
+		closed("cloudinary-url", connection, "Cloudinary: key and secret in the URL", `cloudinary://[0-9]{12,18}:[A-Za-z0-9_-]{20,40}@`, rule.Class{}, func(_, m []byte) (int, int, bool) {
 			for i := 13; i < len(m); i++ {
 				if m[i] == ':' {
 					return i + 1, len(m) - 1, true

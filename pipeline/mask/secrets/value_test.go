@@ -73,6 +73,8 @@ func (g maker) make(kind string) string {
 		return g.of(5, az09) + "$" + g.of(6, az09) + "@8x"
 	case "jwt":
 		return "eyJhbGciOiJIUzI1NiJ9." + "eyJzdWIiOiI" + g.of(30, az09) + "." + g.of(43, az09+"_-")
+	case "raw":
+		return ""
 	case "lines": // the body of a PEM block
 		var b strings.Builder
 		for range 6 {
@@ -89,20 +91,34 @@ func (g maker) make(kind string) string {
 	panic("no such kind: " + kind)
 }
 
-// fill replaces each «kind» of a template and tells where the values are; «kind|prefix» has a prefix that belongs to the value.
+// fill replaces each «kind» of a template and tells where the values are; «kind|prefix» has a prefix that belongs to the value. What stands
+// between ‹ and › is one value.
 func (g maker) fill(template string) (text string, values [][2]int) {
 	var b strings.Builder
-	for {
-		before, rest, ok := strings.Cut(template, "«")
-		b.WriteString(before)
-		if !ok {
-			return b.String(), values
+	group := -1
+	for template != "" {
+		i := strings.IndexAny(template, "«‹›")
+		if i < 0 {
+			b.WriteString(template)
+			break
 		}
-		kind, after, _ := strings.Cut(rest, "»")
-		kind, prefix, _ := strings.Cut(kind, "|")
-		start := b.Len()
-		b.WriteString(prefix + g.make(kind))
-		values = append(values, [2]int{start, b.Len()})
-		template = after
+		b.WriteString(template[:i])
+		switch rest := template[i:]; {
+		case strings.HasPrefix(rest, "‹"):
+			group, template = b.Len(), rest[len("‹"):]
+		case strings.HasPrefix(rest, "›"):
+			values = append(values, [2]int{group, b.Len()})
+			group, template = -1, rest[len("›"):]
+		default:
+			kind, after, _ := strings.Cut(rest[len("«"):], "»")
+			kind, prefix, _ := strings.Cut(kind, "|")
+			start := b.Len()
+			b.WriteString(prefix + g.make(kind))
+			if group < 0 {
+				values = append(values, [2]int{start, b.Len()})
+			}
+			template = after
+		}
 	}
+	return b.String(), values
 }
