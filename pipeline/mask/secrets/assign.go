@@ -24,7 +24,7 @@ const (
 
 // Words that name a secret, in any case, as parts of patterns.
 const (
-	passwordWords = `passw(?:or)?d|passwd|passwort|passphrase|passcode|password|pass|pwd|psw|kennwort|contrase(?:ñ|n)a|mot de passe|senha|wachtwoord|lösenord|hasło|пароль|密码|密碼|パスワード|비밀번호`
+	passwordWords = `passw(?:or)?d|passwd|passwort|passphrase|passcode|password|pass|pwd|psw|pw|kennwort|contrase(?:ñ|n)a|mot de passe|senha|wachtwoord|lösenord|hasło|пароль|密码|密碼|パスワード|비밀번호`
 	secretWords   = `secret|credential|creds|salt|seed`
 	tokenWords    = `token|jwt|bearer|authorization|oauth|api_?pat|_pat|otp`
 	keyWords      = `key|auth`
@@ -37,7 +37,7 @@ const (
 const (
 	gap   = `[A-Za-z0-9_.-]{0,32}(?:[ ]\(?[A-Za-z0-9#"'_-]{1,16}\)?){0,2}` + punct + `{1,16}(?:` + links + punct + `{1,10}){0,2}`
 	punct = "(?:[\\t\\n\\r !-/:-@\\[-`{-~]|：|→|–|—|“|‘)"
-	links = `(?i:value|val|default|content|string|str|text|bytes|char|any|const|secretstr|bearer|basic|token|apikey|is|was|are|as|to|now|set|b|r|f|u|n|env|raw|bash|sh|json|yaml|ini|new|equals|ist|est|es|lautet)`
+	links = `(?i:value|val|default|content|string|str|text|bytes?|char|any|const|secretstr|bearer|basic|token|apikey|is|was|are|as|to|now|set|b|r|f|u|n|env|raw|bash|sh|json|yaml|ini|new|equals|ist|est|es|lautet)`
 )
 
 // assignments are the rules for an identifier or a word and, behind it, a value.
@@ -99,7 +99,7 @@ func plausible(k kind, v []byte, g hole, name ident, whole bool) bool {
 	case session:
 		return len(v) >= 16 && t.random() && !uuid(v) && !(t.hex && t.n == 34 || v[0] == 'A' && v[1] == 'C' && len(v) == 34) && (g.equals || g.quote != 0)
 	case vendor:
-		return (g.sep || g.comma || g.flag) && len(v) >= 14 && (t.random() || uuid(v) || t.hex && t.n >= 16 && !t.uniform() || t.digit == t.n && t.n >= 17 && g.quote != 0)
+		return (g.sep || g.comma || g.flag) && len(v) >= 14 && !bytesHave(v[:len(v)-2], '=') && (t.random() || uuid(v) || t.hex && t.n >= 16 && !t.uniform() || t.digit == t.n && t.n >= 17 && g.quote != 0)
 	case key:
 		if !name.qualified {
 			return g.sep && len(v) >= 20 && t.random() && !uuid(v) && (!t.hex || t.n >= 32)

@@ -24,7 +24,7 @@ func readGap(m []byte, i int) (g hole, ok bool) {
 			}
 			n, is := linkAt(m[i:e])
 			switch {
-			case n && e < len(m) && m[e] != '.' && m[e] != '(' && m[e] != '_' && !(len(m[i:e]) == 1 && m[e] != '"' && m[e] != '\''):
+			case n && e < len(m) && m[e] != '.' && (m[e] != '(' || e+1 < len(m) && (m[e+1] == '"' || m[e+1] == '\'' || m[e+1] == '`')) && m[e] != '_' && !(len(m[i:e]) == 1 && m[e] != '"' && m[e] != '\''):
 				g.is, g.link = g.is || is, true
 			case !g.sep && !g.is && extra < 2 && i > start && e < len(m) && e-i <= 16 && (m[i-1] == ' ' || m[i-1] == '(' || m[i-1] == '"' || m[i-1] == '\'') && sepAhead(m[e:]):
 				extra++ // "API key (production): …", "password for root is …", "Unseal Key 2: …"
@@ -101,9 +101,12 @@ func readGap(m []byte, i int) (g hole, ok bool) {
 				return g, true
 			}
 			i++
-		case (c == ')' || c == ']' || c == '}') && !g.sep, c == '[' && i+1 < len(m) && (m[i+1] == '"' || m[i+1] == '\'' || m[i+1] == ' '):
+		case (c == ')' || c == ']' || c == '}') && !g.sep, c == '[' && i+1 < len(m) && (m[i+1] == '"' || m[i+1] == '\'' || m[i+1] == ' ' || m[i+1] == ']'), c == ']' && m[i-1] == '[':
 			i++
-		case c == '(' && !g.sep && i+1 < len(m) && (alnum(m[i+1]) || m[i+1] == '"' || m[i+1] == '\''):
+		case c == '(' && !g.sep && i+1 < len(m) && (m[i+1] == '"' || m[i+1] == '\'' || m[i+1] == '`') && i == start: // setPassword("…")
+			g.sep, g.quote, g.from = true, m[i+1], i+2
+			return g, true
+		case c == '(' && i+1 < len(m) && (m[i+1] == '"' || m[i+1] == '\'' || m[i+1] == '`'), c == '(' && !g.sep && i+1 < len(m) && alnum(m[i+1]):
 			i++
 		case (c == '.' || c == '!' || c == '+' || c == '?') && i+1 < len(m) && (m[i+1] == '=' || m[i+1] == ':'):
 			i++
@@ -172,7 +175,7 @@ func linkAt(w []byte) (link, is bool) {
 	return false, false
 }
 
-var linkWords = []string{"value", "val", "default", "content", "string", "str", "text", "bytes", "char", "any", "const", "secretstr", "bearer", "basic", "token", "apikey", "now", "set", "b", "r", "f", "u", "n", "env",
+var linkWords = []string{"value", "val", "default", "content", "string", "str", "text", "bytes", "byte", "char", "any", "const", "secretstr", "bearer", "basic", "token", "apikey", "now", "set", "b", "r", "f", "u", "n", "env",
 	"raw", "bash", "sh", "json", "yaml", "ini", "new", "ssws", "negotiate", "digest"}
 
 var isWords = []string{"is", "was", "are", "as", "to", "equals", "ist", "est", "es", "lautet"}
@@ -181,9 +184,9 @@ var isWords = []string{"is", "was", "are", "as", "to", "equals", "ist", "est", "
 func (g *hole) links(left, m []byte, name ident) bool {
 	switch {
 	case g.comma && !g.sep && !g.is:
-		return g.closed && g.quote != 0
+		return g.closed && g.quote != 0 && name.argument && !g.newline
 	case g.bar && !g.equals && !g.colon:
-		return !g.newline
+		return !g.newline && g.spaced
 	case g.sep:
 		return true
 	case g.is:
@@ -271,6 +274,9 @@ func braces(v []byte) bool {
 func skipsCode(v []byte, g hole, k kind) bool {
 	if g.quote != 0 {
 		return bytesHave(v, ' ') && k != password || k != password && braces(v)
+	}
+	if (v[0] == '(' || v[0] == '[' || v[0] == '{') && len(v) > 1 && (v[1] == '\'' || v[1] == '"' || !digit(v[1]) && func() bool { t := measure(v); return t.wordy() }()) || at(v, 0, "arn:") {
+		return true
 	}
 	names := 0
 	for names < len(v) && (word(v[names]) || v[names] == '.' || v[names] == ':' || v[names] == '-' && names+1 < len(v) && v[names+1] == '>') {

@@ -12,6 +12,7 @@ type ident struct {
 	flag      bool // --password, -Password
 	query     bool // ?token=
 	first     bool // of the line
+	argument  bool // it is the first one of a call, or a flag in a list: ("NAME", "value")
 }
 
 // nameOf reads the identifier around the word that m begins with.
@@ -31,9 +32,11 @@ func nameOf(k kind, left, m []byte) (id ident) {
 	}
 	id.flag = len(pre) > 0 && pre[0] == '-' || len(pre) == 0 && start > 0 && left[start-1] == '/' && k == password
 	id.query = start > 0 && (left[start-1] == '?' || left[start-1] == '&')
+	quoted := start > 0 && (left[start-1] == '"' || left[start-1] == '\'' || left[start-1] == '`')
+	id.argument = start == 0 || quoted && (start == 1 || left[start-2] == '(' || len(pre) > 0 && pre[0] == '-')
 	id.first = len(left) == 0 || left[len(left)-1] == '\n'
 	id.caps = m[0] < 'a' && m[core-1] < 'a'
-	id.short = k == password && (core == 4 && at(m, 0, "pass") || core == 3)
+	id.short = k == password && (core == 4 && at(m, 0, "pass") || core <= 3)
 	id.bad = !edges(k, pre, m[:core], rest, id.short) || anyEndsWord(pre, notBefore) || negated(k, pre, rest)
 	if id.bad && k == key && core == 3 && ends(pre, "private_") && len(rest) == 3 && at(rest, 0, "_id") { // the file of a service account of Google
 		id.bad = false
@@ -78,7 +81,7 @@ func coreLen(k kind, m []byte) int {
 
 // cores are the words of the patterns that have other words behind them in one identifier.
 var cores = [...][]string{
-	password: {"password", "passwd", "passwort", "passphrase", "passcode", "passwrd", "pass", "pwd", "psw", "mot de passe", "kennwort", "senha"},
+	password: {"password", "passwd", "passwort", "passphrase", "passcode", "passwrd", "pass", "pwd", "psw", "pw", "mot de passe", "kennwort", "senha"},
 	secret:   {"secret", "credential", "creds", "salt", "seed"},
 	token:    {"token", "jwt", "bearer", "authorization", "oauth", "api_pat", "apipat", "_pat", "otp"},
 	key:      {"key", "auth"},
@@ -168,15 +171,15 @@ var notBehind = []string{
 	"name", "type", "file", "path", "url", "uri", "length", "len", "size", "count", "expiry", "expires", "expires_in", "ttl", "policy", "field", "prefix", "regex", "pattern", "var", "ref",
 	"manager", "version", "rotation", "algorithm", "usage", "limit", "required", "enabled", "disabled", "budget", "hint", "strength", "label", "placeholder", "endpoint", "format", "provider",
 	"generator", "validator", "error", "message", "status", "index", "word", "board", "words", "store", "pair", "down", "code_verifier", "ring", "id_token_signing_alg", "title", "description",
-	"environment", "image", "class", "handler", "owner", "scope", "timeout", "max", "min", "age", "at", "by", "for", "from", "date", "time", "created", "reset", "fingerprint",
+	"environment", "image", "class", "handler", "owner", "scope", "timeout", "max", "min", "age", "at", "by", "for", "from", "date", "time", "created", "reset", "fingerprint", "identifier",
 }
 
 // notBefore: of max_tokens, public_key, csrf_token.
 var notBefore = []string{
-	"max_", "min_", "num_", "total_", "prompt_", "completion_", "input_", "output_", "next_", "page_", "nextpage", "next_page_", "csrf", "csrf_", "xsrf_", "xsrf", "authenticity_", "public", "public_",
+	"max_", "min_", "num_", "total_", "prompt_", "completion_", "input_", "output_", "next_", "next", "starting-", "start_", "page_", "nextpage", "next_page_", "csrf", "csrf_", "xsrf_", "xsrf", "authenticity_", "public", "public_",
 	"public-", "primary_", "primary", "foreign_", "foreign", "cache_", "cache", "sort_", "sort", "partition_", "hot", "short", "eos_", "bos_", "pad_", "unk_", "cls_", "sep_", "mask_", "stop_",
 	"continuation_", "continuation", "cursor_", "idempotency_", "idempotency-", "idempotency", "index_", "column_", "row_", "dict_", "object_", "map_", "group_", "lookup_", "message_", "routing_",
-	"translation_", "i18n", "author", "no_", "is_", "has_", "get_", "set_", "use_", "check_", "validate_", "publishable_", "publishable", "anti_forgery_", "request", "pub_", "pub", "pubkey", "block_",
+	"translation_", "i18n", "author", "no_", "is_", "has_", "get_", "use_", "check_", "validate_", "publishable_", "publishable", "anti_forgery_", "request", "pub_", "pub", "pubkey", "block_",
 	"site_", "event_", "dedup_", "storage_path_", "s3_", "data_", "feature_", "config_", "array_", "etag_", "resume_", "sync_", "special_", "per_", "cached_", "used_",
 }
 

@@ -44,6 +44,7 @@ var examples = map[string]example{
 	"asana-token":                {"‹1/«digits:16»:«hex:32»›", "1/2:3"},
 	"firebase-server-key":        {"«url:7|AAAA»:«url:134|APA91b»", "AAAA and APA91b"},
 	"okta-token":                 {"Authorization: SSWS «url:40|00»", "sum «url:40|00»"},
+	"adyen-key":                  {"X-API-Key: «alnum:120|AQE»", "file «alnum:120|AQE»"},
 	"sentry-dsn":                 {"https://«hex:32»@o1.ingest.sentry.io/7", "https://sentry.io/7"},
 	"cloudinary-url":             {"cloudinary://712345678901234:«alnum:27»@demo", "cloudinary://demo"},
 	"rancher-token":              {"«low:5|token-»:«low:54»", "token-abcde"},
@@ -72,6 +73,7 @@ var examples = map[string]example{
 	"session-assignment":  {"PHPSESSID=«low:32»;", "session_id: «uuid»"},
 	"vendor-assignment":   {"datadog: «hex:32»", "datadog: version «hex:8»"},
 	"prose-secret":        {"The token that the bot of the team should use is «alnum:36».", "The token is valid: see rfc6750."},
+	"code-span-key":       {"Use `«alnum:40»` as the Maps key in it.", "Use `ReadUint16LengthPrefixed` for the key."},
 	"labelled-hex":        {"Use the API key «hex:32» here", "commit «hex:40»; token of it: commit «hex:40»"},
 	"labelled-uuid":       {"the snyk token for it: «uuid»", "request id «uuid»"},
 }

@@ -50,7 +50,7 @@ func measure(v []byte) (t traits) {
 			continue
 		}
 		p := v[i-1]
-		up, same, down = step(up, c == p+1), step(same, c == p), step(down, c+1 == p)
+		up, same, down = step(up, c == p+1 || p == '9' && c == '0'), step(same, c == p), step(down, c+1 == p)
 		t.run = max(t.run, up, same, down)
 		if letter(p) && digit(c) || digit(p) && letter(c) {
 			t.switches++
@@ -113,7 +113,7 @@ func (t *traits) random() bool {
 	if t.wordy() {
 		return t.digit >= 4 && 10*t.digit >= 2*t.n && 100*t.common < 80*t.pairs
 	}
-	return t.digit >= 2 || t.n >= 24 || t.pairs < 8
+	return t.digit >= 2 || t.n >= 24 || t.pairs < 8 || 100*t.common < 50*t.pairs
 }
 
 // placeholder tells whether v stands for a secret, or tells where it is, and is none.

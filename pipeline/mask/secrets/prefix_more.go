@@ -65,7 +65,6 @@ var prefixServices = []row{
 	{"duffel-token", "", "duffel_test_ duffel_live_", "A-Za-z0-9_=-", 24, mixed, "Duffel", ""},
 	{"plaid-token", "", "access-sandbox- access-development- access-production-", "0-9a-f-", 24, mixed, "Plaid", ""},
 	{"gocardless-lob-key", "", "live_ test_ sandbox_ test_pub_ live_pub_", "A-Za-z0-9_=-", 30, weak, "GoCardless, Lob, Twitch", ""},
-	{"adyen-key", "", "AQE", base64, 100, mixed, "Adyen", "."},
 	{"mailgun-key", "", "key- pubkey-", hexes, 30, weak, "Mailgun", ""},
 	{"sendgrid-key", "", "SG.", dotted, 32, mixed, "SendGrid", ""},
 	{"brevo-key", "", "xkeysib- xsmtpsib-", "A-Za-z0-9-", 24, mixed, "Brevo (Sendinblue)", ""},

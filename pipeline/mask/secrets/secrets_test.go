@@ -22,7 +22,7 @@ func newSet(t testing.TB) *reference.Set {
 // TestFound fills each template with many values: all of each value must be covered, and no letter or digit beside it.
 func TestFound(t *testing.T) {
 	set := newSet(t)
-	const seeds = 12
+	const seeds = 8
 	bad, all := 0, 0
 	for _, template := range found {
 		for seed := range uint64(seeds) {

@@ -68,6 +68,10 @@ func shapes() []*rule.Rule {
 		closed("thingsboard-url", vendorToken, "ThingsBoard: the access token in the URL of a device", `thingsboard\.[a-z]{2,10}(?::[0-9]{2,5})?/api/v1/[A-Za-z0-9]{20}`, rule.Class{}, func(_, m []byte) (int, int, bool) {
 			return len(m) - 20, len(m), measure(m[len(m)-20:]).digit > 0
 		}),
+		closed("adyen-key", vendorToken, "Adyen: AQE and base64 behind key or adyen", `AQE[A-Za-z0-9+/=-]{90,200}(?:\.[A-Za-z0-9+/=-]{8,60})?`, b64, func(left, m []byte) (int, int, bool) {
+			near := left[max(0, len(left)-32):]
+			return 0, len(m), (has(near, "key") || has(near, "adyen")) && random(m, 90)
+		}),
 		closed("okta-token", vendorToken, "Okta: 00 and 40 bytes behind okta or SSWS", `00[A-Za-z0-9_=-]{39,41}`, url, func(left, m []byte) (int, int, bool) {
 			near := left[max(0, len(left)-64):]
 			return 0, len(m), has(near, "okta") && !has(near, "rookt") || has(near, "ssws")
