@@ -108,9 +108,9 @@ func issuer(d []byte) int {
 	rank := 0
 	switch {
 	case d[0] == 4:
-		if n == 16 {
+		if n == 16 || n == 19 {
 			rank = 2
-		} else if n == 13 || n == 19 {
+		} else if n == 13 {
 			rank = 1
 		}
 	case two == 34, two == 37:

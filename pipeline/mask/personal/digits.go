@@ -110,10 +110,10 @@ func last(left []byte, i int) byte {
 	return 0
 }
 
-// inNumber tells whether what follows left goes on a number that left ends with: a fraction, a date, a time.
+// inNumber tells whether what follows left goes on a number that left ends with: a fraction, a date, a time. A comma parts cells.
 func inNumber(left []byte) bool {
 	switch last(left, 0) {
-	case '.', ',', '/', '-', ':':
+	case '.', '/', '-', ':':
 		return isDigit(last(left, 1))
 	}
 	return false

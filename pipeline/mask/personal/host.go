@@ -54,7 +54,7 @@ func (l *lexicon) ipv4(left, match []byte) (int, int, bool) {
 		return 0, 0, false
 	}
 	switch c := last(left, 0); {
-	case c == '/' && last(left, 1) != '/' && last(left, 1) != ' ' && last(left, 1) != 0, // Chrome/120.0.6.1
+	case c == '/' && isAlnum(last(left, 1)) && (small || oct[1] == 0), // Chrome/120.0.6.1
 		c == '=' && last(left, 1) == '=', // pip: name==1.2.3.4
 		c == '-' && isAlnum(last(left, 1)) && !isDigit(last(left, 1)),
 		c == '^' || c == '~':
@@ -67,7 +67,7 @@ func (l *lexicon) ipv4(left, match []byte) (int, int, bool) {
 		if w.gap&(blankGap|sentenceGap) != 0 && !(i == 0 && w.gap&colonGap != 0) || i > 6 {
 			break
 		}
-		if w.class&versionWord != 0 {
+		if w.class&versionWord != 0 && (small || i < 2) {
 			return 0, 0, false
 		}
 		if w.class&hostWord != 0 && (w.class&fillWord == 0 || !small) {

@@ -212,6 +212,9 @@ func (l *lexicon) international(r *run, d []byte, k int) bool {
 		if n > 0 && d[i+1] == 0 {
 			zero = 1
 		}
+		if r.plus && k > 1 && k == r.n && n >= 7 && n <= 12 {
+			return true // groups behind a code that exists; not all that is written is a number that works
+		}
 		return n < 16 && n-zero >= 4 && (lengths>>n&1 != 0 || zero == 1 && lengths>>(n-1)&1 != 0 || r.plus && k > 2 && (lengths>>(n+1)&1 != 0 || lengths>>(n-1)&1 != 0))
 	}
 	return false
@@ -267,7 +270,7 @@ func (l *lexicon) phone(left, match []byte) (int, int, bool) {
 	var r run
 	c, before := last(left, 0), last(left, 1)
 	switch c {
-	case '.', ',', '/', ':', '-':
+	case '.', '/', ':', '-':
 		if isDigit(before) || c == '-' && isAlnum(before) || c == '/' && isAlnum(before) && !bytes.HasSuffix(left, []byte("wa.me/")) || c == '.' && isAlnum(before) {
 			return 0, 0, false
 		}
@@ -278,7 +281,7 @@ func (l *lexicon) phone(left, match []byte) (int, int, bool) {
 			return 0, 0, false
 		}
 	}
-	if !r.read(match) {
+	if !r.read(match) || c == ',' && isDigit(before) && r.group[0].size == 3 && !r.plus && r.n < 3 {
 		return 0, 0, false
 	}
 	from := 0
@@ -354,7 +357,10 @@ func (l *lexicon) said(r *run, a *around, left []byte, k int) bool {
 	if i := a.near(callWord, stop, far, true); i >= 0 && (k > 1 || n >= 8 || i < 2) {
 		return true
 	}
-	if i := a.near(numberWord, stop, 1, true); i >= 0 && i+1 < a.n && a.word[i+1].class&ourWord != 0 && n < 14 {
+	if i := a.near(numberWord, stop, 1, true); i >= 0 && i+1 < a.n && n < 14 && (a.word[i+1].class&ourWord != 0 || k > 1 && n > 7 && !r.thousands(k) && a.near(telling|patientWord|licenceWord, 0, 4, true) < 0) {
+		return true
+	}
+	if c := last(left, 0); k == 1 && r.d[0] == 0 && (n == 10 || n == 11 && r.d[1] != 0 || n > 11 && r.d[1] == 0 && l.international(r, r.d[2:n], 1)) && (c == ' ' || c == '(') && !a.keyed && cell(left) == 0 && !afterHex(left) && a.near(telling|patientWord|numberWord, phoneWord, 3, true) < 0 {
 		return true
 	}
 	if k == 1 && n < 9 || n > 13 && r.d[1] != 0 || n < 8 {
@@ -370,7 +376,7 @@ func (l *lexicon) said(r *run, a *around, left []byte, k int) bool {
 				return true
 			}
 		}
-		return false
+		return mailbox(line[:len(line)-1])
 	}
 	if row := bytes.TrimSuffix(left, []byte("(")); len(row) < len(left) && (k > 1 || r.d[0] == 0 || n > 9) && namely(row) {
 		return true
@@ -383,6 +389,11 @@ func (l *lexicon) said(r *run, a *around, left []byte, k int) bool {
 	if sep != ' ' && afterName(left, sep) {
 		return true
 	}
+	return mailbox(left)
+}
+
+// mailbox tells whether the last line of left has an address of mail in it.
+func mailbox(left []byte) bool {
 	row := left[bytes.LastIndexByte(left, '\n')+1:]
 	at := bytes.LastIndexByte(row, '@')
 	return at > 0 && isAlnum(row[at-1]) && bytes.IndexByte(row[at:], '.') > 0
