@@ -11,7 +11,7 @@ import (
 // hosts are the rules for addresses of machines.
 func (l *lexicon) hosts() []*rule.Rule {
 	return []*rule.Rule{
-		{Name: "ipv4", Type: "IP_ADDRESS", Family: rule.Structured, Pattern: `[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?:[./][0-9])?`,
+		{Name: "ipv4", Type: "IP_ADDRESS", Family: rule.Structured, Pattern: `[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?:\.[0-9]|/[0-9]{1,2})?`,
 			Left: rule.Word.And(rule.Of(".")), Right: rule.Word, Check: l.ipv4,
 			Why: "four bytes with dots that are not a version, a mask or the host itself"},
 		{Name: "ipv6", Type: "IP_ADDRESS", Family: rule.Structured, Pattern: `(?:[0-9A-Fa-f]{1,4}:|::)[0-9A-Fa-f:.]{1,41}(?:%[0-9A-Za-z]{1,15})?`,
@@ -98,7 +98,9 @@ func ipv6(_, match []byte) (int, int, bool) {
 					return 0, 0, false
 				}
 				compressed = true
-				i++
+				if i++; i+1 < len(s) && s[i+1] == ':' {
+					return 0, 0, false
+				}
 			}
 			size, v = 0, 0
 		case c == '.':

@@ -264,6 +264,19 @@ func (r *run) weak(k int) bool {
 	return !(k == 4 && dots == 3 && n <= 12 && r.group[0].size < 4 && r.group[1].size < 4 && r.group[3].size < 4) // an address of a host
 }
 
+// part returns where the first k groups are in a match, without parentheses around them all.
+func (r *run) part(m []byte, k int) (from, to int, ok bool) {
+	to = r.group[k-1].end
+	open, close := bytes.Count(m[:to], []byte{'('}), bytes.Count(m[:to], []byte{')'})
+	if m[0] == '(' && (open > close || !r.group[0].paren && m[to-1] == ')') {
+		from, open = 1, open-1
+	}
+	if m[to-1] == ')' && close > open {
+		to--
+	}
+	return from, to, true
+}
+
 func year(d []byte) bool { return d[0] == 1 || d[0] == 2 && d[1] == 0 }
 
 func (l *lexicon) phone(left, match []byte) (int, int, bool) {
@@ -284,10 +297,6 @@ func (l *lexicon) phone(left, match []byte) (int, int, bool) {
 	if !r.read(match) || c == ',' && isDigit(before) && r.group[0].size == 3 && !r.plus && r.n < 3 {
 		return 0, 0, false
 	}
-	from := 0
-	if match[0] == '(' && bytes.IndexByte(match[:r.group[r.n-1].end], ')') < 0 {
-		from = 1 // of a parenthesis around the number
-	}
 	var a around
 	looked := false
 	for k := r.n; k > 0; k-- {
@@ -304,7 +313,7 @@ func (l *lexicon) phone(left, match []byte) (int, int, bool) {
 		if !r.plus && (a.col&telling != 0 && a.col&phoneWord == 0 || a.col == 0 && a.near(telling&^phoneWord&^cardWord&^birthWord|patientWord, phoneWord|callWord, 1, false) >= 0) {
 			break
 		}
-		return from, r.group[k-1].end, true
+		return r.part(match, k)
 	}
 	if r.digits < 6 {
 		return 0, 0, false
@@ -317,7 +326,7 @@ func (l *lexicon) phone(left, match []byte) (int, int, bool) {
 			continue
 		}
 		if l.said(&r, &a, left, k) {
-			return from, r.group[k-1].end, true
+			return r.part(match, k)
 		}
 	}
 	return 0, 0, false
