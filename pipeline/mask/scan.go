@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mask
+
+import (
+	"bytes"
+	"sync/atomic"
+	"unicode/utf8"
+
+	"github.com/sallyport-dev/sallyport/pipeline/mask/automaton"
+	"github.com/sallyport-dev/sallyport/pipeline/mask/rule"
+)
+
+// place is how far a closed rule is asked at a place.
+type place struct {
+	start, end int // what was looked at
+	match      int // end of the longest match, or 0
+	state      *automaton.ExactState
+}
+
+// scan runs the automata over what is at hand, up to where an open rule is complete.
+func (r *Rewriter) scan() error {
+	const quiet, idle, row = automaton.Quiet, automaton.Idle, automaton.Row
+	b, i := r.buf, r.n-r.from
+	p := r.planned.prog
+	c0, c1, c2 := &p.unions[0].Class, &p.unions[1].Class, &p.unions[2].Class
+	n0, n1, n2 := r.tables[0].Next, r.tables[1].Next, r.tables[2].Next
+	r0, r1, r2 := r.rows[0], r.rows[1], r.rows[2]
+	last := r.idle - r.from
+	end := r.scanEnd()
+	for i < end {
+		c := b[i]
+		t0 := atomic.LoadUint32(&n0[r0|uint32(c0[c])])
+		t1 := atomic.LoadUint32(&n1[r1|uint32(c1[c])])
+		t2 := atomic.LoadUint32(&n2[r2|uint32(c2[c])])
+		x := t0 & t1 & t2
+		if x&quiet != 0 {
+			r0, r1, r2 = t0&row, t1&row, t2&row
+			if i++; x&idle != 0 {
+				last = i
+			}
+			continue
+		}
+		r.rows = [parts]uint32{r0, r1, r2}
+		for k, t := range [parts]uint32{t0, t1, t2} {
+			if t == 0 {
+				r.tables[k], t = r.tables[k].Step(r.rows[k], c)
+			}
+			r.rows[k] = t & row
+			switch k {
+			case 0:
+				t0 = t
+			case 1:
+				t1 = t
+			case 2:
+				t2 = t
+			}
+		}
+		n0, n1, n2 = r.tables[0].Next, r.tables[1].Next, r.tables[2].Next
+		r0, r1, r2 = r.rows[0], r.rows[1], r.rows[2]
+		i++
+		if t0&t1&t2&idle != 0 {
+			last = i
+		}
+		if t0&t1&t2&quiet == 0 {
+			r.n, r.idle = r.from+i, r.from+last
+			for k, t := range [parts]uint32{t0, t1, t2} {
+				if t&quiet == 0 {
+					if err := r.accept(p.rules[k], r.tables[k].State(r.rows[k]).Accepts); err != nil {
+						return err
+					}
+				}
+			}
+			end = r.scanEnd()
+		}
+	}
+	r.n, r.idle = r.from+i, r.from+last
+	r.rows = [parts]uint32{r0, r1, r2}
+	return nil
+}
+
+// scanEnd is up to where the automata read, in buf.
+func (r *Rewriter) scanEnd() int {
+	if r.best.rule != nil {
+		return r.best.end - r.from
+	}
+	return len(r.buf)
+}
+
+// accept notes that triggers of rules end at n.
+func (r *Rewriter) accept(rules []*compiled, accepts []uint16) error {
+	for _, k := range accepts {
+		c := rules[k]
+		if c.Tail != nil {
+			if err := r.begin(c); err != nil {
+				return err
+			}
+			continue
+		}
+		from, upTo := max(r.next[c.id], r.idle, r.n-c.reach), r.n-c.least+1
+		if r.hit[c.id] && from > r.upTo[c.id] { // little should be asked in vain
+			if err := r.settle(c, r.n, r.openFrom(), false); err != nil {
+				return err
+			}
+		}
+		if !r.hit[c.id] {
+			r.hit[c.id] = true
+			r.next[c.id] = from
+			if !r.listed[c.id] {
+				r.listed[c.id] = true
+				r.hits = append(r.hits, c.id)
+			}
+		}
+		r.upTo[c.id] = upTo
+	}
+	return nil
+}
+
+// move lets what is not settled begin at a later place.
+func (r *Rewriter) move(to int) {
+	if to <= r.anchor {
+		return
+	}
+	if b := r.text(r.anchor, to); r.esc == 0 && bytes.IndexByte(b, '\\') < 0 {
+		r.free = false
+	} else {
+		for _, c := range b {
+			r.esc, r.free, _ = automaton.Escape(r.esc, c)
+		}
+	}
+	r.anchor = to
+	if r.drop&holdEscape != 0 {
+		r.esc, r.free = 0, false
+	}
+	if r.marked < to {
+		r.unmark()
+	}
+}
+
+// unmark forgets which bytes belong to escapes.
+func (r *Rewriter) unmark() { r.marked, r.markEsc, r.escapes = r.anchor, r.esc, false }
+
+// mark finds out which bytes of the island before to belong to JSON escapes.
+func (r *Rewriter) mark(to int) {
+	if r.marked >= to {
+		return
+	}
+	b := r.text(r.marked, to)
+	if !r.escapes {
+		if r.markEsc == 0 && bytes.IndexByte(b, '\\') < 0 {
+			r.marked = to
+			return
+		}
+		r.escapes = true
+		clear(r.marks[r.anchor-r.from : r.marked-r.from])
+	}
+	for i, c := range b {
+		at, in, inner := automaton.Escape(r.markEsc, c)
+		r.markEsc = at
+		r.marks[r.marked+i-r.from] = escaped(in, inner)
+	}
+	r.marked = to
+}
+
+// What marks say of a byte: that it belongs to an escape, and not as the backslash that begins it.
+const (
+	markIn    = 1
+	markInner = 2
+)
+
+func escaped(in, inner bool) (m uint8) {
+	if in {
+		m = markIn
+	}
+	if inner {
+		m |= markInner
+	}
+	return m
+}
+
+// may tells whether a match may start at p. The island is marked up to behind it.
+func (r *Rewriter) may(c *compiled, p int) bool {
+	at := p - r.from
+	switch {
+	case r.escapes && r.marks[at]&markInner != 0:
+		return false
+	case p == r.seg || !c.Left.Has(r.buf[at-1]):
+		return true
+	case p == r.anchor:
+		return r.free
+	}
+	return r.escapes && r.marks[at-1] != 0
+}
+
+// check asks a rule about the match [p, e).
+func (r *Rewriter) check(c *compiled, p, e int) (from, to int, ok bool) {
+	if c.Check == nil {
+		return p, e, true
+	}
+	from, to, ok = c.Check(r.text(max(r.seg, p-rule.Context, r.from), p), r.text(p, e))
+	return p + from, p + to, ok && from < to
+}
+
+// settleAll asks the closed rules of which triggers were seen where the answer is final, and returns the first place that is not settled.
+func (r *Rewriter) settleAll(end, openFrom int, last bool) (int, error) {
+	lowest, kept := end, r.hits[:0]
+	for _, k := range r.hits {
+		if r.hit[k] {
+			if err := r.settle(r.e.rules[k], end, openFrom, last); err != nil {
+				return 0, err
+			}
+		}
+		if r.listed[k] = r.hit[k]; r.hit[k] {
+			kept = append(kept, k)
+			lowest = min(lowest, r.next[k])
+		}
+	}
+	r.hits = kept
+	return lowest, nil
+}
+
+// settle asks a closed rule at the places where triggers began, as far as the answer is final. The text ends at end for it; last: for good. An open
+// value may begin at openFrom.
+func (r *Rewriter) settle(c *compiled, end, openFrom int, last bool) error {
+	limit := min(r.upTo[c.id], end)
+	r.mark(limit)
+	p := r.next[c.id]
+	for p < limit {
+		if !r.may(c, p) {
+			if r.e.o.Explain {
+				r.refusedLeft(c, p, end)
+			}
+			p++
+			continue
+		}
+		at := r.ask(c, p, end, last)
+		if !last && (!at.state.Dead || at.match > 0 && at.end > openFrom) {
+			break
+		}
+		next := p + 1
+		if e := at.match; e > 0 {
+			if e < end && c.right && c.Right.Has(r.buf[e-r.from]) {
+				r.refuse(c, p, e, "the character behind it")
+			} else if from, to, ok := r.check(c, p, e); !ok {
+				r.refuse(c, p, e, "the check of the rule")
+			} else {
+				if err := r.add(found{start: from, end: to, rule: c.Rule, order: c.id}); err != nil {
+					return err
+				}
+				next = max(next, to)
+			}
+		}
+		p = next
+	}
+	r.next[c.id] = p
+	r.hit[c.id] = p < limit
+	return nil
+}
+
+// ask reads on with the match of a rule that begins at p, in the text before end, which is the end for good if last.
+func (r *Rewriter) ask(c *compiled, p, end int, last bool) *place {
+	a := &r.at[c.id]
+	if a.start != p || a.state == nil || a.end > end {
+		*a = place{start: p, end: p, state: c.exact.Start()}
+	}
+	for a.end < end && !a.state.Dead {
+		b := r.text(a.end, end)
+		if b[0] >= utf8.RuneSelf && !last && !utf8.FullRune(b) {
+			break
+		}
+		s, n := c.exact.Next(a.state, b)
+		a.state = s
+		a.end += n
+		r.steps++
+		if s.Accept {
+			a.match = a.end
+		}
+	}
+	return a
+}
