@@ -78,7 +78,7 @@ func (rd *Reader) Word(to *string) error {
 func (rd *Reader) Rest() error {
 	return rd.Strings(func(text []byte, at Span) error {
 		if len(text) >= MinText {
-			rd.R.Texts = append(rd.R.Texts, Text{At: at, Value: text, Step: -1})
+			rd.R.Texts = append(rd.R.Texts, Text{At: at, Value: text, Key: rd.Key(), Step: -1})
 		}
 		return nil
 	})
