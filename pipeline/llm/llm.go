@@ -233,6 +233,9 @@ func (c *Chunk) Strings(body []byte) error {
 // MinText is the length in bytes below which a string that is whole can hold nothing to be masked.
 const MinText = 4
 
+// MinSaid is the length in bytes below which a string beside what is said to the model is taken for a word of the protocol.
+const MinSaid = 6
+
 // Provider finds the codec of a request to one kind of endpoint.
 type Provider interface {
 	Failer
