@@ -106,7 +106,7 @@ func (d *daemon) watch(ctx context.Context) error {
 // masker gives flow the engine's rewriters.
 type masker struct{ e *mask.Engine }
 
-func (m masker) Stream(carrier string, _ *pipeline.Meta) flow.Rewriter { return m.e.Stream(carrier) }
+func (m masker) Stream(carrier string, _ *pipeline.Meta, _ []byte) flow.Rewriter { return m.e.Stream(carrier) }
 
 // protocols are those of the configuration that somebody here decodes.
 func protocols() llm.Registry {

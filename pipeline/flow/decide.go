@@ -220,7 +220,7 @@ func (x *exchange) decided(v pipeline.Verdict, shown *pipeline.Step, enforced bo
 
 // uninspected records that something was not understood.
 func (x *exchange) uninspected(why error) *denial {
-	v := pipeline.Verdict{Action: pipeline.Deny, Stage: "call", Rule: "builtin/not-inspected", Reason: "not inspected: " + reason(why)}
+	v := pipeline.Verdict{Action: pipeline.Deny, Stage: "call", Rule: "builtin/not-inspected", Reason: "not inspected: " + x.reason(why)}
 	return &denial{code: codeNotInspected, id: x.decision(v, nil), verdict: v}
 }
 

@@ -42,12 +42,14 @@ type strictWriter struct {
 
 func (k strict) make(carrier string, record bool) flow.Rewriter {
 	words := append([]string{endsAll, breaks}, k.Words...)
-	return &strictWriter{fakes.Masker{Words: words, With: k.With}.Stream(carrier, nil), carrier, record, false}
+	return &strictWriter{fakes.Masker{Words: words, With: k.With}.Stream(carrier, nil, nil), carrier, record, false}
 }
 
-func (k strict) Stream(carrier string, _ *pipeline.Meta) flow.Rewriter { return k.make(carrier, false) }
+func (k strict) Stream(carrier string, _ *pipeline.Meta, _ []byte) flow.Rewriter {
+	return k.make(carrier, false)
+}
 
-func (k strict) Request(carrier string, _ *pipeline.Meta, sent bool) flow.Rewriter {
+func (k strict) Request(carrier string, _ *pipeline.Meta, _ []byte, sent bool) flow.Rewriter {
 	if sent && !k.sent {
 		return nil
 	}
