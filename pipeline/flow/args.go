@@ -149,6 +149,8 @@ func unescaped(text []byte) []byte {
 // maskError is an error of the masker, as opposed to text that is no JSON.
 type maskError struct{ error }
 
+func (e maskError) Unwrap() error { return e.error }
+
 // literal is a string or a number in JSON.
 type literal struct {
 	kind llm.Kind

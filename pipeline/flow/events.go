@@ -351,7 +351,7 @@ func (m *events) begin(choice int, name, carrier string, key []byte) (*lane, err
 	if len(m.lanes) == maxLanes {
 		return nil, llm.NotInspected("more than %d texts in a stream", maxLanes)
 	}
-	l := &lane{choice: choice, name: name, probs: carrier == pipeline.CarrierLogprobs, rw: m.x.f.o.Masker.Stream(carrier, m.x.m, m.x.before(key))}
+	l := &lane{choice: choice, name: name, probs: carrier == pipeline.CarrierLogprobs, rw: m.x.stream(carrier, m.x.before(key))}
 	m.lanes = append(m.lanes, l)
 	return l, nil
 }
