@@ -44,6 +44,7 @@ type exchange struct {
 	h         holding
 	side      side
 	sentMasks []pipeline.Mask // what was masked in the request before it is sent
+	ruled     []pipeline.Mask // the same, by guardrails
 	sent      bool            // the request is with the provider
 	bodyBytes int64           // of what was sent
 }
@@ -179,7 +180,7 @@ func (x *exchange) recordIntent(body []byte, unread error) {
 			in.Uninspected = "the request could not be masked"
 		}
 		x.side = sideReply
-		in.Masks = append(in.Masks, x.sentMasks...)
+		in.Masks = append(append(in.Masks, x.sentMasks...), x.ruled...)
 	} else {
 		in.Uninspected = x.reason(unread)
 	}

@@ -5,7 +5,9 @@ package flow
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/llm"
@@ -126,4 +128,25 @@ func (x *exchange) tellSent() {
 	}
 	x.decision(pipeline.Verdict{Action: pipeline.Transform, Stage: pipeline.StepPrompt, Rule: "builtin/mask",
 		Reason: strconv.Itoa(len(x.sentMasks)) + " masked before it left this host", Done: true}, nil)
+}
+
+// tellGuardrails records, at the end, which guardrails masked a reply, as if they had been asked.
+func (x *exchange) tellGuardrails() {
+	var counts map[string]int
+	var rules []string
+	for i := range x.out.Masks {
+		if m := &x.out.Masks[i]; m.Carrier != pipeline.CarrierArgs && strings.HasPrefix(m.Rule, "guardrail/") {
+			if counts == nil {
+				counts = map[string]int{}
+			}
+			if counts[m.Rule]++; counts[m.Rule] == 1 {
+				rules = append(rules, m.Rule)
+			}
+		}
+	}
+	slices.Sort(rules)
+	for _, r := range rules {
+		x.decision(pipeline.Verdict{Action: pipeline.Transform, Stage: pipeline.StepResponse, Rule: r, Reason: strconv.Itoa(counts[r]) + " masked in the reply",
+			Matched: []pipeline.Matched{{Rule: r, Action: pipeline.Transform}}, Done: true}, nil)
+	}
 }

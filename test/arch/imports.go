@@ -50,6 +50,7 @@ var permissions = []permission{
 	{"pipeline/archive", []string{"pipeline", "pipeline/journal"}},
 	{"pipeline/elastic", []string{"pipeline", "pipeline/journal"}},
 	{"pipeline/report", []string{"pipeline", "pipeline/journal", "pipeline/archive"}},
+	{"pipeline/policy", []string{"pipeline", "pipeline/mask/rule"}},  // a guardrail that masks replies is a rule of masking: its words, not its engine
 	{"pipeline/policy/*", []string{"pipeline", "pipeline/policy/*"}}, // tools around the engine, and its parts
 	{"pipeline/mask/*", []string{"pipeline", "pipeline/mask/*"}},     // the engine's parts
 	{"pipeline/*", []string{"pipeline"}},
