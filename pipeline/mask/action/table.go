@@ -57,6 +57,17 @@ type Row struct {
 	Action   Action
 }
 
+// Group is the smallest group that a rule is in.
+func Group(r *rule.Rule) string {
+	switch {
+	case r.Family <= rule.Secret:
+		return Secrets
+	case r.Family >= rule.Address:
+		return Names
+	}
+	return Personal
+}
+
 // Table holds the rows. It is immutable but for a cache, and may be used by any number of goroutines. A nil Table has the built-in rows.
 type Table struct {
 	rows    []Row
