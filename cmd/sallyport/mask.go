@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sort"
 	"strconv"
 
 	"github.com/sallyport-dev/sallyport/agent/config"
@@ -180,7 +181,7 @@ type finding struct {
 	Why    string `json:"why"`
 	Start  int    `json:"start"` // bytes of the text, half open
 	End    int    `json:"end"`
-	Action string `json:"action"`
+	Action string `json:"action"` // allow, if it is not masked
 	// NotMasked says why something that has the form of a value is none, or stays.
 	NotMasked string `json:"not_masked,omitempty"`
 }
@@ -208,10 +209,31 @@ func (x *explainer) read(r io.Reader, _ io.Writer) error {
 			break
 		}
 	}
-	for _, f := range w.Explained() {
-		x.found = append(x.found, finding{Rule: f.Rule, Type: f.Type, Why: f.Why, Start: f.At, End: f.At + f.Len, Action: f.Action.String(), NotMasked: f.Refused})
-	}
+	x.found = append(x.found, tell(w.Explained())...)
 	return nil
+}
+
+// tell puts what was found in the words of the command. Of what was not masked only the outermost of each rule is told, and nothing inside a value.
+func tell(all []mask.Explained) (out []finding) {
+	var masked []mask.Explained
+	for _, f := range all {
+		if f.Refused == "" {
+			masked = append(masked, f)
+		}
+	}
+	outer := map[string]int{}
+	for _, f := range all {
+		end := f.At + f.Len
+		if f.Refused != "" {
+			i := sort.Search(len(masked), func(i int) bool { return masked[i].At > f.At }) - 1
+			if i >= 0 && masked[i].At+masked[i].Len >= end || end <= outer[f.Rule] {
+				continue
+			}
+			outer[f.Rule] = end
+		}
+		out = append(out, finding{Rule: f.Rule, Type: f.Type, Why: f.Why, Start: f.At, End: end, Action: f.Action.String(), NotMasked: f.Refused})
+	}
+	return out
 }
 
 // end writes what was found.
@@ -230,8 +252,8 @@ func (x *explainer) end() error {
 	for _, f := range x.found {
 		why := f.Why
 		if f.NotMasked != "" {
-			f.Action = "none"
-			why = "not masked: " + f.NotMasked
+			f.Action = "-"
+			why = "not masked, because of " + f.NotMasked + "; looked for: " + f.Why
 		}
 		rows = append(rows, []string{fmt.Sprintf("%d-%d", f.Start, f.End), f.Type, f.Rule, f.Action, why})
 	}
