@@ -140,7 +140,7 @@ func Trigger(re *syntax.Regexp, k int) *syntax.Regexp {
 	return t
 }
 
-// trigger returns besides how many runes of the k are still to come.
+// trigger returns besides how many runes of the k are still to come: as long as there are, what it returns is re itself.
 func trigger(re *syntax.Regexp, k int) (*syntax.Regexp, int) {
 	if k <= 0 {
 		return &syntax.Regexp{Op: syntax.OpEmptyMatch}, 0
@@ -156,8 +156,7 @@ func trigger(re *syntax.Regexp, k int) (*syntax.Regexp, int) {
 	case syntax.OpCapture:
 		return trigger(re.Sub[0], k)
 	case syntax.OpQuest:
-		t, _ := trigger(re.Sub[0], k)
-		return &syntax.Regexp{Op: syntax.OpQuest, Flags: re.Flags, Sub: []*syntax.Regexp{t}}, k
+		return re, k
 	case syntax.OpConcat:
 		c := &syntax.Regexp{Op: syntax.OpConcat, Flags: re.Flags}
 		for _, s := range re.Sub {
@@ -177,7 +176,10 @@ func trigger(re *syntax.Regexp, k int) (*syntax.Regexp, int) {
 			a.Sub = append(a.Sub, t)
 			left = max(left, l)
 		}
-		return a, left
+		if left > 0 {
+			return re, left
+		}
+		return a, 0
 	case syntax.OpRepeat:
 		if re.Min == 0 {
 			return re, k
