@@ -99,7 +99,7 @@ func (e *Engine) With(rules []*rule.Rule) (*Engine, error) {
 func (e *Engine) finish() (err error) {
 	e.tags = map[*rule.Rule]string{}
 	for _, r := range e.Rules() {
-		e.tags[r] = string(action.AppendTag(nil, r.Type))
+		e.tags[r] = r.Tag()
 	}
 	e.all, err = e.program(func(*compiled) bool { return true })
 	return err
@@ -125,14 +125,14 @@ func (e *Engine) Bounds() []Bound {
 	return out
 }
 
-// MostHeld is the most bytes that a Rewriter ever holds: a candidate of the largest bound, and a value found that it may yet take a part of; or
-// the longest entry of the list of values that are allowed.
+// MostHeld is the most bytes that a Rewriter ever holds. That is no more than a candidate holds, but where several overlap: an open value may begin
+// in a candidate that begins in a value that is found. Or it is the longest entry of the list of values that are allowed.
 func (e *Engine) MostHeld() int {
 	most := 0
 	for _, b := range e.Bounds() {
 		most = max(most, b.Bytes)
 	}
-	return max(2*most, action.MaxAllow) + 4
+	return max(3*most, action.MaxAllow) + 4
 }
 
 // Rules lists all rules, those of the names stage last.
@@ -193,11 +193,13 @@ func (e *Engine) Append(dst []byte, carrier string, text []byte, o StreamOptions
 }
 
 // DeniedError says that the text has a value whose action is to deny. Nothing of the value was released, and nothing will be.
-type DeniedError struct{ Type, Rule, Why string }
+type DeniedError struct{ Carrier, Type, Rule, Why string }
 
 func (e *DeniedError) Error() string {
 	return fmt.Sprintf("the text has a value of type %s (rule %s), which the settings deny", e.Type, e.Rule)
 }
 
 // Refused is what pipeline.MaskRefused asks for.
-func (e *DeniedError) Refused() (typ, rule, why string) { return e.Type, e.Rule, e.Why }
+func (e *DeniedError) Refused() pipeline.Mask {
+	return pipeline.Mask{Carrier: e.Carrier, Type: e.Type, Rule: e.Rule, Why: e.Why, Action: action.Deny.String()}
+}

@@ -28,6 +28,11 @@ type compiled struct {
 	exact *automaton.Exact
 	right bool // Right has bytes
 	until []uint8
+
+	part    int            // of the program
+	trigger *syntax.Regexp // every match begins with one of this
+	least   int            // the shortest match of it
+	reach   int            // the longest
 }
 
 func compile(r *rule.Rule, id int) (*compiled, error) {
@@ -45,7 +50,7 @@ func compile(r *rule.Rule, id int) (*compiled, error) {
 		}
 		c.until = borders(r.Tail.Until)
 	}
-	return c, nil
+	return c, c.aim()
 }
 
 // borders tells for each length of a beginning of s how long the longest shorter beginning is that it ends in.
@@ -64,29 +69,85 @@ func borders(s string) []uint8 {
 	return b
 }
 
+// The rules of a program are split over several automata, since the states of one that runs all would be the product of what words and
+// numbers can turn out to be: those whose matches begin with texts that are known, those that begin with no letter, and the others.
+const (
+	known = iota
+	numbers
+	words
+	parts
+)
+
+// ordinary is text as it mostly comes, to find out how much of a pattern says that more must be looked at. Nothing depends on it but speed.
+const ordinary = "The report of last winter says that 42 of the 1,300 people who were asked in March 2024 had read it, and that it's a " +
+	"well-known problem (see section 3.2 below); others were less sure. Each of them works for one or two hours a day with that system, from " +
+	"home, as it was in the past. Would this change? Nobody knows: \"We will see\", as one of them said. return the value if it is valid, else " +
+	"call handle_request(user, id=7) with a list of items in the config file; Both models scored 0.87 or more, which is good enough for us."
+
+// depths are how many characters of a pattern may be run with the others.
+var depths = [...]int{3, 4, 5, 6, 8, 10, 12, 14, 16, 20}
+
 // program is a set of rules that are run together.
 type program struct {
-	rules []*compiled // by the number that the union knows them by
-	union *automaton.Union
+	rules  [parts][]*compiled // by the number that the automaton knows them by
+	unions [parts]*automaton.Union
 }
 
 func (e *Engine) program(with func(*compiled) bool) (*program, error) {
 	p := &program{}
-	var patterns []automaton.Pattern
+	var patterns [parts][]automaton.Pattern
 	for _, c := range e.rules {
 		if !with(c) {
 			continue
 		}
-		p.rules = append(p.rules, c)
 		left := c.Left
 		if e.o.Explain {
 			left = rule.Class{} // to see what it refuses
 		}
-		patterns = append(patterns, automaton.Pattern{Re: c.re, Left: left, Bound: c.bound, Open: c.Tail != nil})
+		p.rules[c.part] = append(p.rules[c.part], c)
+		patterns[c.part] = append(patterns[c.part], automaton.Pattern{Re: c.trigger, Left: left, Bound: c.reach, Open: c.Tail != nil})
 	}
-	var err error
-	p.union, err = automaton.NewUnion(patterns, tableStates)
-	return p, err
+	for k := range parts {
+		var err error
+		if p.unions[k], err = automaton.NewUnion(patterns[k], tableStates); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// aim finds out how a rule is looked for.
+func (c *compiled) aim() (err error) {
+	if p, ok := automaton.Prefixes(c.re); ok {
+		c.part, c.trigger = known, p
+	} else {
+		c.part = numbers
+		if c.exact.BeginsWith('a', 'z') || c.exact.BeginsWith('A', 'Z') {
+			c.part = words
+		}
+		best := -1
+		for _, k := range depths {
+			t := automaton.Trigger(c.re, k)
+			x, err := automaton.NewExact(t)
+			if err != nil {
+				return fmt.Errorf("rule %s: %w", c.Name, err)
+			}
+			n := 0
+			for p := range len(ordinary) {
+				if (p == 0 || !c.Left.Has(ordinary[p-1])) && x.Longest([]byte(ordinary[p:])) > 0 {
+					n++
+				}
+			}
+			if best < 0 || n < best {
+				best, c.trigger = n, t
+			}
+			if n == 0 {
+				break
+			}
+		}
+	}
+	c.least, c.reach, err = rule.Length(c.trigger)
+	return err
 }
 
 // planned is what the engine keeps of a plan.

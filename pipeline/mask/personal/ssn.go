@@ -13,7 +13,7 @@ func (l *lexicon) ssnRule() *rule.Rule {
 func (l *lexicon) ssn(left, match []byte) (int, int, bool) {
 	var buf [10]byte
 	d, n := digits(buf[:0], match)
-	if n != 9 || last(left, 0) != ',' && inNumber(left) {
+	if n != 9 || inNumber(left) {
 		return 0, 0, false
 	}
 	area := int(d[0])*100 + int(d[1])*10 + int(d[2])
@@ -32,15 +32,15 @@ func (l *lexicon) ssn(left, match []byte) (int, int, bool) {
 	}
 	var a around
 	l.look(&a, left)
-	if a.col&telling != 0 {
-		return 0, len(match), a.col&(ssnWord|nationalWord) != 0
+	if a.col()&telling != 0 {
+		return 0, len(match), a.col()&(ssnWord|nationalWord) != 0
 	}
 	const own = ssnWord | nationalWord | taxDE
 	const stop = telling&^own | patientWord | licenceWord
 	if a.near(own, stop, 4, false) >= 0 || a.pair(socialWord, numberWord|recordWord|ninoWord|ssnWord|nirFR|sinCA|softWord, stop, 4) >= 0 {
 		return 0, len(match), true
 	}
-	for i := range min(a.n, 4) {
+	for i := 0; i < 4 && a.has(i); i++ {
 		if a.word[i].class&socialWord != 0 {
 			return 0, len(match), true
 		}
@@ -67,6 +67,11 @@ func cell(left []byte) byte {
 				return ' ' // prose
 			}
 			return c
+		case '/':
+			if i == 1 && last(left, 2) == ' ' {
+				return c
+			}
+			return 0
 		case ' ', '"', '\'':
 		default:
 			return 0
