@@ -8,6 +8,7 @@ import (
 	"hash/fnv"
 	"math/rand/v2"
 	"strings"
+	"unicode"
 
 	"github.com/sallyport-dev/sallyport/pipeline/mask/names/token"
 )
@@ -17,6 +18,7 @@ type corpus struct {
 	templates []template
 	texts     []doc
 	negatives []string
+	foreign   []string // the same, in languages other than English
 }
 
 type template struct{ group, text string }
@@ -58,6 +60,12 @@ func readCorpus() (*corpus, error) {
 	if c.negatives, err = lines("negatives.txt"); err != nil {
 		return nil, err
 	}
+	if c.foreign, err = lines("foreign.txt"); err != nil {
+		return nil, err
+	}
+	for _, n := range c.foreign {
+		c.texts = append(c.texts, doc{group: "foreign", text: n})
+	}
 	for _, n := range c.negatives {
 		c.texts = append(c.texts, doc{group: "negatives", text: strings.NewReplacer(`\n`, "\n", `\t`, "\t").Replace(n)})
 	}
@@ -90,7 +98,7 @@ func part(s string) int {
 
 // epoch is what is read in one turn. keep chooses templates and texts by group and text.
 func (c *corpus) epoch(s *sources, seed uint64, times int, keep func(group, text string) bool) []doc {
-	f := &filler{sources: s, r: rand.New(rand.NewPCG(seed, 2)), negs: c.negatives}
+	f := &filler{sources: s, r: rand.New(rand.NewPCG(seed, 2)), negs: c.negatives, foreign: c.foreign}
 	var out []doc
 	for _, t := range c.templates {
 		if !keep(t.group, t.text) {
@@ -98,7 +106,7 @@ func (c *corpus) epoch(s *sources, seed uint64, times int, keep func(group, text
 		}
 		n := times
 		switch {
-		case t.group == "own address" || t.group == "own nothing":
+		case t.group == "own address" || t.group == "own nothing" || t.group == "own fields":
 			n *= 2
 		case t.group == "own-a":
 			n = (n + 2) / 3
@@ -112,7 +120,7 @@ func (c *corpus) epoch(s *sources, seed uint64, times int, keep func(group, text
 			continue
 		}
 		n := 1
-		if d.group == "negatives" {
+		if d.group == "negatives" || d.group == "foreign" {
 			n = times
 		} else if d.group == "wnut" {
 			n = 2
@@ -120,7 +128,44 @@ func (c *corpus) epoch(s *sources, seed uint64, times int, keep func(group, text
 		for range n {
 			out = append(out, d)
 		}
+		if len(d.spans) > 0 {
+			for range (times + 2) / 4 {
+				out = append(out, f.others(d))
+			}
+		}
 	}
 	f.r.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
 	return out
+}
+
+// others is a text with other people in it.
+func (f *filler) others(d doc) doc {
+	f.out.Reset()
+	f.spans = nil
+	f.newHome()
+	at := 0
+	for _, s := range d.spans {
+		f.out.WriteString(d.text[at:s.start])
+		old, name := d.text[s.start:s.end], ""
+		words := strings.Fields(old)
+		switch {
+		case strings.IndexFunc(old, func(r rune) bool { return !unicode.IsLetter(r) && r != ' ' }) >= 0 || len(words) > 3:
+			name = old
+		case len(words) > 1:
+			name = f.full()
+		case f.chance(60):
+			name = f.first()
+		default:
+			name = f.last()
+		}
+		if old == strings.ToLower(old) {
+			name = strings.ToLower(name)
+		} else if len(old) > 1 && old == strings.ToUpper(old) {
+			name = strings.ToUpper(name)
+		}
+		f.put(name, s.tag)
+		at = s.end
+	}
+	f.out.WriteString(d.text[at:])
+	return doc{group: d.group, text: f.out.String(), spans: f.spans}
 }

@@ -26,12 +26,13 @@ type span struct {
 // filler fills templates.
 type filler struct {
 	*sources
-	r      *rand.Rand
-	home   string // locale
-	out    strings.Builder
-	spans  []span
-	street string // pieces of one address that stand in several fields
-	negs   []string
+	r       *rand.Rand
+	home    string // locale
+	out     strings.Builder
+	spans   []span
+	street  string // pieces of one address that stand in several fields
+	negs    []string
+	foreign []string
 }
 
 func (f *filler) pick(list []string) string { return list[f.r.IntN(len(list))] }
@@ -44,6 +45,14 @@ func (f *filler) digits(n int) string {
 	b := make([]byte, n)
 	for i := range b {
 		b[i] = '0' + byte(f.r.IntN(10))
+	}
+	return string(b)
+}
+
+func (f *filler) letters(n int) string {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = 'A' + byte(f.r.IntN(26))
 	}
 	return string(b)
 }
@@ -231,6 +240,8 @@ func (f *filler) put1(name string) {
 		f.put(f.heading(), 0)
 	case "NEG":
 		f.put(strings.ReplaceAll(f.pick(f.negs), `\n`, "\n"), 0)
+	case "LNEG":
+		f.put(f.pick(f.foreign), 0)
 	case "MONTH":
 		f.put(f.pick(months), 0)
 	case "WEEKDAY":
@@ -248,11 +259,29 @@ func (f *filler) put1(name string) {
 	case "EMAIL":
 		f.put(strings.ToLower(f.first())+f.pick([]string{"", ".", "_"})+f.num(1, 99)+"@"+f.pick([]string{"example.com", "gmail.com", "mail.example.org", "firma.de"}), 0)
 	case "PHONE":
-		f.put(f.pick([]string{"+1 ", "(" + f.digits(3) + ") ", "+49 ", "0"})+f.digits(3)+f.pick([]string{"-", " ", ""})+f.digits(4), 0)
+		f.put(f.pick([]string{"+1 ", "(" + f.digits(3) + ") ", "+49 ", "0", "+" + f.digits(2) + " " + f.digits(2) + " ", f.digits(3) + "-", "0" + f.digits(3) + "/"})+f.digits(3)+f.pick([]string{"-", " ", "", " " + f.digits(2) + " "})+f.digits(4), 0)
 	case "IP_ADDRESS":
 		f.put("10."+f.num(0, 255)+"."+f.num(0, 255)+"."+f.num(1, 254), 0)
+	case "STATE":
+		f.put(f.pick(states), 0)
+	case "US_SSN":
+		f.put(f.digits(3)+f.pick([]string{"-", " "})+f.digits(2)+f.pick([]string{"-", " "})+f.digits(4), 0)
+	case "IBAN":
+		s := f.letters(2) + f.digits(2)
+		sep := f.pick([]string{" ", ""})
+		for range 4 + f.r.IntN(2) {
+			s += sep + f.digits(4)
+		}
+		f.put(s, 0)
+	case "BIC":
+		f.put(f.letters(8), 0)
+	case "CREDIT_CARD":
+		sep := f.pick([]string{" ", "-", ""})
+		f.put(f.digits(4)+sep+f.digits(4)+sep+f.digits(4)+sep+f.digits(4), 0)
 	default:
-		f.put(f.digits(4)+" "+f.digits(4)+" "+f.digits(4), 0)
+		f.put(f.pick([]string{f.digits(4) + " " + f.digits(4) + " " + f.digits(4), f.letters(1) + f.digits(7), f.letters(2) + f.digits(6), f.digits(8),
+			f.letters(1) + f.digits(3) + "-" + f.digits(4) + "-" + f.digits(4), f.letters(3) + "-" + f.digits(5), f.letters(2) + " " + f.digits(3) + " " + f.digits(3),
+			f.letters(5) + f.digits(4) + f.letters(1), f.digits(2) + f.letters(2) + f.digits(5)}), 0)
 	}
 }
 

@@ -7,83 +7,6 @@ import (
 	"unicode/utf8"
 )
 
-// Gaps have five bits each for the classes of their first, second and last character, and one for a new line.
-const gapLine = 1 << 15
-
-// Classes of bytes: letters first, then what may stand in a gap.
-const (
-	inLower = iota
-	inUpper
-	inDigit
-	inHigh
-	inSpace
-	inLine
-	inDot
-	inComma
-	inColon
-	inMark
-	inQuote
-	inTick
-	inOpen
-	inClose
-	inDash
-	inUnder
-	inSlash
-	inBackslash
-	inAt
-	inBar
-	inEqual
-	inStar
-	inAngle
-	inAnd
-	inOther
-)
-
-var classes = table()
-
-func table() (t [256]uint8) {
-	for c := range t {
-		switch {
-		case c >= 'a' && c <= 'z':
-			t[c] = inLower
-		case c >= 'A' && c <= 'Z':
-			t[c] = inUpper
-		case c >= '0' && c <= '9':
-			t[c] = inDigit
-		case c >= 0x80:
-			t[c] = inHigh
-		default:
-			t[c] = inOther
-		}
-	}
-	set := func(class uint8, chars string) {
-		for _, c := range []byte(chars) {
-			t[c] = class
-		}
-	}
-	set(inSpace, " \t")
-	set(inLine, "\n\r")
-	set(inDot, ".")
-	set(inComma, ",")
-	set(inColon, ":")
-	set(inMark, ";!?")
-	set(inQuote, `"`)
-	set(inTick, "'`")
-	set(inOpen, "([{")
-	set(inClose, ")]}")
-	set(inDash, "-")
-	set(inUnder, "_")
-	set(inSlash, "/")
-	set(inBackslash, `\`)
-	set(inAt, "@#")
-	set(inBar, "|")
-	set(inEqual, "=")
-	set(inStar, "*~")
-	set(inAngle, "<>")
-	set(inAnd, "&+")
-	return t
-}
-
 const (
 	seed  = 2166136261
 	prime = 16777619
@@ -228,6 +151,7 @@ func (t *Tokenizer) separator(class uint8, from int) bool {
 	return done
 }
 
+// brk makes a break the last token.
 func (t *Tokenizer) brk(from, to int) {
 	t.tok = Token{Start: from, End: to, Gap: t.gap, Hash: 1}
 }
@@ -235,7 +159,7 @@ func (t *Tokenizer) brk(from, to int) {
 // finish makes the word a token.
 func (t *Tokenizer) finish(end int) {
 	k := &t.tok
-	k.Start, k.End, k.Hash, k.Gap, k.Flags = t.start, end, t.hash, t.gap, 0
+	k.Start, k.End, k.Hash, k.Gap, k.Flags, k.Known = t.start, end, t.hash, t.gap, 0, false
 	l := t.letters[:t.n]
 	k.Shape = t.shape()
 	if k.Shape != Lower || t.n < 3 {
@@ -353,22 +277,6 @@ func (t *Tokenizer) mark(size int) bool {
 	return false
 }
 
-func punctuation(r rune) uint8 {
-	switch r {
-	case 0xa0, 0x2009, 0x202f, 0x3000:
-		return inSpace
-	case '“', '”', '„', '«', '»':
-		return inQuote
-	case '‘', '’', '‚', '`':
-		return inTick
-	case '–', '—', '‐', '‑', '−':
-		return inDash
-	case '•', '·':
-		return inStar
-	}
-	return inOther
-}
-
 // End tells that the text has ended, and whether that completes a token.
 func (t *Tokenizer) End() bool {
 	if n := t.runeLen; n > 0 {
@@ -384,9 +292,30 @@ func (t *Tokenizer) End() bool {
 
 // Read reads bytes of p up to the next complete token, and tells how many and whether there is one.
 func (t *Tokenizer) Read(p []byte) (n int, done bool) {
-	for i := 0; i < len(p); i++ {
-		if t.Byte(p[i]) {
-			return i + 1, true
+	for i := 0; i < len(p); {
+		if t.n > 0 && t.runeLen == 0 { // the same as Byte for small letters inside of a word, at once
+			k := min(len(p)-i, MaxWord-t.bytes)
+			h, j := t.hash, 0
+			for _, c := range p[i : i+k] {
+				if c-'a' > 'z'-'a' {
+					break
+				}
+				t.letters[t.n+j] = c
+				h = (h ^ uint32(c)) * prime
+				j++
+			}
+			if j > 0 {
+				t.hash = h
+				t.n, t.bytes, t.at = t.n+j, t.bytes+j, t.at+j
+				t.lower, t.escape = true, false
+				if i += j; i == len(p) {
+					return i, false
+				}
+			}
+		}
+		i++
+		if t.Byte(p[i-1]) {
+			return i, true
 		}
 	}
 	return len(p), false
