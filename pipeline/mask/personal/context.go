@@ -7,7 +7,10 @@ import (
 	"unicode/utf8"
 )
 
-const maxWords = 14
+const (
+	maxWords = 14
+	reach    = 96 // bytes to the left in which words are looked for; headings may be farther
+)
 
 // What stands between a word and what is to the right of it: the next word, or the value.
 const (
@@ -27,7 +30,8 @@ const (
 type around struct {
 	l     *lexicon
 	left  []byte
-	rest  int // left[:rest] has not been read
+	first int // words begin here or behind
+	rest  int // left[first:rest] has not been read
 	n     int
 	keyed bool // the value is that of a key: "key": value, key=value
 	word  [maxWords]struct {
@@ -40,13 +44,13 @@ type around struct {
 
 // look begins with left.
 func (l *lexicon) look(a *around, left []byte) {
-	a.l, a.left, a.rest = l, left, len(left)
+	a.l, a.left, a.rest, a.first = l, left, len(left), max(0, len(left)-reach)
 	a.keyed = a.has(0) && a.word[0].gap&colonGap != 0 && a.word[0].gap&lineGap == 0
 }
 
 // has tells whether there is word i, and reads up to it.
 func (a *around) has(i int) bool {
-	for a.n <= i && a.rest > 0 && a.n < maxWords {
+	for a.n <= i && a.rest > a.first && a.n < maxWords {
 		a.next()
 	}
 	return i < a.n
@@ -63,7 +67,7 @@ func (a *around) col() bits {
 // next reads one word, if there is one.
 func (a *around) next() {
 	gap, digits, p := uint16(0), 0, a.rest
-	for p > 0 {
+	for p > a.first {
 		c := a.left[p-1]
 		switch {
 		case isLetter(c) || c >= 0x80:
@@ -100,7 +104,7 @@ func (a *around) next() {
 		}
 		p--
 	}
-	a.rest = 0
+	a.rest = a.first
 }
 
 // gapOf returns what c adds to a gap.
@@ -240,109 +244,6 @@ func foreignClass(w []byte) (c bits) {
 	return c
 }
 
-// column returns the classes of the heading over a value in a table: the cell of the same place in an earlier line that is whole in sight.
-func (l *lexicon) column(left []byte) bits {
-	switch c := last(bytes.TrimRight(left, " '\""), 0); c {
-	case '(', ',':
-		if i := bytes.LastIndex(left, []byte("VALUES")); i >= 0 {
-			return l.inserted(left[:i], left[i:])
-		}
-	}
-	line := bytes.LastIndexByte(left, '\n')
-	if line < 0 && !bytes.HasPrefix(left, []byte("PID|")) {
-		return 0
-	}
-	row := left[line+1:]
-	delim := byte(0)
-	for p := len(row); p > 0 && delim == 0; p-- {
-		switch c := row[p-1]; c {
-		case '|', ',', ';', '\t':
-			delim = c
-		case ' ', '"', '\'', '(', '+':
-		default:
-			return 0
-		}
-	}
-	if delim == 0 && len(row) > 1 {
-		return 0
-	}
-	k := bytes.Count(row, []byte{delim})
-	if delim == '|' && bytes.HasPrefix(row, []byte("PID|")) {
-		return patientSegment(k)
-	}
-	if delim == 0 {
-		k = 0
-	}
-	for end := line; end > 0; {
-		start := bytes.LastIndexByte(left[:end], '\n')
-		if start < 0 && len(left) >= 96 {
-			return 0
-		}
-		head := left[start+1 : end]
-		end = start
-		if delim == 0 { // the first cell: whatever parts the heading
-			i := bytes.IndexAny(head, "|,;\t")
-			if i <= 0 {
-				return 0
-			}
-			head = head[:i]
-		}
-		if c := l.cell(head, delim, k); c&(telling|licenceWord|patientWord|callWord) != 0 {
-			return c
-		}
-	}
-	return 0
-}
-
-// inserted returns the classes of the column that a value of SQL goes to: INSERT INTO t (name, dob) VALUES ('x', '.
-func (l *lexicon) inserted(head, row []byte) bits {
-	open, close := bytes.LastIndexByte(head, '('), bytes.LastIndexByte(head, ')')
-	i := bytes.LastIndexByte(row, '(')
-	if open < 0 || close < open || i < 0 {
-		return 0
-	}
-	return l.cell(head[open+1:close], ',', bytes.Count(row[i:], []byte{','}))
-}
-
-// patientSegment returns the class of field k of a PID segment of HL7 version 2.
-func patientSegment(k int) bits {
-	switch k {
-	case 2, 3, 4:
-		return mrnWord
-	case 7:
-		return birthWord
-	case 13, 14:
-		return phoneWord
-	case 19:
-		return ssnWord
-	case 20:
-		return drivingWord
-	}
-	return fillWord
-}
-
-// cell returns the classes of the words of cell k.
-func (l *lexicon) cell(head []byte, delim byte, k int) (c bits) {
-	for range k {
-		i := bytes.IndexByte(head, delim)
-		if i < 0 {
-			return 0
-		}
-		head = head[i+1:]
-	}
-	if i := bytes.IndexByte(head, delim); i >= 0 && delim != 0 {
-		head = head[:i]
-	}
-	a := around{l: l, left: head, rest: len(head)}
-	if a.has(5) {
-		return 0
-	}
-	for i := range a.n {
-		c |= a.word[i].class
-	}
-	return c
-}
-
 // near looks for a word of want, from the value to the left, over at most far words that say nothing known. stop ends the search.
 // digits: numbers may stand in between. It returns the place of the word, or -1.
 func (a *around) near(want, stop bits, far int, digits bool) int {
@@ -353,6 +254,7 @@ func (a *around) near(want, stop bits, far int, digits bool) int {
 		case w.gap&blankGap != 0 && !(i == 0 && w.gap&colonGap != 0),
 			i > 0 && a.keyed && special && w.gap&(commaGap|braceGap|lineGap|cellGap) != 0 && w.gap&(colonGap|digitsGap) != colonGap,
 			i > 0 && w.gap&cellGap != 0,
+			i == 0 && w.gap&lineGap != 0 && tabular(a.left),
 			!digits && w.gap&digitsGap != 0,
 			w.gap&sentenceGap != 0 && !number && i > 0:
 			return -1
