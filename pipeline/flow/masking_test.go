@@ -45,7 +45,9 @@ func (k strict) make(carrier string, record bool) flow.Rewriter {
 	return &strictWriter{fakes.Masker{Words: words, With: k.With}.Stream(carrier, nil, nil), carrier, record, false}
 }
 
-func (k strict) Stream(carrier string, _ *pipeline.Meta, _ []byte) flow.Rewriter { return k.make(carrier, false) }
+func (k strict) Stream(carrier string, _ *pipeline.Meta, _ []byte) flow.Rewriter {
+	return k.make(carrier, false)
+}
 
 func (k strict) Request(carrier string, _ *pipeline.Meta, _ []byte, sent bool) flow.Rewriter {
 	if sent && !k.sent {

@@ -1,0 +1,378 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package flow_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"unicode/utf16"
+
+	"github.com/sallyport-dev/sallyport/pipeline"
+	"github.com/sallyport-dev/sallyport/pipeline/flow"
+	"github.com/sallyport-dev/sallyport/pipeline/mask"
+)
+
+// engine is the masker that is shipped.
+type engine struct{ e *mask.Engine }
+
+func newEngine(t testing.TB) engine {
+	t.Helper()
+	return engine{mask.New(mask.Options{Key: []byte("test")})}
+}
+
+func (e engine) Stream(carrier string, _ *pipeline.Meta, _ []byte) flow.Rewriter {
+	return e.e.Stream(carrier)
+}
+
+// said is what a model says, by the names that parts give it: text, reasoning, refusal, args.
+type said map[string]string
+
+// form is one protocol in both of its forms. what lists the parts that it has.
+type form struct {
+	protocol, operation string
+	what                []string
+	whole               func(said) string
+	begin, end          []string
+	event               func(what, piece string) string // piece is a JSON string
+	between             func(what string) []string      // after the last piece of a part
+	find                func(v any) said                // in a whole reply, decoded but for arguments
+}
+
+func jsonOf(s string) string {
+	b, err := json.Marshal(s)
+	if err != nil {
+		panic(err)
+	}
+	return string(b)
+}
+
+// at walks decoded JSON: keys and indices.
+func at(v any, path ...any) any {
+	for _, p := range path {
+		switch p := p.(type) {
+		case string:
+			v = v.(map[string]any)[p]
+		case int:
+			v = v.([]any)[p]
+		}
+	}
+	return v
+}
+
+func none(string) []string { return nil }
+
+var forms = []form{
+	{protocol: "openai", operation: "chat", what: []string{"reasoning", "text", "refusal", "args"},
+		whole: func(s said) string {
+			return chatMessage(`"content":` + jsonOf(s["text"]) + `,"reasoning_content":` + jsonOf(s["reasoning"]) + `,"refusal":` + jsonOf(s["refusal"]) +
+				`,"tool_calls":[{"id":"c","type":"function","function":{"name":"find","arguments":` + jsonOf(s["args"]) + `}}]`)
+		},
+		event: func(what, piece string) string {
+			switch what {
+			case "args":
+				return delta(0, `{"tool_calls":[{"index":0,"function":{"arguments":`+piece+`}}]}`, "")
+			case "reasoning":
+				what = "reasoning_content"
+			case "text":
+				what = "content"
+			}
+			return delta(0, `{"`+what+`":`+piece+`}`, "")
+		},
+		begin:   []string{delta(0, `{"role":"assistant","tool_calls":[{"index":0,"id":"c","type":"function","function":{"name":"find","arguments":""}}]}`, "")},
+		between: none, end: []string{delta(0, "{}", "stop"), done},
+		find: func(v any) said {
+			m := at(v, "choices", 0, "message")
+			return said{"text": at(m, "content").(string), "reasoning": at(m, "reasoning_content").(string), "refusal": at(m, "refusal").(string),
+				"args": at(m, "tool_calls", 0, "function", "arguments").(string)}
+		}},
+	{protocol: "openai", operation: "completions", what: []string{"text"},
+		whole: func(s said) string {
+			return `{"id":"1","model":"m","choices":[{"index":0,"text":` + jsonOf(s["text"]) + `,"finish_reason":"stop"}]}`
+		},
+		event: func(_, piece string) string {
+			return `data: {"id":"1","model":"m","choices":[{"index":0,"text":` + piece + `,"finish_reason":null}]}` + "\n\n"
+		},
+		between: none, end: []string{`data: {"id":"1","model":"m","choices":[{"index":0,"text":"","finish_reason":"stop"}]}` + "\n\n", done},
+		find: func(v any) said { return said{"text": at(v, "choices", 0, "text").(string)} }},
+	{protocol: "openai", operation: "responses", what: []string{"reasoning", "text", "args"},
+		whole: func(s said) string {
+			return responsesReply(`{"id":"x","type":"reasoning","summary":[{"type":"summary_text","text":`+jsonOf(s["reasoning"])+`}]},`+
+				responsesMessage(`{"type":"output_text","text":`+jsonOf(s["text"])+`,"annotations":[]}`)+`,{"id":"f","type":"function_call","call_id":"c","name":"find","arguments":`+jsonOf(s["args"])+`}`, "")
+		},
+		begin: []string{rev("response.created", `"response":{"id":"resp_1","object":"response","status":"in_progress","model":"m","output":[]}`),
+			rev("response.output_item.added", `"output_index":2,"item":{"id":"f","type":"function_call","call_id":"c","name":"find","arguments":""}`)},
+		event: func(what, piece string) string {
+			switch what {
+			case "reasoning":
+				return rev("response.reasoning_summary_text.delta", `"output_index":0,"summary_index":0,"delta":`+piece)
+			case "args":
+				return rev("response.function_call_arguments.delta", `"output_index":2,"delta":`+piece)
+			}
+			return rev("response.output_text.delta", `"output_index":1,"content_index":0,"delta":`+piece)
+		},
+		between: none, end: []string{rev("response.completed", `"response":{"id":"resp_1","status":"completed","model":"m"}`)},
+		find: func(v any) said {
+			return said{"reasoning": at(v, "output", 0, "summary", 0, "text").(string), "text": at(v, "output", 1, "content", 0, "text").(string), "args": at(v, "output", 2, "arguments").(string)}
+		}},
+	{protocol: "anthropic", operation: "messages", what: []string{"reasoning", "text", "args"},
+		whole: func(s said) string {
+			return anthropicReply(`{"type":"thinking","thinking":`+jsonOf(s["reasoning"])+`,"signature":""},{"type":"text","text":`+jsonOf(s["text"])+`},{"type":"tool_use","id":"t","name":"find","input":`+s["args"]+`}`, "")
+		},
+		begin: []string{ev("message_start", `"message":{"id":"msg_1","type":"message","role":"assistant","model":"m","content":[],"stop_reason":null,"usage":{"input_tokens":1,"output_tokens":1}}`),
+			start(0, `{"type":"thinking","thinking":"","signature":""}`), start(1, `{"type":"text","text":""}`), start(2, `{"type":"tool_use","id":"t","name":"find","input":{}}`)},
+		event: func(what, piece string) string {
+			n, kind, key := 1, "text_delta", "text"
+			switch what {
+			case "reasoning":
+				n, kind, key = 0, "thinking_delta", "thinking"
+			case "args":
+				n, kind, key = 2, "input_json_delta", "partial_json"
+			}
+			return ev("content_block_delta", fmt.Sprintf(`"index":%d,"delta":{"type":%q,%q:%s}`, n, kind, key, piece))
+		},
+		between: func(what string) []string {
+			return []string{stop(map[string]int{"reasoning": 0, "text": 1, "args": 2}[what])}
+		},
+		end: []string{ev("message_delta", `"delta":{"stop_reason":"end_turn","stop_sequence":null},"usage":{"output_tokens":1}`), ev("message_stop", "")},
+		find: func(v any) said {
+			return said{"reasoning": at(v, "content", 0, "thinking").(string), "text": at(v, "content", 1, "text").(string)}
+		}},
+	{protocol: "ollama", operation: "chat", what: []string{"reasoning", "text"},
+		whole: func(s said) string {
+			return strings.TrimSpace(line(`"content":`+jsonOf(s["text"])+`,"thinking":`+jsonOf(s["reasoning"]), `,"done":true,"done_reason":"stop"`))
+		},
+		event: func(what, piece string) string {
+			if what == "reasoning" {
+				return line(`"thinking":`+piece, `,"done":false`)
+			}
+			return line(`"content":`+piece, `,"done":false`)
+		},
+		between: none, end: []string{last},
+		find: func(v any) said {
+			return said{"reasoning": at(v, "message", "thinking").(string), "text": at(v, "message", "content").(string)}
+		}},
+	{protocol: "ollama", operation: "generate", what: []string{"text"},
+		whole:   func(s said) string { return generated(`"response":`+jsonOf(s["text"]), true) },
+		event:   func(_, piece string) string { return generated(`"response":`+piece, false) + "\n" },
+		between: none, end: []string{generated(`"response":""`, true) + "\n"},
+		find: func(v any) said { return said{"text": at(v, "response").(string)} }},
+}
+
+// escaped is a piece of a text, in UTF-16, as a JSON string in which characters are escapes as r likes.
+func escaped(units []uint16, r *rand.Rand) string {
+	var b strings.Builder
+	b.WriteByte('"')
+	for i := 0; i < len(units); i++ {
+		u := units[i]
+		switch {
+		case utf16.IsSurrogate(rune(u)) || u < 0x20 || u == '"' || u == '\\' || r.IntN(6) == 0:
+			fmt.Fprintf(&b, `\u%04x`, u)
+		default:
+			b.WriteRune(rune(u))
+		}
+	}
+	return b.String() + `"`
+}
+
+// pieces cuts a text at the given places, in units of UTF-16.
+func cutAt(text string, r *rand.Rand, places ...int) (out []string) {
+	units := utf16.Encode([]rune(text))
+	from := 0
+	for _, p := range append(places, len(units)) {
+		out = append(out, escaped(units[from:p], r))
+		from = p
+	}
+	return out
+}
+
+func someCuts(text string, r *rand.Rand) []string {
+	n := len(utf16.Encode([]rune(text)))
+	var places []int
+	for p := r.IntN(7); p < n; p += r.IntN(9) + r.IntN(2)*r.IntN(40) {
+		places = append(places, p)
+	}
+	return cutAt(text, r, places...)
+}
+
+// events are those of a stream that says all parts, one piece of each in turn, cut by cuts.
+func (f *form) events(s said, cuts func(text string) []string) []string {
+	out := append([]string(nil), f.begin...)
+	left := map[string][]string{}
+	for _, what := range f.what {
+		left[what] = cuts(s[what])
+	}
+	for more := true; more; {
+		more = false
+		for _, what := range f.what {
+			if len(left[what]) == 0 {
+				continue
+			}
+			more = true
+			out = append(out, f.event(what, left[what][0]))
+			if left[what] = left[what][1:]; len(left[what]) == 0 {
+				out = append(out, f.between(what)...)
+			}
+		}
+	}
+	return append(out, f.end...)
+}
+
+// assemble puts together what a stream says: the insides of JSON strings, so that escapes may be cut.
+func (f *form) assemble(t testing.TB, got string) said {
+	t.Helper()
+	marks := map[string][2]string{} // what stands before and behind a piece in its event
+	for _, what := range f.what {
+		e := f.event(what, `"PIECE"`)
+		before, after, _ := strings.Cut(e, `"PIECE"`)
+		marks[what] = [2]string{before, after}
+	}
+	sep := "\n\n"
+	if f.protocol == "ollama" {
+		sep = "\n"
+	}
+	inside := map[string]string{}
+	for _, e := range strings.SplitAfter(got, sep) {
+		for what, m := range marks {
+			if rest, ok := strings.CutPrefix(e, m[0]); ok && strings.HasSuffix(rest, m[1]) {
+				piece := strings.TrimSuffix(rest, m[1])
+				if len(piece) < 2 || piece[0] != '"' || !json.Valid([]byte(piece)) {
+					t.Fatalf("no string: %s", e)
+				}
+				inside[what] += piece[1 : len(piece)-1]
+				break
+			}
+		}
+	}
+	out := said{}
+	for what, in := range inside {
+		var text string
+		if err := json.Unmarshal([]byte(`"`+in+`"`), &text); err != nil {
+			t.Fatalf("%s: %v in %s", what, err, in)
+		}
+		out[what] = text
+	}
+	return out
+}
+
+// invented is a text with values in it, and these.
+func invented(r *rand.Rand) (text string, secrets, personal []string) {
+	alnum := func(n int) string {
+		var b strings.Builder
+		for range n {
+			b.WriteByte("abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"[r.IntN(56)])
+		}
+		return b.String()
+	}
+	var b strings.Builder
+	for range 3 + r.IntN(5) {
+		switch r.IntN(9) {
+		case 0:
+			secrets = append(secrets, "sk-proj-"+alnum(40))
+			b.WriteString(secrets[len(secrets)-1])
+		case 1:
+			secrets = append(secrets, "ghp_"+alnum(36))
+			b.WriteString(secrets[len(secrets)-1])
+		case 2:
+			personal = append(personal, "jane."+strings.ToLower(alnum(6))+"@example.org")
+			b.WriteString(personal[len(personal)-1])
+		case 3:
+			b.WriteString("4111 1111 1111 1111")
+			personal = append(personal, "4111 1111 1111 1111")
+		case 4:
+			b.WriteString("😀 é\u2028\t\"quoted\\\" ")
+		case 5:
+			b.WriteString("sk-pro is no key, 4111 no card, a@b no mail")
+		default:
+			b.WriteString("The meeting with Marta Lindqvist is on Monday")
+		}
+		b.WriteString([]string{" ", ", ", "\n", ". ", " and "}[r.IntN(5)])
+	}
+	return b.String(), secrets, personal
+}
+
+// TestEqual: what a stream says, put together, is what the whole reply says, masked, however the texts are cut into pieces, with
+// escapes and pairs of surrogates cut too, and however the bytes are; and nothing of a value is in it.
+func TestEqual(t *testing.T) {
+	masker := newEngine(t)
+	for _, f := range forms {
+		t.Run(f.protocol+" "+f.operation, func(t *testing.T) {
+			for seed := range uint64(8) {
+				r := rand.New(rand.NewPCG(seed, 11))
+				s, values := said{}, map[string][]string{}
+				for _, what := range f.what {
+					text, secrets, personal := invented(r)
+					if what == "args" {
+						text, personal = `{"q":`+jsonOf(text)+`,"list":[1,`+jsonOf(secret)+`]}`, nil
+					}
+					s[what], values[what] = text, append(secrets, personal...)
+				}
+				c := carrying{protocol: f.protocol, operation: f.operation}
+				run := func(stream bool, kind string, pieces ...string) string {
+					t.Helper()
+					rig := c.rig(t, stream).reply(200, kind, pieces...)
+					rig.opts.Masker = masker
+					return rig.must()
+				}
+				want := said{}
+				whole := run(false, "application/json", f.whole(s))
+				var v any
+				if err := json.Unmarshal([]byte(whole), &v); err != nil {
+					t.Fatalf("%v: %s", err, whole)
+				}
+				want = f.find(v)
+				if f.protocol == "anthropic" { // as it stands
+					_, rest, _ := strings.Cut(whole, `"input":`)
+					want["args"] = rest[:strings.Index(rest, `}],"stop_reason"`)]
+				}
+				for what, text := range s {
+					if masked, _ := masker.e.Mask("text", text); what != "args" && want[what] != masked {
+						t.Fatalf("%s: %q became %q, not %q", what, text, want[what], masked)
+					}
+				}
+				check := func(pieces []string) {
+					t.Helper()
+					got := f.assemble(t, run(true, c.kind(), pieces...))
+					for what := range s {
+						if got[what] != want[what] {
+							t.Fatalf("seed %d, %s:\n  of %q\n got %q\nwant %q", seed, what, s[what], got[what], want[what])
+						}
+						for _, value := range values[what] {
+							if strings.Contains(got[what], value) || strings.Contains(got[what], value[len(value)/2:]) {
+								t.Fatalf("seed %d, %s: released %q in %q", seed, what, value, got[what])
+							}
+						}
+					}
+				}
+				for range 5 {
+					check(f.events(s, func(text string) []string { return someCuts(text, r) }))
+				}
+				check(f.events(s, func(text string) []string { return cutAt(text, r) }))
+				if seed > 0 {
+					continue
+				}
+				for i := range 400 { // every single place
+					cut := false
+					events := f.events(s, func(text string) []string {
+						if i >= len(utf16.Encode([]rune(text))) {
+							return cutAt(text, r)
+						}
+						cut = true
+						return cutAt(text, r, i)
+					})
+					if !cut {
+						break
+					}
+					check(events)
+				}
+				bytes := strings.Join(f.events(s, func(text string) []string { return someCuts(text, r) }), "")
+				for i := 1; i < len(bytes); i += 1 + len(bytes)/1500 {
+					check([]string{bytes[:i], bytes[i:]})
+				}
+				check(strings.Split(bytes, ""))
+			}
+		})
+	}
+}
