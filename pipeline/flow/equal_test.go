@@ -20,11 +20,15 @@ type engine struct{ e *mask.Engine }
 
 func newEngine(t testing.TB) engine {
 	t.Helper()
-	return engine{mask.New(mask.Options{Key: []byte("test")})}
+	e, err := mask.New(mask.Options{Key: []byte("test"), Names: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return engine{e}
 }
 
-func (e engine) Stream(carrier string, _ *pipeline.Meta, _ []byte) flow.Rewriter {
-	return e.e.Stream(carrier)
+func (e engine) Stream(carrier string, _ *pipeline.Meta, before []byte) flow.Rewriter {
+	return e.e.Stream(carrier, mask.StreamOptions{Session: "ses_1", Context: before})
 }
 
 // said is what a model says, by the names that parts give it: text, reasoning, refusal, args.
@@ -328,7 +332,7 @@ func TestEqual(t *testing.T) {
 					want["args"] = rest[:strings.Index(rest, `}],"stop_reason"`)]
 				}
 				for what, text := range s {
-					if masked, _ := masker.e.Mask("text", text); what != "args" && want[what] != masked {
+					if masked, _, err := masker.e.Mask("text", text, mask.StreamOptions{}); err != nil || what != "args" && want[what] != masked {
 						t.Fatalf("%s: %q became %q, not %q", what, text, want[what], masked)
 					}
 				}
