@@ -204,6 +204,33 @@ func TestCarriers(t *testing.T) {
 	}
 }
 
+// TestCarriersObserved: where nothing is enforced every byte passes, and the record still holds none of the value.
+func TestCarriersObserved(t *testing.T) {
+	for _, c := range carriers {
+		t.Run(c.name(), func(t *testing.T) {
+			run := func(stream bool, kind string, pieces ...string) {
+				t.Helper()
+				r := c.rig(t, stream).reply(c.statusOr200(), kind, pieces...)
+				r.meta.Mode = pipeline.ModeObserve
+				if stream {
+					r.up.Head.Status = 200
+				}
+				if got := r.must(); got != strings.Join(pieces, "") {
+					t.Fatalf("released %s", got)
+				}
+				r.client.Got = nil
+				r.noFragment()
+			}
+			if c.whole != "" {
+				run(false, "application/json", c.fill(c.whole))
+			}
+			if c.stream != "" {
+				run(true, c.kind(), c.pieces()...)
+			}
+		})
+	}
+}
+
 // failing is a masker that fails in one carrier, after some bytes.
 type failing struct {
 	fakes.Masker

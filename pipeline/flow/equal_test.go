@@ -13,6 +13,7 @@ import (
 	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/flow"
 	"github.com/sallyport-dev/sallyport/pipeline/mask"
+	"github.com/sallyport-dev/sallyport/pipeline/mask/action"
 )
 
 // engine is the masker that is shipped.
@@ -309,7 +310,8 @@ func TestEqual(t *testing.T) {
 				for _, what := range f.what {
 					text, secrets, personal := invented(r)
 					if what == "args" {
-						text, personal = `{"q":`+jsonOf(text)+`,"list":[1,`+jsonOf(secret)+`]}`, nil
+						text, personal = `{"q":`+jsonOf(text)+`,"list":[1,`+jsonOf(secret)+`],"password":"hunter2-Badger!7"}`, nil
+						secrets = append(secrets, "hunter2-Badger!7")
 					}
 					s[what], values[what] = text, append(secrets, personal...)
 				}
@@ -376,6 +378,40 @@ func TestEqual(t *testing.T) {
 					check([]string{bytes[:i], bytes[i:]})
 				}
 				check(strings.Split(bytes, ""))
+			}
+		})
+	}
+}
+
+// TestThoughts: a signed text stays as it is where rows say so, and its signature fits; by default it is masked, and the
+// signature, which no longer fits, is there for the provider to refuse.
+func TestThoughts(t *testing.T) {
+	const mail = "jane.doe@example.org"
+	c := carrying{protocol: "anthropic", operation: "messages"}
+	reply := func(thought, text string) string {
+		return c.fill(anthropicReply(`{"type":"thinking","thinking":`+jsonOf(thought)+`,"signature":"{O}"},{"type":"text","text":`+jsonOf(text)+`}`, ""))
+	}
+	in := reply("ask "+mail, "I ask "+mail)
+	for name, tc := range map[string]struct {
+		rows []action.Row
+		want string
+	}{
+		"by default": {nil, reply("ask [EMAIL]", "I ask [EMAIL]")},
+		"allowed":    {[]action.Row{{Carriers: []string{pipeline.CarrierReasoning}, Action: action.Allow}}, reply("ask "+mail, "I ask [EMAIL]")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			table, err := action.New(action.Settings{Rows: tc.rows})
+			if err != nil {
+				t.Fatal(err)
+			}
+			e, err := mask.New(mask.Options{Table: table})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := c.rig(t, false).reply(200, "application/json", in)
+			r.opts.Masker = engine{e}
+			if got := r.must(); got != tc.want {
+				t.Errorf("got  %s\nwant %s", got, tc.want)
 			}
 		})
 	}

@@ -117,14 +117,11 @@ func TestEverywhere(t *testing.T) {
 // TestReasonsQuoteNothing: what we say about what we do not understand may quote it, but no value in it.
 func TestReasonsQuoteNothing(t *testing.T) {
 	for name, c := range map[string]struct{ operation, request, whole, stream string }{
-		"type of an item":       {"responses", "", `{"output":[{"type":"{V}"}]}`, ""},
-		"type of an event":      {"responses", "", "", rev("response.{V}", `"output_index":0`)},
-		"type of a request":     {"chat", `{"model":"m","messages":[{"role":"{V}","content":"a"}]}`, `{}`, ""},
-		"key of a request":      {"chat", `{"model":"m","messages":[],"extra_body":{"{V}":1}}`, `{}`, ""},
-		"comment":               {"chat", "", "", ": {V}\n\n" + text(0, "hi") + done},
-		"ID of an event":        {"chat", "", "", "id: {V}\n" + text(0, "hi") + done},
-		"name of an event":      {"chat", "", "", "event: {V}\n" + text(0, "hi") + done},
-		"in several data lines": {"chat", "", "", "id: {V}\ndata:\n" + text(0, "hi") + done},
+		"type of an item":   {"responses", "", `{"output":[{"type":"{V}"}]}`, ""},
+		"type of an event":  {"responses", "", "", rev("response.{V}", `"output_index":0`)},
+		"type of a request": {"chat", `{"model":"m","messages":[{"role":"{V}","content":"a"}]}`, `{}`, ""},
+		"key of a request":  {"chat", `{"model":"m","messages":[],"extra_body":{"{V}":1}}`, `{}`, ""},
+		"name of an event":  {"chat", "", "", "event: {V}\n" + text(0, "hi") + done},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := carrying{protocol: "openai", operation: c.operation, request: c.request, whole: c.whole, stream: c.stream}
@@ -139,6 +136,30 @@ func TestReasonsQuoteNothing(t *testing.T) {
 			if got := string(r.client.Got); !strings.Contains(got, "sallyport_not_inspected") {
 				t.Errorf("released %s", got)
 			}
+		})
+	}
+}
+
+// TestLinesBeside: lines of a stream that are no data, and hold something, are left out.
+func TestLinesBeside(t *testing.T) {
+	for name, tc := range map[string]struct{ in, want string }{
+		"comment":           {": {V}\n\n" + text(0, "hi") + done, "\n" + text(0, "hi") + done},
+		"comment in event":  {": {V}\r\n" + text(0, "hi") + done, text(0, "hi") + done},
+		"behind the data":   {strings.TrimSuffix(text(0, "hi"), "\n") + "id: {V}\n\n" + done, text(0, "hi") + done},
+		"before and masked": {"id: {V}\nretry: 10\n: {V} {V}\n" + text(0, "hi {V}") + done, "retry: 10\n" + text(0, "hi "+with) + done},
+		"another field":     {"database: {V}\n" + text(0, "hi") + done, text(0, "hi") + done},
+		"several lines":     {"id: {V}\ndata:\n" + text(0, "hi") + done, "data:\n" + text(0, "hi") + done},
+		"nothing":           {": OPENROUTER PROCESSING\n\nid: 1234567\n" + text(0, "hi") + done, ": OPENROUTER PROCESSING\n\nid: 1234567\n" + text(0, "hi") + done},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := carrying{}
+			everySplit([]string{c.fill(tc.in)}, func(pieces []string) {
+				r := newRig(t, pipeline.ModeEnforce, asked).reply(200, "text/event-stream", pieces...)
+				if got := r.must(); got != tc.want {
+					t.Fatalf("got  %q\nwant %q", got, tc.want)
+				}
+				r.noFragment()
+			})
 		})
 	}
 }
