@@ -4,6 +4,7 @@ package flow
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -203,4 +204,26 @@ func eachLiteral(s *llm.Scanner, key []byte, f func(literal) error) error {
 		return give(literal{llm.Number, s.Bytes(at), at, key, false})
 	}
 	return s.Pass()
+}
+
+// jsonOrString makes arguments fit for a record: those that are no JSON become a JSON string.
+func jsonOrString(args json.RawMessage) json.RawMessage {
+	if len(args) == 0 {
+		return nil
+	}
+	if validJSON(args) {
+		return args
+	}
+	return llm.AppendString(nil, args)
+}
+
+func validJSON(b []byte) bool {
+	var s llm.Scanner
+	if s.Reset(b) != nil {
+		return false
+	}
+	if _, err := s.Skip(); err != nil {
+		return false
+	}
+	return s.End() == nil
 }

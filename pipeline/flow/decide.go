@@ -31,6 +31,7 @@ type asked struct {
 	call  pipeline.Verdict
 	steps []pipeline.Verdict // as the steps of the call; of the kinds that are not asked about, the zero value
 	taken []pipeline.Step    // out of the offer
+	masks []pipeline.Mask    // carried out
 	gone  *pipeline.Verdict  // says which tools were taken out of the offer, and why
 	err   error              // nobody could say
 }

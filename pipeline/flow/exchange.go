@@ -43,6 +43,7 @@ type exchange struct {
 	h         holding
 	side      side
 	sentMasks []pipeline.Mask // what was masked in the request before it is sent
+	ruled     []pipeline.Mask // the same, by guardrails
 	sent      bool            // the request is with the provider
 	bodyBytes int64           // of what was sent
 }
@@ -178,7 +179,7 @@ func (x *exchange) recordIntent(body []byte, unread error) {
 			in.Uninspected = "the request could not be masked"
 		}
 		x.side = sideReply
-		in.Masks = append(in.Masks, x.sentMasks...)
+		in.Masks = append(append(in.Masks, x.sentMasks...), x.ruled...)
 	} else {
 		in.Uninspected = x.reason(unread)
 	}
@@ -288,79 +289,4 @@ func (x *exchange) maskRequest(body []byte, in *pipeline.Intent) error {
 	masked, err := llm.Splice(make([]byte, 0, len(body)+64*len(edits)), body, edits)
 	in.Body = masked
 	return err
-}
-
-// jsonOrString makes arguments fit for a record: those that are no JSON become a JSON string.
-func jsonOrString(args json.RawMessage) json.RawMessage {
-	if len(args) == 0 {
-		return nil
-	}
-	if validJSON(args) {
-		return args
-	}
-	return llm.AppendString(nil, args)
-}
-
-func validJSON(b []byte) bool {
-	var s llm.Scanner
-	if s.Reset(b) != nil {
-		return false
-	}
-	if _, err := s.Skip(); err != nil {
-		return false
-	}
-	return s.End() == nil
-}
-
-// send asks the provider. An error means that the connection ends without a reply, as it would without us.
-func (x *exchange) send(ctx context.Context, body []byte) (pipeline.Reply, error) {
-	var durable <-chan error
-	if reply := x.unseal(); reply != nil {
-		if err := x.settle(ctx, 0); err != nil {
-			return nil, x.refuse(ctx, x.unavailable(err))
-		}
-		return reply, nil
-	}
-	if x.enforce {
-		if err := x.settle(ctx, 1); err != nil {
-			return nil, x.refuse(ctx, x.unavailable(err))
-		}
-		if len(x.pending) == 1 {
-			durable = x.pending[0]
-			x.pending = x.pending[:0]
-		}
-	}
-	before := x.f.o.Now()
-	x.sent, x.bodyBytes = true, int64(len(body))
-	reply, err := x.up.Send(ctx, x.head, body, x.cred, durable)
-	x.waited += x.f.o.Now().Sub(before)
-	if err == nil {
-		return reply, nil
-	}
-	if x.enforce && errors.Is(err, pipeline.ErrNotRecorded) {
-		return nil, x.refuse(ctx, x.unavailable(err))
-	}
-	by := "upstream"
-	if ctx.Err() != nil {
-		by = ended(ctx)
-	}
-	x.cut(by, err)
-	x.finish(0)
-	if lerr := x.settle(ctx, 0); lerr != nil && ctx.Err() == nil {
-		// The journal is what failed, now or before: say so rather than look like a broken line.
-		return nil, x.respondFailure(x.unavailable(lerr))
-	}
-	return nil, fmt.Errorf("send: %w", err)
-}
-
-// account tells who wants to know what the exchange used.
-func (x *exchange) account() {
-	a, ok := x.f.o.Decider.(Accountant)
-	if !ok || !x.sent {
-		return
-	}
-	_ = x.inspect("account", func() error {
-		a.Account(x.m, &x.req.Call, x.out.Verdict, x.out.Used(x.bodyBytes))
-		return nil
-	})
 }

@@ -78,11 +78,47 @@ func allSame(d []byte) bool {
 	return true
 }
 
-func isDigit(c byte) bool { return '0' <= c && c <= '9' }
-func isUpper(c byte) bool { return 'A' <= c && c <= 'Z' }
-func isLower(c byte) bool { return 'a' <= c && c <= 'z' }
-func isAlnum(c byte) bool { return isDigit(c) || isUpper(c) || isLower(c) }
-func isWord(c byte) bool  { return isAlnum(c) || c == '_' || c >= 0x80 }
+func isDigit(c byte) bool  { return '0' <= c && c <= '9' }
+func isUpper(c byte) bool  { return 'A' <= c && c <= 'Z' }
+func isLower(c byte) bool  { return 'a' <= c && c <= 'z' }
+func isLetter(c byte) bool { return isUpper(c) || isLower(c) }
+func isAlnum(c byte) bool  { return isDigit(c) || isUpper(c) || isLower(c) }
+func isWord(c byte) bool   { return isAlnum(c) || c == '_' || c >= 0x80 }
+
+// afterHex tells whether left ends with a blank and, before it on the line, a word of hex digits: what follows is of a dump or of a row of numbers.
+func afterHex(left []byte) bool {
+	e := len(left)
+	for e > 0 && left[e-1] == ' ' {
+		e--
+	}
+	if e == len(left) {
+		return false
+	}
+	s, num := e, false
+	for s > 0 && (isDigit(left[s-1]) || left[s-1]|0x20 >= 'a' && left[s-1]|0x20 <= 'f') {
+		s--
+		num = num || isDigit(left[s])
+	}
+	return num && (s == 0 || !isWord(left[s-1]))
+}
+
+// inEscape tells whether c, which follows left, is of an escape of JSON: the n of \n, a digit of \u00e9.
+func inEscape(left []byte, c byte) bool {
+	e := len(left)
+	for i := 0; i < 3 && e > 0 && left[e-1] != '\\' && left[e-1] != 'u'; i++ {
+		e--
+	}
+	if e > 0 && left[e-1] == 'u' {
+		e--
+	} else if e != len(left) || c != 'n' && c != 'r' && c != 't' && c != 'b' && c != 'f' && c != 'u' {
+		return false
+	}
+	n := 0
+	for n < e && left[e-1-n] == '\\' {
+		n++
+	}
+	return n%2 == 1
+}
 
 // last is the byte i places before the end of left, 0 if there is none.
 func last(left []byte, i int) byte {
@@ -92,10 +128,10 @@ func last(left []byte, i int) byte {
 	return 0
 }
 
-// inNumber tells whether what follows left goes on a number that left ends with: a fraction, a date, a time.
+// inNumber tells whether what follows left goes on a number that left ends with: a fraction, a date, a time. A comma parts cells.
 func inNumber(left []byte) bool {
 	switch last(left, 0) {
-	case '.', ',', '/', '-', ':':
+	case '.', '/', '-', ':':
 		return isDigit(last(left, 1))
 	}
 	return false

@@ -49,11 +49,11 @@ func (l *lexicon) national(left, match []byte) (int, int, bool) {
 			return 0, 0, false
 		}
 	}
-	if alone {
-		return 0, len(match), true
-	}
 	var a around
 	l.look(&a, left)
+	if alone && !afterHex(left) {
+		return 0, len(match), a.near(otherWord, want, 2, false) < 0
+	}
 	if a.col&telling != 0 {
 		return 0, len(match), a.col&(want|nationalWord) != 0
 	}
@@ -77,7 +77,7 @@ func digitsOnly(d, match []byte) (want bits, alone bool) {
 		if weighted(d, "987654321")%11 == 2*int(d[8])%11 { // the last weight is -1
 			want |= bsnNL
 		}
-		if weighted(d, "14378695a")%11 == 0 {
+		if weighted(d, "14375869a")%11 == 0 {
 			want |= tfnAU
 		}
 		if v := mod11(d, "98765432"); v%10 == int(d[8]) {

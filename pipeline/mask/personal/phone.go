@@ -9,7 +9,7 @@ import (
 )
 
 // phonePattern is 6 to 18 digits in groups, an extension, and what shows that the last group goes on.
-const phonePattern = `[+(]{0,2}[0-9](?:(?: ?\(| ?\)[ -]?|[ ./-]| - |\x{2010}|\x{2011}|\x{2013}|\x{a0})?[0-9]){5,17}\)?` +
+const phonePattern = `[+(]{0,2}[0-9](?:(?: ?\(| ?\)[ /-]{0,2}| ?[/-] ?|[ .]|\x{2010}|\x{2011}|\x{2013}|\x{a0})?[0-9]){5,17}\)?` +
 	`(?: ?(?:x|X|ext\.?|Ext\.?|extn|poste|#) ?[0-9]{1,5})?(?:[A-Za-z0-9_%]|[:,][0-9]| ?[-(]?(?:[Oo]ffice|[Ff]ax|[Mm]obile|[Cc]ell|[Dd]esk|[Hh]ome|[Ww]ork|tel|mob))?`
 
 func (l *lexicon) phoneRule() *rule.Rule {
@@ -24,7 +24,7 @@ type run struct {
 	plus   bool
 	named  bool // a word behind it says that it is a phone number
 	n      int  // groups
-	end    int // of the last group and its extension
+	end    int  // of the last group and its extension
 	digits int
 	d      [20]byte
 	group  [phoneGroups]struct {
@@ -60,8 +60,10 @@ func (r *run) read(m []byte) bool {
 		r.n++
 		open = false
 		if i == len(m) {
+			g.paren = false
 			break
 		}
+		g.paren = g.paren && m[i] == ')'
 		j := i
 		for ; j < len(m) && !isDigit(m[j]); j++ {
 			switch c := m[j]; c {
@@ -135,7 +137,7 @@ func (r *run) dated(m []byte, k int) bool {
 	for s < len(m) && !isDigit(m[s]) {
 		s++
 	}
-	return dateLike(m[s:r.group[2].end]) && (k == 3 || r.group[0].size == 4 || r.group[0].sep != ' ' && r.group[2].size == 4)
+	return dateLike(bytes.TrimRight(m[s:r.group[2].end], ")")) && (k == 3 || r.group[0].size == 4 || r.group[0].sep != ' ' && r.group[2].size == 4)
 }
 
 // strong tells whether the first k groups are a phone number by their form alone.
@@ -182,15 +184,16 @@ func (l *lexicon) strong(r *run, k int) bool {
 	if g[0].paren && k > 1 && g[0].size >= 2 && g[0].size <= 5 {
 		return d[0] == 0 && n >= 9 || n >= 10 && g[0].size < 4
 	}
-	if d[0] != 0 || d[1] == 0 || k < 2 || k > 5 || n < 9 || n > 12 || g[0].size > 5 || k == 2 && g[0].size == 5 && g[1].size == 4 {
+	if d[0] != 0 || d[1] == 0 || k < 2 || k > 5 || n < 9 || n > 13 || g[0].size > 5 || k == 2 && g[0].size == 5 && g[1].size == 4 {
 		return false
 	}
 	if g[0].sep == '.' {
 		for i := range k {
-			if g[i].size != 2 && !(i == 0 && k > 2 && g[i].size > 2) {
+			if k < 3 || i+1 < k && g[i].sep != '.' {
 				return false
 			}
 		}
+		return !(k == 4 && g[0].size == 3 && g[1].size == 3)
 	}
 	return true
 }
@@ -209,7 +212,10 @@ func (l *lexicon) international(r *run, d []byte, k int) bool {
 		if n > 0 && d[i+1] == 0 {
 			zero = 1
 		}
-		return n < 16 && n-zero >= 4 && (lengths>>n&1 != 0 || zero == 1 && lengths>>(n-1)&1 != 0 || k > 2 && (lengths>>(n+1)&1 != 0 || lengths>>(n-1)&1 != 0))
+		if r.plus && k > 1 && k == r.n && n >= 7 && n <= 12 {
+			return true // groups behind a code that exists; not all that is written is a number that works
+		}
+		return n < 16 && n-zero >= 4 && (lengths>>n&1 != 0 || zero == 1 && lengths>>(n-1)&1 != 0 || r.plus && k > 2 && (lengths>>(n+1)&1 != 0 || lengths>>(n-1)&1 != 0))
 	}
 	return false
 }
@@ -227,10 +233,20 @@ func (r *run) thousands(k int) bool {
 	return true
 }
 
+// pairs tells whether the first k groups are pairs of digits with blanks between, as in a dump.
+func (r *run) pairs(k int) bool {
+	for i := range k {
+		if r.group[i].size != 2 || i+1 < k && r.group[i].sep != ' ' {
+			return false
+		}
+	}
+	return !r.plus
+}
+
 // weak tells whether the first k groups could be a phone number if something says so.
 func (r *run) weak(k int) bool {
 	n := r.group[k-1].digits
-	if n < 6 || n > 15 || k == 1 && n < 7 {
+	if n < 6 || n > 15 || k == 2 && n == 6 && r.group[0].sep == '/' {
 		return false
 	}
 	dots := 0
@@ -239,35 +255,47 @@ func (r *run) weak(k int) bool {
 			dots++
 		}
 	}
-	if k == 2 && r.group[0].size == 4 && r.group[1].size == 4 && year(r.d[0:4]) && year(r.d[4:8]) || k == 2 && dots == 1 {
+	if k == 2 && r.group[0].size == 4 && r.group[1].size == 4 && year(r.d[0:4]) && year(r.d[4:8]) {
+		return false
+	}
+	if r.pairs(k) && k < r.n && k > 5 {
 		return false
 	}
 	return !(k == 4 && dots == 3 && n <= 12 && r.group[0].size < 4 && r.group[1].size < 4 && r.group[3].size < 4) // an address of a host
 }
 
-func year(d []byte) bool { return d[0] == 1 && d[1] == 9 || d[0] == 2 && d[1] == 0 }
+// part returns where the first k groups are in a match, without parentheses around them all.
+func (r *run) part(m []byte, k int) (from, to int, ok bool) {
+	to = r.group[k-1].end
+	open, close := bytes.Count(m[:to], []byte{'('}), bytes.Count(m[:to], []byte{')'})
+	if m[0] == '(' && (open > close || !r.group[0].paren && m[to-1] == ')') {
+		from, open = 1, open-1
+	}
+	if m[to-1] == ')' && close > open {
+		to--
+	}
+	return from, to, true
+}
+
+func year(d []byte) bool { return d[0] == 1 || d[0] == 2 && d[1] == 0 }
 
 func (l *lexicon) phone(left, match []byte) (int, int, bool) {
 	var r run
 	c, before := last(left, 0), last(left, 1)
 	switch c {
-	case '.', ',', '/', ':', '-':
+	case '.', '/', ':', '-':
 		if isDigit(before) || c == '-' && isAlnum(before) || c == '/' && isAlnum(before) && !bytes.HasSuffix(left, []byte("wa.me/")) || c == '.' && isAlnum(before) {
 			return 0, 0, false
 		}
-	case '$', '#', '%', '^', '@', '&', '+', '~':
+	case '$', '#', '%', '\\', '^', '@', '&', '+', '~':
 		return 0, 0, false
 	case '=':
 		if before == '=' {
 			return 0, 0, false
 		}
 	}
-	if !r.read(match) {
+	if !r.read(match) || c == ',' && isDigit(before) && r.group[0].size == 3 && !r.plus && r.n < 3 {
 		return 0, 0, false
-	}
-	from := 0
-	if match[0] == '(' && bytes.IndexByte(match[:r.group[r.n-1].end], ')') < 0 {
-		from = 1 // of a parenthesis around the number
 	}
 	var a around
 	looked := false
@@ -275,7 +303,7 @@ func (l *lexicon) phone(left, match []byte) (int, int, bool) {
 		if k < r.n && r.group[k-1].sep != ' ' || r.dated(match, k) || !l.strong(&r, k) {
 			continue
 		}
-		if c == ' ' && isDigit(before) && !r.plus {
+		if !r.plus && afterHex(left) || r.pairs(k) && k < r.n {
 			break // of a row of numbers
 		}
 		if !looked {
@@ -285,7 +313,7 @@ func (l *lexicon) phone(left, match []byte) (int, int, bool) {
 		if !r.plus && (a.col&telling != 0 && a.col&phoneWord == 0 || a.col == 0 && a.near(telling&^phoneWord&^cardWord&^birthWord|patientWord, phoneWord|callWord, 1, false) >= 0) {
 			break
 		}
-		return from, r.group[k-1].end, true
+		return r.part(match, k)
 	}
 	if r.digits < 6 {
 		return 0, 0, false
@@ -298,10 +326,15 @@ func (l *lexicon) phone(left, match []byte) (int, int, bool) {
 			continue
 		}
 		if l.said(&r, &a, left, k) {
-			return from, r.group[k-1].end, true
+			return r.part(match, k)
 		}
 	}
 	return 0, 0, false
+}
+
+// barely tells whether a number that only its words give away is too small or too much like another thing for any but a plain word.
+func (r *run) barely(k int) bool {
+	return r.group[k-1].digits < 7 || k == 2 && r.group[0].sep == '.'
 }
 
 // said tells whether what stands to the left says that the first k groups are a phone number.
@@ -310,14 +343,20 @@ func (l *lexicon) said(r *run, a *around, left []byte, k int) bool {
 		return a.col&phoneWord != 0
 	}
 	n := r.group[k-1].digits
+	if last(left, 0) == '-' && k == 1 {
+		return false
+	}
 	if r.named && k == r.n && (k > 1 || n > 6) && (!r.thousands(k) || n > 8) {
 		return true
 	}
 	const stop = telling &^ (phoneWord | cardWord)
 	if i := a.near(phoneWord, stop, 4, true); i >= 0 {
+		if k == 1 && n < 7 && (i > 0 || !a.keyed) {
+			return false
+		}
 		return !r.thousands(k) || n >= 9 || a.keyed
 	}
-	if n < 7 || r.thousands(k) && n < 9 {
+	if r.barely(k) || r.thousands(k) && n < 9 {
 		return false
 	}
 	far := 3
@@ -327,10 +366,13 @@ func (l *lexicon) said(r *run, a *around, left []byte, k int) bool {
 	if i := a.near(callWord, stop, far, true); i >= 0 && (k > 1 || n >= 8 || i < 2) {
 		return true
 	}
-	if i := a.near(numberWord, stop, 1, true); i >= 0 && i+1 < a.n && a.word[i+1].class&ourWord != 0 && n < 14 {
+	if i := a.near(numberWord, stop, 1, true); i >= 0 && i+1 < a.n && n < 14 && (a.word[i+1].class&ourWord != 0 || k > 1 && n > 7 && !r.thousands(k) && a.near(telling|patientWord|licenceWord, 0, 4, true) < 0) {
 		return true
 	}
-	if k == 1 && n < 9 || n > 13 || n < 8 {
+	if c := last(left, 0); k == 1 && r.d[0] == 0 && (n == 10 || n == 11 && r.d[1] != 0 || n > 11 && r.d[1] == 0 && l.international(r, r.d[2:n], 1)) && (c == ' ' || c == '(') && !a.keyed && cell(left) == 0 && !afterHex(left) && a.near(telling|patientWord|numberWord, phoneWord, 3, true) < 0 {
+		return true
+	}
+	if k == 1 && n < 9 || n > 13 && r.d[1] != 0 || n < 8 {
 		return false
 	}
 	// The end of a letter: a closing word, a name, the number on a line of its own.
@@ -343,7 +385,10 @@ func (l *lexicon) said(r *run, a *around, left []byte, k int) bool {
 				return true
 			}
 		}
-		return false
+		return mailbox(line[:len(line)-1])
+	}
+	if row := bytes.TrimSuffix(left, []byte("(")); len(row) < len(left) && (k > 1 || r.d[0] == 0 || n > 9) && namely(row) {
+		return true
 	}
 	// A row with an address of mail, or a name, in it.
 	sep := cell(left)
@@ -353,6 +398,11 @@ func (l *lexicon) said(r *run, a *around, left []byte, k int) bool {
 	if sep != ' ' && afterName(left, sep) {
 		return true
 	}
+	return mailbox(left)
+}
+
+// mailbox tells whether the last line of left has an address of mail in it.
+func mailbox(left []byte) bool {
 	row := left[bytes.LastIndexByte(left, '\n')+1:]
 	at := bytes.LastIndexByte(row, '@')
 	return at > 0 && isAlnum(row[at-1]) && bytes.IndexByte(row[at:], '.') > 0

@@ -81,12 +81,12 @@ func commands() []*rule.Rule {
 			},
 		},
 		{
-			Name: "app-password", Type: generic, Family: rule.Secret, Left: rule.Alnum, Right: rule.Alnum,
+			Name: "app-password", Type: generic, Family: rule.Secret, Right: rule.Alnum,
 			Why:     "four groups of four letters behind app password (Google)",
-			Pattern: `[a-z]{4} [a-z]{4} [a-z]{4} [a-z]{4}`,
-			Check: func(left, m []byte) (int, int, bool) {
-				t := measure(m)
-				return 0, len(m), !t.wordy() && (has(left, "password") || has(left, "passwort"))
+			Pattern: `(?i:password|passwort)[^A-Za-z0-9\n\x{80}-\x{10ffff}]{1,8}[a-z]{4} [a-z]{4} [a-z]{4} [a-z]{4}`,
+			Check: func(_, m []byte) (int, int, bool) {
+				t := measure(m[len(m)-19:])
+				return len(m) - 19, len(m), !t.wordy()
 			},
 		},
 	}
@@ -163,13 +163,9 @@ func flagPassword(left, m []byte) (from, to int, ok bool) {
 	if !anyHas(left, takers) {
 		return 0, 0, false
 	}
-	from = 2
-	for from < len(m) && letter(m[from]) && from < 4 {
-		if m[from] == 'w' && m[from-1] == 'p' || from == 2 {
-			from++
-			continue
-		}
-		break
+	from = 3
+	if m[2] == 'p' && m[3] == 'w' && (m[4] == ' ' || m[4] == '=') {
+		from = 4
 	}
 	for from < len(m) && (m[from] == ' ' || m[from] == '=' || m[from] == '"' || m[from] == '\'') {
 		from++
@@ -215,5 +211,5 @@ func curlUser(left, m []byte) (from, to int, ok bool) {
 			return 0, 0, false
 		}
 	}
-	return from, to, has(left, "curl") || has(left, "http") || random(v, 8)
+	return from, to, has(left, "curl") || has(left, "http") || has(left, " -d ") || has(left, " -H ") || random(v, 8)
 }

@@ -10,8 +10,20 @@ func labels() []*rule.Rule {
 		{
 			Name: "prose-secret", Type: generic, Family: rule.Secret,
 			Why:     "is, was, to, = or : behind a sentence about a password, a key or a token, and a value that is no word",
-			Pattern: `(?i: is| was| to| as| =|:|=>| are| with| use| using) {1,2}(?i:now |set to |currently )?["'` + "`" + `*(]{0,3}[!#-&(-_a-~]{5,200}["'` + "`" + `]?`,
+			Pattern: `(?:(?i: is| was| =|:|=>) {1,2}(?i:now |set to |currently )?["'` + "`" + `*(]{0,3}|(?i: to| as| are| with) ["'` + "`" + `])[!#-&(-_a-~]{5,200}["'` + "`" + `]?`,
 			Check:   prose,
+		},
+		{
+			Name: "code-span-key", Type: generic, Family: rule.Secret,
+			Why:     "a random value in backticks, and behind it: as the key, for the token, …",
+			Pattern: "`[A-Za-z0-9_.~+/=-]{20,100}` (?:as|for|is) (?:(?:the|your|my|our|an|a) )?(?:[A-Za-z]{2,12} ){0,2}(?i:key|token|secret|password|credential)",
+			Check: func(_, m []byte) (int, int, bool) {
+				to := 1
+				for m[to] != '`' {
+					to++
+				}
+				return 1, to, random(m[1:to], 20) && !placeholder(m[1:to]) && !uuid(m[1:to])
+			},
 		},
 		{
 			Name: "labelled-hex", Type: generic, Family: rule.Secret, Left: rule.Word.And(rule.Of("-/.+")), Right: rule.Word.And(rule.Of("-/.+")),
