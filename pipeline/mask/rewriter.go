@@ -52,6 +52,7 @@ type Rewriter struct {
 	tables [parts]*automaton.Table
 	rows   [parts]uint32
 	idle   int // no match of a trigger that is going on began before this
+	old    [parts]trail
 
 	// What lies before anchor is settled; esc and free are of the byte there. marks tells which bytes from there to marked belong to JSON escapes, if
 	// escapes.
@@ -278,12 +279,11 @@ func (r *Rewriter) run(dst []byte) (_ []byte, err error) {
 
 // progress settles and releases what can be, at the end of a piece.
 func (r *Rewriter) progress(dst []byte) ([]byte, error) {
-	hold, openHold := 0, 0
+	openHold := 0
 	for k, t := range r.tables {
-		s := t.State(r.rows[k])
-		hold, openHold = max(hold, s.Hold), max(openHold, s.OpenHold)
+		openHold = max(openHold, t.State(r.rows[k]).OpenHold)
 	}
-	r.idle = max(r.idle, r.n-hold)
+	r.idle = r.oldest()
 	openFrom := max(r.idle, r.n-openHold)
 	for i := range r.threads {
 		openFrom = min(openFrom, r.threads[i].start)
@@ -338,26 +338,6 @@ func (r *Rewriter) takeNames() error {
 	return nil
 }
 
-// wholeRunes moves a cut back to the start of the rune that it is in, if it is in one.
-func (r *Rewriter) wholeRunes(cut int) int {
-	for i := 1; i < utf8.UTFMax && cut-i >= max(r.out, r.from); i++ {
-		c := r.buf[cut-i-r.from]
-		if c < utf8.RuneSelf {
-			break
-		}
-		if !utf8.RuneStart(c) {
-			continue
-		}
-		if b := r.text(cut-i, min(r.end(), cut-i+utf8.UTFMax)); !utf8.FullRune(b) {
-			return cut - i
-		} else if _, n := utf8.DecodeRune(b); n > i {
-			return cut - i
-		}
-		break
-	}
-	return cut
-}
-
 // endSegment settles and releases all of the segment, which ends at end.
 func (r *Rewriter) endSegment(dst []byte, end int) ([]byte, error) {
 	if len(r.hits) > 0 {
@@ -389,22 +369,4 @@ func (r *Rewriter) beginSegment() {
 	if r.names != nil {
 		r.names.Reset()
 	}
-}
-
-// compact drops what is at hand and needed no more.
-func (r *Rewriter) compact() {
-	keep := r.out
-	if r.drop&holdContext == 0 {
-		keep -= rule.Context
-	}
-	keep = max(r.from, keep)
-	if !r.val.on {
-		keep = max(keep, r.seg)
-	}
-	if keep == r.from {
-		return
-	}
-	n := copy(r.buf, r.buf[keep-r.from:])
-	r.buf, r.from = r.buf[:n], keep
-	r.unmark()
 }

@@ -79,6 +79,59 @@ func (r *Rewriter) scan() error {
 	return nil
 }
 
+// trail is the earliest match of a trigger that is going on, of one automaton: where it began, and how far it is read.
+type trail struct {
+	table     *automaton.Table
+	row       uint32
+	start, at int
+}
+
+// oldest is where the earliest match of a trigger began that is still going on at n. The states of the automata do not know, so it is tried.
+func (r *Rewriter) oldest() int {
+	least := r.n
+	for k, table := range r.tables {
+		s := table.State(r.rows[k])
+		if s.Hold == 0 {
+			continue
+		}
+		if k == known { // of which each place in a trigger is at one distance from where it began
+			least = max(r.idle, r.n-s.Hold)
+			continue
+		}
+		o, class := &r.old[k], &r.planned.prog.unions[k].Class
+		if low := max(r.idle, r.n-s.Hold); o.table == nil || o.start < low {
+			*o = trail{start: low}
+		}
+	places:
+		for ; o.start < least; o.table, o.start = nil, o.start+1 {
+			if o.table == nil {
+				before, any := byte(0), o.start == r.seg
+				if !any {
+					b := r.text(max(r.seg, r.from, o.start-6), o.start) // an escape is no longer
+					before, any = b[len(b)-1], bytes.IndexByte(b, '\\') >= 0
+				}
+				o.table, o.row = table.Place(before, any)
+				o.at = o.start
+			}
+			for ; o.at < r.n; o.at++ {
+				c := r.buf[o.at-r.from]
+				t := atomic.LoadUint32(&o.table.Next[o.row|uint32(class[c])])
+				if t == 0 {
+					o.table, t = o.table.Step(o.row, c)
+				}
+				r.steps++
+				if t&automaton.Idle != 0 {
+					continue places
+				}
+				o.row = t & automaton.Row
+			}
+			least = o.start
+			break
+		}
+	}
+	return max(r.idle, least)
+}
+
 // scanEnd is up to where the automata read, in buf.
 func (r *Rewriter) scanEnd() int {
 	if r.best.rule != nil {
@@ -114,82 +167,6 @@ func (r *Rewriter) accept(rules []*compiled, accepts []uint16) error {
 		r.upTo[c.id] = upTo
 	}
 	return nil
-}
-
-// move lets what is not settled begin at a later place.
-func (r *Rewriter) move(to int) {
-	if to <= r.anchor {
-		return
-	}
-	if b := r.text(r.anchor, to); r.esc == 0 && bytes.IndexByte(b, '\\') < 0 {
-		r.free = false
-	} else {
-		for _, c := range b {
-			r.esc, r.free, _ = automaton.Escape(r.esc, c)
-		}
-	}
-	r.anchor = to
-	if r.drop&holdEscape != 0 {
-		r.esc, r.free = 0, false
-	}
-	if r.marked < to {
-		r.unmark()
-	}
-}
-
-// unmark forgets which bytes belong to escapes.
-func (r *Rewriter) unmark() { r.marked, r.markEsc, r.escapes = r.anchor, r.esc, false }
-
-// mark finds out which bytes of the island before to belong to JSON escapes.
-func (r *Rewriter) mark(to int) {
-	if r.marked >= to {
-		return
-	}
-	b := r.text(r.marked, to)
-	if !r.escapes {
-		if r.markEsc == 0 && bytes.IndexByte(b, '\\') < 0 {
-			r.marked = to
-			return
-		}
-		r.escapes = true
-		clear(r.marks[r.anchor-r.from : r.marked-r.from])
-	}
-	for i, c := range b {
-		at, in, inner := automaton.Escape(r.markEsc, c)
-		r.markEsc = at
-		r.marks[r.marked+i-r.from] = escaped(in, inner)
-	}
-	r.marked = to
-}
-
-// What marks say of a byte: that it belongs to an escape, and not as the backslash that begins it.
-const (
-	markIn    = 1
-	markInner = 2
-)
-
-func escaped(in, inner bool) (m uint8) {
-	if in {
-		m = markIn
-	}
-	if inner {
-		m |= markInner
-	}
-	return m
-}
-
-// may tells whether a match may start at p. The island is marked up to behind it.
-func (r *Rewriter) may(c *compiled, p int) bool {
-	at := p - r.from
-	switch {
-	case r.escapes && r.marks[at]&markInner != 0:
-		return false
-	case p == r.seg || !c.Left.Has(r.buf[at-1]):
-		return true
-	case p == r.anchor:
-		return r.free
-	}
-	return r.escapes && r.marks[at-1] != 0
 }
 
 // check asks a rule about the match [p, e).
@@ -228,7 +205,7 @@ func (r *Rewriter) settle(c *compiled, end, openFrom int, last bool) error {
 	for p < limit {
 		if !r.may(c, p) {
 			if r.e.o.Explain {
-				r.refusedLeft(c, p, end)
+				r.refusedLeft(c, p, r.end())
 			}
 			p++
 			continue

@@ -2,17 +2,21 @@
 
 package personal
 
-import "github.com/sallyport-dev/sallyport/pipeline/mask/rule"
+import (
+	"bytes"
+
+	"github.com/sallyport-dev/sallyport/pipeline/mask/rule"
+)
 
 const cardMax = 19
 
 // accounts are the rules for what money is moved by.
 func (l *lexicon) accounts() []*rule.Rule {
 	return []*rule.Rule{
-		{Name: "card", Type: "CREDIT_CARD", Family: rule.Structured, Pattern: `[0-9](?:(?:[ -]|\x{a0})?[0-9]){11,18}(?:[-.]?[0-9])?`,
+		{Name: "card", Type: "CREDIT_CARD", Family: rule.Structured, Pattern: `[0-9](?:(?: {1,2}|[.` + blanks + dashes + `-])?[0-9]){11,18}(?:[-.]?[0-9])?`,
 			Left: rule.Word, Right: rule.Word, Check: l.card,
 			Why: "12 to 19 digits that pass Luhn, in the ranges of an issuer or behind words about cards"},
-		{Name: "iban", Type: "IBAN", Family: rule.Structured, Pattern: `[A-Za-z]{2}[0-9]{2}(?:(?:[ -]|\x{a0})?[A-Za-z0-9]{4}){2,7}(?:(?:[ -]|\x{a0})?[A-Za-z0-9]{1,4})?`,
+		{Name: "iban", Type: "IBAN", Family: rule.Structured, Pattern: `[A-Za-z]{2}[0-9]{2}(?:[` + blanks + dashes + ` -]?[A-Za-z0-9]{4}){2,7}(?:[` + blanks + dashes + ` -]?[A-Za-z0-9]{1,4})?`,
 			Left: rule.Word, Check: l.iban,
 			Why: "the length of its country and ISO 7064 MOD 97-10"},
 		{Name: "routing-number", Type: "BANK_ROUTING", Family: rule.Structured, Pattern: `[0-9]{9}`, Left: rule.Word, Right: rule.Word, Check: l.routing,
@@ -51,12 +55,13 @@ func (l *lexicon) card(left, match []byte) (int, int, bool) {
 			return 0, 0, false
 		}
 	}
+	dotted := bytes.IndexByte(match, '.') >= 0
 	for n := min(len(d), cardMax); n >= 12; n-- {
 		if ends[n] == 0 || allSame(d[:n]) || !luhn(d[:n]) {
 			continue
 		}
 		whole := n == len(d)
-		if !whole && !printed(group[:groups], n) {
+		if (!whole || dotted) && !printed(group[:groups], n) {
 			continue
 		}
 		rank := issuer(d[:n])
@@ -65,11 +70,11 @@ func (l *lexicon) card(left, match []byte) (int, int, bool) {
 		}
 		var a around
 		l.look(&a, left)
-		if a.col != 0 {
-			if a.col&cardWord != 0 {
+		if a.col() != 0 {
+			if a.col()&cardWord != 0 {
 				return 0, ends[n], true
 			}
-			if a.col&telling != 0 {
+			if a.col()&telling != 0 {
 				return 0, 0, false
 			}
 		}
@@ -240,12 +245,12 @@ func (l *lexicon) routing(left, match []byte) (int, int, bool) {
 	}
 	var a around
 	l.look(&a, left)
-	return 0, 9, a.col&routeWord != 0 || a.col == 0 && a.near(routeWord, telling&^routeWord, 3, false) >= 0
+	return 0, 9, a.col()&routeWord != 0 || a.col() == 0 && a.near(routeWord, telling&^routeWord, 3, false) >= 0
 }
 
 func (l *lexicon) bic(left, match []byte) (int, int, bool) {
 	var a around
 	l.look(&a, left)
 	i := a.near(bicWord, telling&^bicWord, 0, false)
-	return 0, len(match), a.col&bicWord != 0 || a.col == 0 && i >= 0 && (a.keyed || i == 0 || a.word[0].class&numberWord != 0)
+	return 0, len(match), a.col()&bicWord != 0 || a.col() == 0 && i >= 0 && (a.keyed || i == 0 || a.word[0].class&numberWord != 0)
 }

@@ -11,7 +11,7 @@ import (
 // hosts are the rules for addresses of machines.
 func (l *lexicon) hosts() []*rule.Rule {
 	return []*rule.Rule{
-		{Name: "ipv4", Type: "IP_ADDRESS", Family: rule.Structured, Pattern: `[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?:\.[0-9]|/[0-9]{1,2})?`,
+		{Name: "ipv4", Type: "IP_ADDRESS", Family: rule.Structured, Pattern: `[0-9]{1,3}(?:(?:\.|\[\.\])[0-9]{1,3}){3}(?:\.[0-9]|/[0-9]{1,2}|:[0-9]{2,5})?`,
 			Left: rule.Word.And(rule.Of(".")), Right: rule.Word, Check: l.ipv4,
 			Why: "four bytes with dots that are not a version, a mask or the host itself"},
 		{Name: "ipv6", Type: "IP_ADDRESS", Family: rule.Structured, Pattern: `(?:[0-9A-Fa-f]{1,4}:|::)[0-9A-Fa-f:.]{1,41}(?:%[0-9A-Za-z]{1,15})?`,
@@ -30,8 +30,15 @@ func (l *lexicon) ipv4(left, match []byte) (int, int, bool) {
 			return 0, 0, false // a network
 		}
 	}
+	port := bytes.IndexByte(match, ':')
+	if port >= 0 {
+		match = match[:port]
+	}
 	k, n, small := 0, 0, true // no number of it is large, as in a version
-	for i, c := range match {
+	for _, c := range match {
+		if c == '[' || c == ']' {
+			continue // 203[.]0[.]113[.]77
+		}
 		if c == '.' {
 			if k++; k > 3 {
 				return 0, 0, false
@@ -44,12 +51,12 @@ func (l *lexicon) ipv4(left, match []byte) (int, int, bool) {
 		}
 		oct[k] = oct[k]*10 + int(c-'0')
 		n++
-		if oct[k] > 255 || i > 15 {
+		if oct[k] > 255 {
 			return 0, 0, false
 		}
 		small = small && oct[k] < 100
 	}
-	small = small && oct[0] != 10
+	small = small && oct[0] != 10 && port < 0
 	if oct[0] == 0 || oct[0] == 127 || oct[0] >= 224 {
 		return 0, 0, false
 	}
@@ -62,7 +69,7 @@ func (l *lexicon) ipv4(left, match []byte) (int, int, bool) {
 	}
 	var a around
 	l.look(&a, left)
-	for i := range a.n {
+	for i := 0; a.has(i); i++ {
 		w := &a.word[i]
 		if w.gap&(blankGap|sentenceGap) != 0 && !(i == 0 && w.gap&colonGap != 0) || i > 6 {
 			break
@@ -135,7 +142,7 @@ func ipv6(_, match []byte) (int, int, bool) {
 		end = len(match)
 	}
 	if groups == 8 {
-		return 0, end, first >= 0x100
+		return 0, end, first >= 0x100 || len(s) > 28
 	}
 	if bytes.HasPrefix(s, []byte("::")) {
 		return 0, end, first == 0xffff && groups == 3
@@ -177,5 +184,5 @@ func (l *lexicon) mac(left, match []byte) (int, int, bool) {
 	}
 	var a around
 	l.look(&a, left)
-	return 0, 17, a.col&macWord != 0 || a.near(macWord, otherWord|hostWord&^macWord, 4, true) >= 0
+	return 0, 17, a.col()&macWord != 0 || a.near(macWord, otherWord|hostWord&^macWord, 4, true) >= 0
 }

@@ -49,13 +49,16 @@ func (l *lexicon) national(left, match []byte) (int, int, bool) {
 			return 0, 0, false
 		}
 	}
+	if want == 0 {
+		return 0, 0, false
+	}
 	var a around
 	l.look(&a, left)
 	if alone && !afterHex(left) {
 		return 0, len(match), a.near(otherWord, want, 2, false) < 0
 	}
-	if a.col&telling != 0 {
-		return 0, len(match), a.col&(want|nationalWord) != 0
+	if a.col()&telling != 0 {
+		return 0, len(match), a.col()&(want|nationalWord) != 0
 	}
 	if dateLike(match) {
 		return 0, 0, false

@@ -10,7 +10,7 @@ import (
 
 // paperPattern is a number of a paper or of a record: letters, then digits and letters, in groups. A group behind a space begins with a
 // digit, so that prose does not go on a number.
-const paperPattern = `(?:[A-Z]{1,3} |[A-Za-z]{1,9}-?)?[0-9](?:[A-Za-z0-9*]|[ ./-][0-9]|-[A-Z]){2,19}`
+const paperPattern = `(?:[A-Z]{1,3} |[A-Za-z]{1,9}(?:-[A-Z]{0,4})?-?)?[0-9](?:[A-Za-z0-9*]|[ ./-][0-9]|-[A-Z]|[` + dashes + `][0-9A-Z]){2,19}`
 
 // papers are the rules for numbers that only the words before them tell apart.
 func (l *lexicon) papers() []*rule.Rule {
@@ -120,10 +120,10 @@ func (l *lexicon) passport(left, match []byte) (int, int, bool) {
 	}
 	var a around
 	l.look(&a, left)
-	if a.col&telling != 0 {
-		return 0, f.to, a.col&passportWord != 0
+	if a.col()&telling != 0 {
+		return 0, f.to, a.col()&passportWord != 0
 	}
-	if i := a.near(numberWord, telling|eventWord, 0, false); i >= 0 && i < 2 && i+1 < a.n && a.word[i+1].class&passWord != 0 {
+	if i := a.near(numberWord, telling|eventWord, 0, false); i >= 0 && i < 2 && a.has(i+1) && a.word[i+1].class&passWord != 0 {
 		return 0, f.to, true
 	}
 	if a.pair(travelWord, numberWord, telling&^passportWord, 1) >= 0 {
@@ -144,13 +144,13 @@ func (l *lexicon) licence(left, match []byte) (int, int, bool) {
 	if !l.groups(&f, left, match) {
 		return 0, 0, false
 	}
-	if n := f.letters + f.digits; n < 5 || n > 20 || f.date || f.digits < 4 || f.letters > 10 {
+	if n := f.letters + f.digits; n < 5 || n == 5 && f.letters == 0 || n > 20 || f.date || f.digits < 4 || f.letters > 10 {
 		return 0, 0, false
 	}
 	var a around
 	l.look(&a, left)
-	if c := a.col; c != 0 {
-		return 0, f.to, c&drivingWord != 0 || c&licenceWord != 0 && c&(softWord|passportWord|cardWord&^licenceWord) == 0 && c&(driveWord|telling) == c&driveWord
+	if c := a.col(); c&telling != 0 {
+		return 0, f.to, c&drivingWord != 0 || c&licenceWord != 0 && c&driveWord != 0
 	}
 	const stop = telling&^(drivingWord|driveWord|cardWord) | eventWord
 	if a.near(drivingWord, stop, 6, a.numbered()) >= 0 || a.pair(licenceWord, driveWord, stop, 6) >= 0 || a.pair(driveWord, numberWord, stop|softWord|versionWord&^driveWord, 0) == 0 {
@@ -161,7 +161,7 @@ func (l *lexicon) licence(left, match []byte) (int, int, bool) {
 	if i < 0 || i > 2 || f.lower || i == 0 && !a.keyed && a.word[0].gap&hashGap == 0 && f.letters+f.digits < 6 {
 		return 0, 0, false
 	}
-	for k := range min(a.n, i+3) {
+	for k := 0; k < i+3 && a.has(k); k++ {
 		if a.word[k].class&softWord != 0 {
 			return 0, 0, false
 		}
@@ -174,7 +174,7 @@ func (l *lexicon) record(left, match []byte) (int, int, bool) {
 	if !l.groups(&f, left, match) {
 		return 0, 0, false
 	}
-	if n := f.letters + f.digits; n < 4 || n > 14 || f.date || f.digits < 4 || f.letters > 6 {
+	if n := f.letters + f.digits; n < 4 || n > 14 || f.date || f.digits < 4 || f.letters > 6 || n == 4 && (match[0] == '1' || match[0] == '2') {
 		return 0, 0, false
 	}
 	if f.head > 1 {
@@ -186,12 +186,26 @@ func (l *lexicon) record(left, match []byte) (int, int, bool) {
 	}
 	var a around
 	l.look(&a, left)
-	if c := a.col; c&(telling|patientWord) != 0 {
-		return 0, f.to, c&mrnWord != 0 || c&patientWord != 0 && c&(numberWord|recordWord) != 0 && c&telling == 0
+	if c := a.col(); c&telling != 0 {
+		return 0, f.to, c&mrnWord != 0
 	}
 	const stop = telling&^(mrnWord) | eventWord
-	if a.near(mrnWord, stop, 4, a.numbered()) >= 0 || a.pair(patientWord, recordWord|numberWord, stop, 3) >= 0 {
+	if a.near(mrnWord, stop, 6, a.numbered()) >= 0 || a.pair(patientWord, recordWord|numberWord, stop, 3) >= 0 {
 		return 0, f.to, true
 	}
-	return 0, f.to, a.n > 0 && (a.word[0].class&patientWord != 0 && a.word[0].gap&hashGap != 0 || a.word[0].class&chartWord != 0 && f.digits > 5) && a.word[0].gap&(digitsGap|lineGap|sentenceGap) == 0
+	if f.digits > 5 && a.has(1) && a.word[0].class&(numberWord|fillWord) == numberWord && a.word[1].class&fileWord != 0 && a.word[0].gap&(digitsGap|sentenceGap|lineGap|commaGap) == 0 && a.near(otherWord, 0, 3, true) < 0 {
+		return 0, f.to, true // "record no. 1234567"
+	}
+	// "Patient Ann Lee (1234567)"
+	if c := last(left, 0); (c == '(' || c == ' ' && last(left, 1) == ',') && f.digits > 5 {
+		for i := 0; i < 4 && a.has(i) && a.word[i].gap&(digitsGap|sentenceGap|lineGap|cellGap|colonGap) == 0; i++ {
+			if i > 0 && a.word[i].class&chartWord != 0 && a.word[i].class&patientWord != 0 {
+				return 0, f.to, true
+			}
+			if a.word[i].class != 0 {
+				break
+			}
+		}
+	}
+	return 0, f.to, a.has(0) && (a.word[0].class&patientWord != 0 && a.word[0].gap&hashGap != 0 || a.word[0].class&chartWord != 0 && f.digits > 5) && a.word[0].gap&(digitsGap|lineGap|sentenceGap) == 0
 }

@@ -5,7 +5,7 @@ package personal
 import "github.com/sallyport-dev/sallyport/pipeline/mask/rule"
 
 func (l *lexicon) ssnRule() *rule.Rule {
-	return &rule.Rule{Name: "us-ssn", Type: "US_SSN", Family: rule.Structured, Pattern: `[0-9]{3}(?:[ .-]?[0-9]{2}[ .-]?|\x{2011}[0-9]{2}\x{2011}|\x{2013}[0-9]{2}\x{2013})[0-9]{4}(?:[.-]?[0-9])?`,
+	return &rule.Rule{Name: "us-ssn", Type: "US_SSN", Family: rule.Structured, Pattern: `[0-9]{3}(?:[ .-]?[0-9]{2}[ .-]?|[` + blanks + dashes + `][0-9]{2}[` + blanks + dashes + `])[0-9]{4}(?:[.-]?[0-9])?`,
 		Left: rule.Word, Right: rule.Word, Check: l.ssn,
 		Why: "3-2-4 digits of an area that exists; without dashes only behind words about social security"}
 }
@@ -32,15 +32,15 @@ func (l *lexicon) ssn(left, match []byte) (int, int, bool) {
 	}
 	var a around
 	l.look(&a, left)
-	if a.col&telling != 0 {
-		return 0, len(match), a.col&(ssnWord|nationalWord) != 0
+	if a.col()&telling != 0 {
+		return 0, len(match), a.col()&(ssnWord|nationalWord) != 0
 	}
 	const own = ssnWord | nationalWord | taxDE
 	const stop = telling&^own | patientWord | licenceWord
 	if a.near(own, stop, 4, false) >= 0 || a.pair(socialWord, numberWord|recordWord|ninoWord|ssnWord|nirFR|sinCA|softWord, stop, 4) >= 0 {
 		return 0, len(match), true
 	}
-	for i := range min(a.n, 4) {
+	for i := 0; i < 4 && a.has(i); i++ {
 		if a.word[i].class&socialWord != 0 {
 			return 0, len(match), true
 		}

@@ -29,8 +29,9 @@ import (
 	"regexp/syntax"
 )
 
-// Context is how many bytes before a match Check is shown, at most. They are of the same segment.
-const Context = 96
+// Context is how many bytes before a match Check is shown, at most. They are of the same segment. So many, because the heading of a table
+// is to be in sight of its first rows.
+const Context = 400
 
 // MaxBound is the longest match that a rule may have, in bytes: the most that it can hold back.
 const MaxBound = 1024
@@ -59,7 +60,8 @@ type Rule struct {
 	Pattern string
 
 	// Left and Right are bytes that must not stand directly before or after a match. A byte of a JSON escape (\n, \u00e9) before a
-	// match is taken for a separator, so it is in no Left: texts in texts have such. No match begins behind the backslash in one.
+	// match is taken for a separator, so it is in no Left: texts in texts have such. No match begins behind the backslash in one, nor
+	// in the middle of a rune.
 	Left, Right Class
 
 	// Check is asked about a match, with up to Context bytes that stand before it, and says which part of the match is the value, or

@@ -3,8 +3,6 @@
 package secrets
 
 import (
-	"strings"
-
 	"github.com/sallyport-dev/sallyport/pipeline/mask/rule"
 )
 
@@ -23,7 +21,7 @@ const (
 // Words that name a secret, in any case, as parts of patterns.
 const (
 	passwordWords = `passw(?:or)?d|passwort|passphrase|passcode|pass|pwd|psw|pw|kennwort|contrase(?:ñ|n)a|mot de passe|senha|wachtwoord|lösenord|hasło|пароль|密码|密碼|パスワード|비밀번호`
-	otherWords    = `secret|credential|creds|token|jwt|authorization|oauth|key|auth|session|sessid|[_.]sid|cookie`
+	otherWords    = `secret|credential|creds|token|_pat|jwt|authorization|oauth|key|auth|session|sessid|[_.]sid|cookie`
 	awsWords      = `secret[_ .-]?access[_ .-]?key|aws[_ .-]?secret[a-z_ .-]{0,12}`
 )
 
@@ -32,12 +30,12 @@ const (
 const (
 	gap   = `[A-Za-z0-9_.-]{0,32}` + punct + `{1,16}(?:` + links + punct + `{1,10})?`
 	punct = "(?:[\\t\\n\\r !-/:-@\\[-`{-~]|：|→|–|—|“|‘)"
-	links = `(?i:value|val|default|content|string|str|text|bytes?|any|bearer|basic|token|is|was|to|set to|now|b|r|f|u|new|ist|est|es|lautet|bash|sh|json|yaml|ini|env)`
+	links = `(?i:value|val|default|content|string|str|text|bytes?|any|bearer|basic|token|is|was|to|with|set to|now|b|r|f|u|new|ist|est|es|lautet|bash|sh|json|yaml|ini|env)`
 )
 
 // assignments are the rules for an identifier or a word and, behind it, a value.
 func assignments() []*rule.Rule {
-	const value = "[!#-&(-_a-~\\x{80}-\\x{7ff}]{1,150}"
+	const value = "[!-~\\x{80}-\\x{7ff}]{1,150}"
 	return []*rule.Rule{
 		{
 			Name: "aws-secret-key", Type: awsSecret, Family: rule.Secret, Why: "AWS: 40 bytes of base64 behind secret access key",
@@ -50,7 +48,7 @@ func assignments() []*rule.Rule {
 		{
 			Name: "assignment", Type: generic, Family: rule.Secret,
 			Why:     "password, secret, token, api key, authorization, session, … in an identifier or a text, then = or : or is, and a plausible value",
-			Pattern: "(?i:" + passwordWords + "|" + otherWords + ")" + gap + "(?:\"" + value + "|'" + value + "|`" + value + "|" + value + ")",
+			Pattern: "(?i:" + passwordWords + "|" + otherWords + ")" + gap + value,
 			Check: func(left, m []byte) (int, int, bool) {
 				return assigned(kindOf(m), left, m)
 			},
@@ -63,12 +61,6 @@ func assignments() []*rule.Rule {
 				return assigned(password, left, m)
 			},
 		},
-		{
-			Name: "vendor-assignment", Type: vendorToken, Family: rule.Secret, Left: rule.Alnum,
-			Why:     "the name of a vendor in an identifier or a text, = or :, and a random value",
-			Pattern: "(?i:" + strings.Join(vendors, "|") + ")[A-Za-z0-9_.-]{0,24}" + "[\\t\\n\\r !-,:-@\\[-`{-~]" + "{1,12}[A-Za-z0-9_.~+/=:|%-]{14,150}",
-			Check:   func(left, m []byte) (int, int, bool) { return assigned(vendor, left, m) },
-		},
 	}
 }
 
@@ -77,7 +69,7 @@ func kindOf(m []byte) kind {
 	switch {
 	case at(m, 0, "secret"), at(m, 0, "cred"):
 		return secret
-	case at(m, 0, "token"), at(m, 0, "jwt"), at(m, 0, "authorization"), at(m, 0, "oauth"):
+	case at(m, 0, "token"), at(m, 0, "_pat"), at(m, 0, "jwt"), at(m, 0, "authorization"), at(m, 0, "oauth"):
 		return token
 	case at(m, 0, "key"), at(m, 0, "auth"):
 		return key
@@ -103,7 +95,7 @@ func assigned(k kind, left, m []byte) (from, to int, ok bool) {
 		return 0, 0, false
 	}
 	v := m[g.from:g.to]
-	if skipsCode(v, g, k) || placeholder(v) || !plausible(k, v, g, name, g.to == len(m)) {
+	if !plausible(k, v, g, name, g.to == len(m)) || skipsCode(v, g, k) || placeholder(v) {
 		return 0, 0, false
 	}
 	return g.from, g.to, true
@@ -129,7 +121,7 @@ func plausible(k kind, v []byte, g hole, name ident, whole bool) bool {
 	}
 	switch {
 	case t.digit == t.n:
-		return t.n >= 16 && g.quote != 0 && t.distinct >= 5 && k != key
+		return t.n >= 16 && (g.quote != 0 || t.n >= 24) && t.distinct >= 5 && k != key
 	case t.n < 8, t.n < 12 && (k != secret || g.quote == 0), g.newline && t.n < 16:
 		return false
 	case t.n < 16: // short ones must have all of the looks
@@ -172,7 +164,7 @@ func sentence(v []byte) bool {
 	return false
 }
 
-var proseWords = []string{"the", "your", "a", "an", "is", "enter", "must", "new", "my", "for", "to", "in", "and", "or", "of", "not", "be", "are", "with", "this", "password", "token", "key", "please", "no", "confirm", "old", "current", "forgot", "reset", "change", "show", "hide"}
+var proseWords = []string{"the", "your", "a", "an", "is", "enter", "must", "new", "my", "for", "to", "in", "and", "or", "of", "not", "be", "are", "this", "password", "token", "key", "please", "no", "confirm", "old", "current", "forgot", "reset", "change", "show", "hide"}
 
 func plausiblePassword(v []byte, t *traits, g hole, name ident, whole bool) bool {
 	for _, w := range commonWords {
@@ -187,7 +179,7 @@ func plausiblePassword(v []byte, t *traits, g hole, name ident, whole bool) bool
 		}
 	}
 	switch {
-	case t.n < 4, t.distinct < 3 && t.digit < t.n, g.newline && !random(v, 10) && !g.xml && !g.link:
+	case t.n < 4, t.distinct < 3 && t.digit < t.n, g.newline && !(digits && t.lower+t.upper > 0 && t.n >= 8 && g.sep) && !g.xml && !g.link:
 		return false
 	case bytesHave(v, ' '):
 		return g.quote != 0 && t.n <= 40 && (digits && mixed || t.lower+spaces(v) == t.n && g.sep && spaces(v) <= 6 && !sentence(v))

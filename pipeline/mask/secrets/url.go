@@ -6,20 +6,26 @@ import "github.com/sallyport-dev/sallyport/pipeline/mask/rule"
 
 // urls are rules for passwords in URLs and connection strings.
 func urls() []*rule.Rule {
-	userinfo := `://[!-.0-9;-?A-Z\[-~]{0,64}:[!#-&(-;=?-_a-~\x{80}-\x{7ff}]{1,96}@[A-Za-z0-9\[]`
+	userinfo := `:(?:\\?/){2}[!-.0-9;-?A-Z\[-~]{0,64}:[!#-&(-;=?-_a-~\x{80}-\x{7ff}]{1,96}@[A-Za-z0-9\[]`
 	return []*rule.Rule{
 		{
-			Name: "connection-url-password", Type: connection, Family: rule.Secret, Pattern: userinfo,
-			Why: "the password in a URL of a data base or a broker: scheme://user:password@host",
+			Name: "url-password", Type: connection, Family: rule.Secret, Pattern: userinfo,
+			Why: "the password in a URL: scheme://user:password@host",
 			Check: func(left, m []byte) (int, int, bool) {
-				return userPassword(m, !anyEnds(left, webSchemes), false)
+				return userPassword(m, anyEnds(left, webSchemes))
 			},
 		},
 		{
-			Name: "web-url-password", Type: generic, Family: rule.Secret, Pattern: userinfo,
-			Why: "the password in a URL of the web: https://user:password@host",
-			Check: func(left, m []byte) (int, int, bool) {
-				return userPassword(m, anyEnds(left, webSchemes), true)
+			Name: "url-password-encoded", Type: connection, Family: rule.Secret,
+			Why:     "the password in a URL that is escaped for a URL: %3A%2F%2Fuser%3Apassword%40host",
+			Pattern: `(?i:%3a%2f%2f)[A-Za-z0-9_.-]{0,64}(?i:%3a)[A-Za-z0-9_.~!$*%-]{1,96}(?i:%40)`,
+			Check: func(_, m []byte) (int, int, bool) {
+				for i := 9; i < len(m); i++ {
+					if at(m, i, "%3a") {
+						return i + 3, len(m) - 3, len(m)-3-(i+3) > 2
+					}
+				}
+				return 0, 0, false
 			},
 		},
 		{
@@ -47,7 +53,6 @@ func urls() []*rule.Rule {
 			Name: "pgpass-password", Type: connection, Family: rule.Secret,
 			Why:     ".pgpass: host:port:data base:user:password",
 			Pattern: `:(?:[0-9]{4,5}|\*):[A-Za-z0-9_*-]{1,63}:[A-Za-z0-9_*-]{1,63}:[!-~]{4,100}`,
-			Left:    rule.Of(": \t\n"),
 			Check: func(left, m []byte) (int, int, bool) {
 				colons, i := 0, 0
 				for ; i < len(m) && colons < 4; i++ {
@@ -57,7 +62,7 @@ func urls() []*rule.Rule {
 				}
 				v := m[i:]
 				t := measure(v)
-				return i, len(m), len(left) > 0 && !placeholder(v) && t.digit < t.n && t.digit > 0 && t.lower+t.upper > 0 && !bytesHave(v, ':')
+				return i, len(m), len(left) > 0 && alnum(left[len(left)-1]) && !placeholder(v) && t.digit < t.n && t.digit > 0 && t.lower+t.upper > 0 && !bytesHave(v, ':')
 			},
 		},
 	}
@@ -66,11 +71,9 @@ func urls() []*rule.Rule {
 var webSchemes = []string{"http", "https", "ws", "wss", "ftp", "ftps", "sftp", "ssh", "git", "git+https", "git+http", "svn"}
 
 // userPassword finds the password in ://user:password@h.
-func userPassword(m []byte, mine, web bool) (from, to int, ok bool) {
-	if !mine {
-		return 0, 0, false
+func userPassword(m []byte, web bool) (from, to int, ok bool) {
+	for from = 1; m[from] == '\\' || m[from] == '/'; from++ {
 	}
-	from = 3
 	for from < len(m) && m[from] != ':' {
 		if m[from] == '/' || m[from] == '?' || m[from] == '#' {
 			return 0, 0, false

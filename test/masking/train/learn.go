@@ -35,11 +35,12 @@ func newLearner(lists *token.Lists, seed uint64) *learner {
 
 // Percent of what is hidden from learning.
 const (
-	hideNames = 35 // of the names in the lists, in each text
-	hideWord  = 70 // of the words that are part of something
-	hideOther = 10 // of those that are not
-	ownTags   = 35 // of texts: decisions are built on those of the model
-	rate      = 0.12
+	hideNames   = 35 // of the names in the lists, in each text
+	hideWord    = 60 // of the words that are part of something
+	hideOther   = 50 // of those that are not
+	hideFeature = 25 // of all that speaks for or against
+	ownTags     = 35 // of texts: decisions are built on those of the model
+	rate        = 0.12
 )
 
 func (l *learner) learn(d *doc) {
@@ -85,13 +86,20 @@ func (l *learner) Decide(v *token.View) token.Tag {
 		hide = hideWord
 	}
 	l.features = v.Features(l.features[:0], l.r.IntN(100) < hide)
+	kept := l.features[:0] // some are left out, so that none is relied on alone
+	for _, f := range l.features {
+		if l.r.IntN(100) >= hideFeature {
+			kept = append(kept, f)
+		}
+	}
+	l.features = kept
 	var s [2]float32
 	for _, f := range l.features {
 		s[0] += l.w[f][0]
 		s[1] += l.w[f][1]
 	}
 	m := max(0, s[0], s[1])
-	eo, ep, ea := math.Exp(float64(-m)), math.Exp(float64(s[0]-m)), math.Exp(float64(s[1]-m))
+	eo, ep, ea := exp(float64(-m)), exp(float64(s[0]-m)), exp(float64(s[1]-m))
 	sum := eo + ep + ea
 	p := [2]float32{float32(ep / sum), float32(ea / sum)}
 	said := token.Other
@@ -137,4 +145,19 @@ func (l *learner) weights(lean [2]float64) *token.Weights {
 		w.Bias[c] = int32(lean[c] * token.Scale)
 	}
 	return w
+}
+
+// exp is e to the power of x, which is not above 0, to the same last bit on every machine: the conversions keep products and sums apart.
+func exp(x float64) float64 {
+	if x < -700 {
+		return 0
+	}
+	k := math.Floor(float64(x * math.Log2E))
+	r := x - float64(k*math.Ln2)
+	sum, term := 1.0, 1.0
+	for i := 1.0; i < 18; i++ {
+		term = float64(term * r / i)
+		sum += term
+	}
+	return math.Ldexp(sum, int(k))
 }
