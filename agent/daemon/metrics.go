@@ -39,7 +39,13 @@ func (d *daemon) openMetrics(ctx context.Context) (err error) {
 	for _, e := range d.cfg.Endpoints {
 		o.Endpoints = append(o.Endpoints, e.Name)
 	}
-	o.Types = maskTypes()
+	seen := map[string]bool{}
+	for _, r := range d.masking.base.engine.Rules() {
+		if !seen[r.Type] {
+			seen[r.Type] = true
+			o.Types = append(o.Types, r.Type)
+		}
+	}
 	d.metrics = metrics.New(o)
 	return nil
 }
