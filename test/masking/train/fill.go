@@ -30,7 +30,6 @@ type filler struct {
 	home    string // locale
 	out     strings.Builder
 	spans   []span
-	street  string // pieces of one address that stand in several fields
 	negs    []string
 	foreign []string
 	posts   []string
