@@ -140,6 +140,8 @@ func unescaped(text []byte) []byte {
 // maskError is an error of the masker, as opposed to text that is no JSON.
 type maskError struct{ error }
 
+func (e maskError) Unwrap() error { return e.error }
+
 func walkStrings(s *llm.Scanner, f func([]byte, llm.Span) error) error {
 	wrap := func(text []byte, at llm.Span) error {
 		if err := f(text, at); err != nil {

@@ -84,6 +84,7 @@ func (x *exchange) decideRequest(ctx context.Context, a *asked) (*denial, error)
 	if d, err := x.apply(ctx, a.call, nil); d != nil || err != nil {
 		return d, err
 	}
+	x.tellSent()
 	if a.gone != nil {
 		if d, err := x.apply(ctx, *a.gone, nil); d != nil || err != nil {
 			return d, err
@@ -235,6 +236,10 @@ func (x *exchange) unavailable(why error) *denial {
 
 // failed turns an error on the way of a reply into a denial of the right kind.
 func (x *exchange) failed(err error) *denial {
+	var no pipeline.MaskRefused
+	if errors.As(err, &no) {
+		return x.maskRefused(err, no)
+	}
 	if errors.Is(err, llm.ErrNotInspected) {
 		return x.uninspected(err)
 	}

@@ -329,7 +329,7 @@ func (m *events) piece(e *event, p *llm.Piece) error {
 		if len(m.lanes) == maxLanes {
 			return llm.NotInspected("more than %d texts in a stream", maxLanes)
 		}
-		l = &lane{choice: p.Choice, name: p.Lane, rw: m.x.f.o.Masker.Stream("text", m.x.m), keep: p.Answer}
+		l = &lane{choice: p.Choice, name: p.Lane, rw: m.x.stream("text"), keep: p.Answer}
 		m.lanes = append(m.lanes, l)
 	}
 	e.texts = append(e.texts, eventText{lane: l, from: l.total, n: len(p.Text), off: len(e.text), at: p.At})

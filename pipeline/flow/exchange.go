@@ -42,8 +42,10 @@ type exchange struct {
 	seq       int
 	buf       *buffers
 	h         holding
-	sent      bool  // the request is with the provider
-	bodyBytes int64 // of what was sent
+	side      side
+	sentMasks []pipeline.Mask // what was masked in the request before it is sent
+	sent      bool            // the request is with the provider
+	bodyBytes int64           // of what was sent
 }
 
 // buffers are reused from one exchange to the next.
@@ -169,11 +171,14 @@ func (x *exchange) recordIntent(body []byte, unread error) {
 	}
 	if unread == nil {
 		// A masker that fails leaves the texts out of the record; deciding then fails too, in decideRequest.
+		x.side = sideRecord
 		if err := x.inspect("mask request", func() error { return x.maskRequest(body, in) }); err != nil {
 			x.f.o.Notice("mask request", err)
 			x.steps, in.Body = nil, nil
 			in.Uninspected = "the request could not be masked"
 		}
+		x.side = sideReply
+		in.Masks = append(in.Masks, x.sentMasks...)
 	} else {
 		in.Uninspected = reason(unread)
 	}
@@ -280,7 +285,7 @@ func (x *exchange) maskText(text []byte) (masked []byte, masks []pipeline.Mask, 
 const maskPiece = 16 << 10
 
 func (x *exchange) maskWhole(carrier string, text []byte) ([]byte, []pipeline.Mask, error) {
-	rw := x.f.o.Masker.Stream(carrier, x.m)
+	rw := x.stream(carrier)
 	defer rw.Release()
 	out, same, changed := x.buf.mask[:0], 0, false // same: bytes of text that came out as they went in, and are not in out
 	for rest := text; ; {

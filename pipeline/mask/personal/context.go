@@ -153,9 +153,7 @@ func fold(buf, w []byte) (out []byte, foreign bool) {
 		r, n := utf8.DecodeRune(w[i:])
 		i += n
 		if r >= 0x180 {
-			if r != 0x2019 && r != 0x2013 && r != 0xfeff {
-				foreign = true
-			}
+			foreign = foreign || r >= 0x370 && (r < 0x2000 || r > 0x206f) && r != 0xfeff // neither a mark on the letter before nor punctuation
 			continue
 		}
 		if b := base(r); b != 0 {

@@ -57,8 +57,9 @@ const (
 	ahvCH
 	rijksBE
 	nifPT
-	cnpIN // national numbers of countries without a rule of their own: the word is enough
+
 	nationalWord
+	stateWord // with a number word, says that a national number follows
 )
 
 // nationals are the classes that say a national number follows.
@@ -77,10 +78,10 @@ var vocabulary = []struct {
 }{
 	{phoneWord, "phone* tel telephone* telefon* telef tlf tlfn mobile mobil mobiltelefon* mobilnummer mobiel mobile* cell cellphone* cellular celular* handy handynummer fax faks telefax* " +
 		"telecopie* portable gsm hotline rufnummer* telefoon* mobilny komorka komorkowy puhelin* matkapuhelin whatsapp sms voicemail pager landline msisdn festnetz " +
-		"ph mob fon movil cel fijo cellulare fisso callback helpline switchboard ruf durchwahl gsmnummer mobtel toll dialled dialed caller kontaktnummer telno " +
-		"denwa keitai dienthoai telp hp cep tif tlph phn telephonique contactnumber phonenumber homephone workphone dayphone tfno fone kontaktnr"},
-	{callWord, "call calls called calling dial ring rang text texted texting reach reached answering contact* rufen anrufen erreichen erreichbar appeler appelez joindre " +
-		"joignable llame llamar llamame contacto contactar ligue ligar chiamare chiamami bellen bel zadzwon dzwonic ringa ring ringe desk office signal telegram viber extension " +
+		"ph mob fon movil cel fijo cellulare fisso callback helpline switchboard ruf durchwahl gsmnummer mobtel toll dialled dialed dial answering texting caller kontaktnummer telno " +
+		"denwa keitai dienthoai telp tlph phn telephonique contactnumber phonenumber homephone workphone dayphone tfno fone kontaktnr"},
+	{callWord, "call calling ring rang text texted reach reached contact* messages rufen anrufen erreichen erreichbar appeler appelez joindre " +
+		"joignable llame llamar llamame contacto contactar ligue ligar chiamare chiamami bellen bel zadzwon dzwonic ringa ring ringe desk telegram viber extension " +
 		"whats message emergency anruf bereikbaar soita"},
 	{cardWord, "card* cc ccn pan visa mastercard amex discover maestro creditcard* debitcard* kreditkarte* karte kartennummer carte tarjeta* carta cartao karta kort kortnummer kaart* kaartnummer creditcards credit debit kredit"},
 	{ibanWord, "iban* kontonummer bankverbindung"},
@@ -92,7 +93,7 @@ var vocabulary = []struct {
 	{eventWord, "since admitted admission issued issue expires expiry expire expiration expired exp created updated visit* travel* died death dead joined hired hire signed deployed released release published shipped due dated " +
 		"invoice* arrives arrived arrival departure departs appointment starts started start end ended ends effective registered registration discharged discharge paid payment booked modified deadline valid until scheduled " +
 		"meeting opened closed founded enrolled vaccinated diagnosed diagnosis seen login logged delivered delivery purchased seit bis ausgestellt gultig aufgenommen emis delivre expire depuis desde emitido vence hasta rilasciato scade dal geldig afgegeven admis ingreso ingresado scadenza sterbedatum timestamp"},
-	{passportWord, "passport* reisepass* reisepas* pasaporte* passeport* passaporto passaporte paspoort* paszport* passi pass passnummer passnr pasnummer pas pass-no cestovni putovnica passeports ppt pasport passinumero"},
+	{passportWord, "passport* reisepass* reisepas* pasaporte* passeport* passaporto passaporte paspoort* paszport* passnummer passnr pasnummer cestovni putovnica passeports ppt pasport passinumero"},
 	{licenceWord, "licence* license* lic licenses licences permis permit permits licencia licencia patente patent carnet carta carteira prawo permesso licenca permiso rijbewijs*"},
 	{driveWord, "driver* drivers driving drive drives dvla dmv motorist operator operators conduire conducir guida jazdy motorista conducao conductor conducere"},
 	{drivingWord, "dl dln dlno driverslicen* driverlicen* drivinglicen* drivernumber fuhrerschein* rijbewijs* korkort* korekort* forerkort* ajokort* cnh habilitacao vodicsky ridicsky prukaz jogositvany fahrerlaubnis* surucu ehliyet drivinglicence dlnumber fuehrerschein*"},
@@ -108,7 +109,7 @@ var vocabulary = []struct {
 		"commit hash sha* md5 checksum digest build request session trace uuid guid amount total price cost usd eur gbp qty quantity size bytes count port line lines page pages zip postal postcode plz " +
 		"population revenue sales units stock score latitude longitude lat lng lon coordinates coordinate coord timestamp epoch time duration offset width height seed random prime integer int float sum average mean " +
 		"bestellung* rechnung* bestellnummer commande facture pedido factura fattura ordine zamowienie bestelling case claim policy quote po rma job process thread node cluster chapter section article art figure fig table equation version " +
-		"embedding vector array pixels px ms seconds bug rfc cve patent grant isin cusip barcode gtin asin vin imei imsi iccid row rows index matrix regex example"},
+		"embedding vector array pixels px ms seconds bug rfc cve patent grant isin cusip barcode gtin asin vin imei imsi iccid row rows index matrix regex"},
 	{versionWord, "version versions firmware release releases build ver v software update upgrade upgraded downgrade patch revision rev section chapter clause paragraph package assembly fileversion than driver sdk kernel plugin library module chrome safari edg oid heading toc"},
 	{hostWord, "ip ips ipv4 ipv6 host hosts hostname address* addr adresse server* client* from ping ssh login port ports subnet dns gateway connect* remote peer source src dst dest destination nameserver bind listen* proxy vpn router network* at " +
 		"endpoint visit* user http https sourceip clientip remoteaddr x-forwarded forwarded request* blocked allow* deny* traffic packet* firewall resolver machine vm"},
@@ -139,7 +140,8 @@ var vocabulary = []struct {
 	{ahvCH, "ahv avs ahvnummer oasi sozialversicherungsnummer"},
 	{rijksBE, "rijksregisternummer rijksregister niss insz registre"},
 	{nifPT, "nif contribuinte"},
-	{nationalWord, "national nationalid citizen ausweisnummer personalausweis* curp rfc cuil cuit rut rodne egn oib umcn jmbg cnp isikukood amka tckimlik hkid mynumber nationalidentity* identitycard* idcard* personalnummer"},
+	{stateWord, "national citizen citizens identity personal taxpayer tax resident ciudadania"},
+	{nationalWord, "nationalid ausweisnummer personalausweis* curp cuil cuit rut rodne egn oib umcn jmbg cnp isikukood amka tckimlik hkid mynumber nationalidentity* identitycard* idcard* personalnummer"},
 }
 
 // scripts are the words of scripts that do not put spaces between words, or that are not folded.
@@ -161,6 +163,8 @@ const longestWord = 24
 type lexicon struct {
 	slot  [4096]uint16 // by the hash of the first letters: index of the first entry of a chain, plus one
 	entry []entry
+
+	lengths [1000]uint16 // by calling code: a bit for each length that national numbers may have
 }
 
 type entry struct {
@@ -177,6 +181,19 @@ func newLexicon() *lexicon {
 			stem := bytes.TrimSuffix(w, []byte("*"))
 			l.add(string(stem), len(stem) < len(w), v.class)
 		}
+	}
+	code, read, number := 0, false, 0
+	for _, c := range []byte(callingCodes) {
+		switch {
+		case isDigit(c):
+			number = number*10 + int(c-'0')
+			continue
+		case !read:
+			code, read = number, true
+		default:
+			l.lengths[code] |= 1 << number
+		}
+		number, read = 0, c != ';'
 	}
 	return l
 }

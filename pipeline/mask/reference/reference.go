@@ -9,6 +9,7 @@ import (
 	"cmp"
 	"regexp"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/sallyport-dev/sallyport/pipeline/mask/rule"
 )
@@ -87,7 +88,7 @@ func (s *Set) open(text []byte) (rule.Span, bool) {
 				continue
 			}
 			for e := p + 1; e <= min(len(text), p+r.bound, best.End); e++ {
-				if !r.whole.Match(text[p:e]) || r.Right != (rule.Class{}) && e < len(text) && r.Right.Has(text[e]) {
+				if cut(text[p:e]) || !r.whole.Match(text[p:e]) || r.Right != (rule.Class{}) && e < len(text) && r.Right.Has(text[e]) {
 					continue
 				}
 				if _, _, ok := r.check(text, p, e); ok {
@@ -104,6 +105,16 @@ func (s *Set) open(text []byte) (rule.Span, bool) {
 	}
 	best.End = tail(text, best.End, best.Rule.Tail)
 	return best, true
+}
+
+// cut tells whether b ends in the first bytes of a rune that needs more.
+func cut(b []byte) bool {
+	for i := 1; i <= min(len(b), utf8.UTFMax); i++ {
+		if c := b[len(b)-i]; utf8.RuneStart(c) {
+			return !utf8.FullRune(b[len(b)-i:])
+		}
+	}
+	return false
 }
 
 func tail(text []byte, e int, t *rule.Tail) int {

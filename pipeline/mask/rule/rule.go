@@ -7,7 +7,7 @@
 // # Open rules
 //
 // A rule with a Tail is open: its Pattern is a head that decides. The text is read from the left. The first head that is complete
-// (smallest end; of those the smallest start; of those the first in the list of rules) is a value, which goes on for as long as
+// (smallest end, which is not in the middle of a rune; of those the smallest start; of those the first in the list of rules) is a value, which goes on for as long as
 // the tail does. What follows begins afresh, as a text of its own. So the values of open rules cut the text into segments.
 //
 // # Closed rules

@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mask
+
+import (
+	"unicode/utf8"
+
+	"github.com/sallyport-dev/sallyport/pipeline"
+	"github.com/sallyport-dev/sallyport/pipeline/mask/action"
+	"github.com/sallyport-dev/sallyport/pipeline/mask/automaton"
+)
+
+// thread is a head of an open rule that has begun at start and is read up to at.
+type thread struct {
+	rule      *compiled
+	state     *automaton.ExactState
+	start, at int
+}
+
+// head is one that is complete at n, but for the byte behind it.
+type head struct {
+	rule  *compiled
+	start int
+}
+
+// before tells whether a is the one that counts, of two heads that end at the same place.
+func (a head) before(b head) bool {
+	return b.rule == nil || a.start < b.start || a.start == b.start && a.rule.id < b.rule.id
+}
+
+// grow reads on with the heads of a rule, of which a match may end at n. The automaton has seen none before that, or it was asked then.
+func (r *Rewriter) grow(c *compiled) error {
+	r.mark(r.n)
+	kept := r.threads[:0]
+	for _, t := range r.threads {
+		if t.start < r.isl || t.rule == c && !r.read(&t) {
+			continue
+		}
+		kept = append(kept, t)
+	}
+	r.threads = kept
+	p := max(r.next[c.id], r.isl, r.n-c.bound)
+	for ; p < r.n; p++ {
+		if !r.may(c, p) {
+			if r.e.o.Explain {
+				r.refusedLeft(c, p, r.n)
+			}
+			continue
+		}
+		t := thread{rule: c, state: c.exact.Start(), start: p, at: p}
+		if !r.read(&t) {
+			continue
+		}
+		if len(r.threads) == manyThreads {
+			return errThreads
+		}
+		r.threads = append(r.threads, t)
+	}
+	r.next[c.id] = p
+	return nil
+}
+
+// read reads on with one head up to n, and tells whether it lives. If it is complete there, it waits.
+func (r *Rewriter) read(t *thread) bool {
+	for t.at < r.n {
+		b := r.text(t.at, r.n)
+		if b[0] >= utf8.RuneSelf && !utf8.FullRune(b) {
+			return true
+		}
+		s, k := t.rule.exact.Next(t.state, b)
+		r.steps++
+		if s.Dead {
+			return false
+		}
+		t.state, t.at = s, t.at+k
+	}
+	if t.state.Accept {
+		if _, _, ok := r.check(t.rule, t.start, r.n); ok {
+			r.waiting = append(r.waiting, head{t.rule, t.start})
+		} else {
+			r.refuse(t.rule, t.start, r.n, "the check of the rule")
+		}
+	}
+	return true
+}
+
+// bestWaiting is the head that decides, of those that are complete at n with c behind them, or at the end of the text. The others do not wait
+// any more.
+func (r *Rewriter) bestWaiting(c byte, end bool) (best head) {
+	for _, h := range r.waiting {
+		if !end && h.rule.right && h.rule.Right.Has(c) {
+			r.refuse(h.rule, h.start, r.n, "the character behind it")
+			continue
+		}
+		if h.before(best) {
+			best = h
+		}
+	}
+	r.waiting = r.waiting[:0]
+	return best
+}
+
+// value is the value of an open rule that is decided and goes on.
+type value struct {
+	on     bool
+	rule   *compiled
+	start  int
+	head   int // end of the head
+	action action.Action
+	may    bool // it may be one that is allowed: it is held
+	shown  bool // its tag is out
+	joint  bool // the last byte belongs to it only if more of it follows
+	class  bool // the byte before is of the tail's class
+	until  int  // how much of the end is there
+	read   int  // it is hashed, or released, up to here
+	v      action.Value
+}
+
+// decide begins the value of an open rule whose head ends at n.
+func (r *Rewriter) decide(dst []byte, h head) ([]byte, error) {
+	if h.rule == nil {
+		return dst, nil
+	}
+	dst, err := r.endSegment(dst, h.start)
+	if err != nil {
+		return dst, err
+	}
+	c := h.rule
+	v := &r.val
+	*v = value{on: true, rule: c, start: h.start, head: r.n, read: h.start, action: r.plan.Of(c.Rule), v: v.v, class: c.Tail.Class.Has(r.buf[r.n-1-r.from])}
+	v.v.Start(r.e.keys, v.action, c.Type, r.session)
+	if r.base <= v.start { // a value that the context begins is not the one that an entry of the list is about
+		v.may, _ = r.e.o.Table.Begins(c.Rule, r.text(v.start, r.n))
+	}
+	if v.may && r.drop&holdAllow == 0 {
+		return dst, nil
+	}
+	v.may = false
+	return r.show(dst, r.n)
+}
+
+// show writes what stands in the place of the open value, as far as it is known, and takes the value up to to.
+func (r *Rewriter) show(dst []byte, to int) ([]byte, error) {
+	v := &r.val
+	if to <= r.base {
+		v.read, r.out = to, to
+		return dst, nil
+	}
+	if !v.shown {
+		v.shown = true
+		v.read = max(v.read, r.base)
+		switch v.action {
+		case action.Deny:
+			return dst, &DeniedError{Type: v.rule.Type, Rule: v.rule.Name}
+		case action.Tag:
+			n := len(dst)
+			dst = action.AppendTag(dst, v.rule.Type)
+			r.mask(v.rule.Rule, v.read, v.action, dst[n:])
+		}
+	}
+	if v.action == action.Allow {
+		dst = append(dst, r.text(v.read, to)...)
+	} else {
+		v.v.Write(r.text(v.read, to))
+		if v.action == action.Tag {
+			m := &r.masks[len(r.masks)-1]
+			m.Len = to - r.base - m.At
+		}
+	}
+	v.read, r.out = to, to
+	return dst, nil
+}
+
+// swallow takes what belongs to the open value out of what is at hand.
+func (r *Rewriter) swallow(dst []byte) ([]byte, error) {
+	v, t := &r.val, r.val.rule.Tail
+	ended := false
+	for i := r.n - r.from; i < len(r.buf) && !ended; i++ {
+		c := r.buf[i]
+		switch {
+		case t.Class.Has(c):
+			v.joint, v.class = false, true
+			r.n++
+			if t.Until != "" {
+				for v.until > 0 && t.Until[v.until] != c {
+					v.until = int(v.rule.until[v.until])
+				}
+				if t.Until[v.until] == c {
+					v.until++
+				}
+				ended = v.until == len(t.Until)
+			}
+		case t.Until == "" && !v.joint && v.class && t.Joint.Has(c):
+			v.joint = true
+			r.n++
+		default:
+			ended = true
+		}
+		if v.may && !v.joint && !ended {
+			if may, _ := r.e.o.Table.Begins(v.rule.Rule, r.text(v.start, r.n)); !may {
+				v.may = false
+			}
+		}
+	}
+	if ended {
+		return r.endValue(dst)
+	}
+	if v.may {
+		return dst, nil
+	}
+	to := r.n
+	if v.joint && r.drop&holdJoint == 0 {
+		to--
+	}
+	return r.show(dst, to)
+}
+
+// endValue ends the open value. What follows is a segment of its own.
+func (r *Rewriter) endValue(dst []byte) ([]byte, error) {
+	v := &r.val
+	if v.joint {
+		r.n--
+	}
+	allowed := false
+	if v.may {
+		_, allowed = r.e.o.Table.Begins(v.rule.Rule, r.text(v.start, r.n))
+	}
+	if allowed {
+		v.action = action.Allow
+	}
+	dst, err := r.show(dst, r.n)
+	if err != nil {
+		return dst, err
+	}
+	if v.shown && v.action != action.Allow {
+		n := len(dst)
+		var fingerprint string
+		dst, fingerprint = v.v.End(dst)
+		if v.action != action.Tag {
+			at := max(v.start, r.base)
+			r.mask(v.rule.Rule, at, v.action, dst[n:])
+			r.masks[len(r.masks)-1].Len = r.n - at
+		}
+		r.masks[len(r.masks)-1].Fingerprint = fingerprint
+	} else {
+		v.v.Drop()
+	}
+	r.explain(v.rule.Rule, v.start, r.n, v.action, allowed)
+	v.on, v.may = false, false
+	r.beginSegment()
+	return dst, nil
+}
+
+// mask notes a mask that begins at a position of the text; its length is still to come.
+func (r *Rewriter) mask(c ruleOf, at int, a action.Action, with []byte) {
+	r.masks = append(r.masks, pipeline.Mask{Carrier: r.carrier, Type: c.Type, At: at - r.base, With: r.with(c, a, with)})
+}

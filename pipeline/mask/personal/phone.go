@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package personal
+
+import (
+	"bytes"
+
+	"github.com/sallyport-dev/sallyport/pipeline/mask/rule"
+)
+
+// phonePattern is 6 to 18 digits in groups, an extension, and what shows that the last group goes on.
+const phonePattern = `[+(]{0,2}[0-9](?:(?: ?\(| ?\)[ -]?|[ ./-]| - |\x{2010}|\x{2011}|\x{2013}|\x{a0})?[0-9]){5,17}\)?` +
+	`(?: ?(?:x|X|ext\.?|Ext\.?|extn|poste|#) ?[0-9]{1,5})?(?:[A-Za-z0-9_%]|[:,][0-9]| ?[-(]?(?:[Oo]ffice|[Ff]ax|[Mm]obile|[Cc]ell|[Dd]esk|[Hh]ome|[Ww]ork|tel|mob))?`
+
+func (l *lexicon) phoneRule() *rule.Rule {
+	return &rule.Rule{Name: "phone", Type: "PHONE", Family: rule.Structured, Pattern: phonePattern, Left: rule.Word, Check: l.phone,
+		Why: "the code of a country and a length that it has, or groups as numbers are written, or digits behind words about phones"}
+}
+
+const phoneGroups = 10
+
+// run is a number in groups of digits.
+type run struct {
+	plus   bool
+	named  bool // a word behind it says that it is a phone number
+	n      int  // groups
+	end    int // of the last group and its extension
+	digits int
+	d      [20]byte
+	group  [phoneGroups]struct {
+		size, digits int  // digits; with those of the groups before
+		end          int  // offset behind it, and behind its closing parenthesis
+		sep          byte // what follows: space, - . / ) or 0
+		paren        bool
+	}
+}
+
+// read splits a match into groups. It is false if it has too many.
+func (r *run) read(m []byte) bool {
+	i, ext := 0, false
+	for ; i < len(m) && !isDigit(m[i]); i++ {
+		r.plus = r.plus || m[i] == '+'
+	}
+	open := i > 0 && m[i-1] == '('
+	for i < len(m) {
+		if r.n == phoneGroups {
+			return false
+		}
+		g := &r.group[r.n]
+		g.paren, g.sep = open, 0
+		for g.size = 0; i < len(m) && isDigit(m[i]); i++ {
+			if r.digits == len(r.d) {
+				return false
+			}
+			r.d[r.digits] = m[i] - '0'
+			r.digits++
+			g.size++
+		}
+		g.digits, g.end = r.digits, i
+		r.n++
+		open = false
+		if i == len(m) {
+			break
+		}
+		j := i
+		for ; j < len(m) && !isDigit(m[j]); j++ {
+			switch c := m[j]; c {
+			case '(':
+				open = true
+				if g.sep == 0 {
+					g.sep = ' '
+				}
+			case ')':
+				if j == i {
+					g.end = j + 1
+				}
+				g.sep = ' '
+			case 0xc2, 0xa0:
+				g.sep = ' '
+			case 0xe2, 0x80:
+			case 0x90, 0x91, 0x93:
+				g.sep = '-'
+			case ' ', '-', '.', '/':
+				if g.sep != ' ' || c == '-' {
+					g.sep = c
+				}
+			case 'x', 'X', 'e', 'E', 'p', '#':
+				if ext {
+					continue
+				}
+				ext = true
+			default:
+				if !ext {
+					if r.named = j+3 <= len(m) && isAlnum(m[j+1]) && isAlnum(m[j+2]); r.named {
+						return true
+					}
+					if j == i {
+						r.drop() // the group is of a word
+					}
+					return r.n > 0
+				}
+			}
+		}
+		if ext {
+			k := j
+			for k < len(m) && isDigit(m[k]) {
+				k++
+			}
+			if k > j {
+				g.end, g.sep = k, 0
+			} else if isAlnum(m[i]) {
+				r.drop()
+			}
+			break
+		}
+		if j == len(m) {
+			break
+		}
+		i = j
+	}
+	return r.n > 0
+}
+
+func (r *run) drop() {
+	r.digits -= r.group[r.n-1].size
+	r.n--
+}
+
+// dated tells whether the first groups are a date.
+func (r *run) dated(m []byte, k int) bool {
+	if k < 3 || r.plus {
+		return false
+	}
+	s := 0
+	for s < len(m) && !isDigit(m[s]) {
+		s++
+	}
+	return dateLike(m[s:r.group[2].end]) && (k == 3 || r.group[0].size == 4 || r.group[0].sep != ' ' && r.group[2].size == 4)
+}
+
+// strong tells whether the first k groups are a phone number by their form alone.
+func (l *lexicon) strong(r *run, k int) bool {
+	g := r.group[:k]
+	n := g[k-1].digits
+	d := r.d[:n]
+	switch {
+	case r.plus:
+		return n >= 8 && l.international(r, d, k)
+	case n > 7 && d[0] == 0 && d[1] == 0:
+		return k > 1 && d[2] != 0 && l.international(r, d[2:], k)
+	}
+	if n < 8 || n > 13 {
+		return false
+	}
+	if k == 4 && g[0].size == 1 && d[0] == 1 && g[1].size == 3 && g[2].size == 3 && g[3].size == 4 {
+		return g[1].paren || g[1].sep != ' '
+	}
+	if k == 3 && g[0].size == 3 && g[1].size == 3 && g[2].size == 4 {
+		switch {
+		case g[0].paren:
+			return true
+		case d[0] == 0:
+		case g[1].sep == '-' && (g[0].sep == '-' || g[0].sep == ' '):
+			return true
+		case g[1].sep == '.' && g[0].sep == '.':
+			return d[0] >= 2 && d[3] >= 2
+		default:
+			return false
+		}
+	}
+	if k >= 4 && g[1].paren && g[0].size == 1 && g[1].size == 3 && n == 11 && (d[0] == 7 || d[0] == 8) {
+		return true
+	}
+	if k == 3 && g[0].size == 2 && !g[0].paren && g[1].size == 5 && d[2] == 9 && g[2].size == 4 && g[1].sep == '-' {
+		return true // a mobile of Brazil
+	}
+	for i := range k {
+		if g[i].size == 1 {
+			return false
+		}
+	}
+	if g[0].paren && k > 1 && g[0].size >= 2 && g[0].size <= 5 {
+		return d[0] == 0 && n >= 9 || n >= 10 && g[0].size < 4
+	}
+	if d[0] != 0 || d[1] == 0 || k < 2 || k > 5 || n < 9 || n > 12 || g[0].size > 5 || k == 2 && g[0].size == 5 && g[1].size == 4 {
+		return false
+	}
+	if g[0].sep == '.' {
+		for i := range k {
+			if g[i].size != 2 && !(i == 0 && k > 2 && g[i].size > 2) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// international tells whether d is a calling code and a national number of a length that is in use behind it.
+func (l *lexicon) international(r *run, d []byte, k int) bool {
+	code := 0
+	for i := range min(3, len(d)) {
+		code = code*10 + int(d[i])
+		lengths := l.lengths[code]
+		if lengths == 0 {
+			continue
+		}
+		n := len(d) - i - 1
+		zero := 0 // the trunk prefix, which people write in parentheses or leave in
+		if n > 0 && d[i+1] == 0 {
+			zero = 1
+		}
+		return n < 16 && n-zero >= 4 && (lengths>>n&1 != 0 || zero == 1 && lengths>>(n-1)&1 != 0 || k > 2 && (lengths>>(n+1)&1 != 0 || lengths>>(n-1)&1 != 0))
+	}
+	return false
+}
+
+// thousands tells whether the groups are those of one large number: 1 234 567.
+func (r *run) thousands(k int) bool {
+	if k < 2 || r.d[0] == 0 || r.plus || r.group[0].size > 3 {
+		return false
+	}
+	for i := range k {
+		if i > 0 && r.group[i].size != 3 || i+1 < k && r.group[i].sep != ' ' && r.group[i].sep != '.' {
+			return false
+		}
+	}
+	return true
+}
+
+// weak tells whether the first k groups could be a phone number if something says so.
+func (r *run) weak(k int) bool {
+	n := r.group[k-1].digits
+	if n < 6 || n > 15 || k == 1 && n < 7 {
+		return false
+	}
+	dots := 0
+	for i := range k {
+		if i+1 < k && r.group[i].sep == '.' {
+			dots++
+		}
+	}
+	if k == 2 && r.group[0].size == 4 && r.group[1].size == 4 && year(r.d[0:4]) && year(r.d[4:8]) || k == 2 && dots == 1 {
+		return false
+	}
+	return !(k == 4 && dots == 3 && n <= 12 && r.group[0].size < 4 && r.group[1].size < 4 && r.group[3].size < 4) // an address of a host
+}
+
+func year(d []byte) bool { return d[0] == 1 && d[1] == 9 || d[0] == 2 && d[1] == 0 }
+
+func (l *lexicon) phone(left, match []byte) (int, int, bool) {
+	var r run
+	c, before := last(left, 0), last(left, 1)
+	switch c {
+	case '.', ',', '/', ':', '-':
+		if isDigit(before) || c == '-' && isAlnum(before) || c == '/' && isAlnum(before) && !bytes.HasSuffix(left, []byte("wa.me/")) || c == '.' && isAlnum(before) {
+			return 0, 0, false
+		}
+	case '$', '#', '%', '^', '@', '&', '+', '~':
+		return 0, 0, false
+	case '=':
+		if before == '=' {
+			return 0, 0, false
+		}
+	}
+	if !r.read(match) {
+		return 0, 0, false
+	}
+	from := 0
+	if match[0] == '(' && bytes.IndexByte(match[:r.group[r.n-1].end], ')') < 0 {
+		from = 1 // of a parenthesis around the number
+	}
+	var a around
+	looked := false
+	for k := r.n; k > 0; k-- {
+		if k < r.n && r.group[k-1].sep != ' ' || r.dated(match, k) || !l.strong(&r, k) {
+			continue
+		}
+		if c == ' ' && isDigit(before) && !r.plus {
+			break // of a row of numbers
+		}
+		if !looked {
+			l.look(&a, left)
+			looked = true
+		}
+		if !r.plus && (a.col&telling != 0 && a.col&phoneWord == 0 || a.col == 0 && a.near(telling&^phoneWord&^cardWord&^birthWord|patientWord, phoneWord|callWord, 1, false) >= 0) {
+			break
+		}
+		return from, r.group[k-1].end, true
+	}
+	if r.digits < 6 {
+		return 0, 0, false
+	}
+	if !looked {
+		l.look(&a, left)
+	}
+	for k := r.n; k > 0; k-- {
+		if k < r.n && r.group[k-1].sep != ' ' || r.dated(match, k) || !r.weak(k) {
+			continue
+		}
+		if l.said(&r, &a, left, k) {
+			return from, r.group[k-1].end, true
+		}
+	}
+	return 0, 0, false
+}
+
+// said tells whether what stands to the left says that the first k groups are a phone number.
+func (l *lexicon) said(r *run, a *around, left []byte, k int) bool {
+	if a.col&telling != 0 {
+		return a.col&phoneWord != 0
+	}
+	n := r.group[k-1].digits
+	if r.named && k == r.n && (k > 1 || n > 6) && (!r.thousands(k) || n > 8) {
+		return true
+	}
+	const stop = telling &^ (phoneWord | cardWord)
+	if i := a.near(phoneWord, stop, 4, true); i >= 0 {
+		return !r.thousands(k) || n >= 9 || a.keyed
+	}
+	if n < 7 || r.thousands(k) && n < 9 {
+		return false
+	}
+	far := 3
+	if k == 1 && r.d[0] != 0 {
+		far = 1
+	}
+	if i := a.near(callWord, stop, far, true); i >= 0 && (k > 1 || n >= 8 || i < 2) {
+		return true
+	}
+	if i := a.near(numberWord, stop, 1, true); i >= 0 && i+1 < a.n && a.word[i+1].class&ourWord != 0 && n < 14 {
+		return true
+	}
+	if k == 1 && n < 9 || n > 13 || n < 8 {
+		return false
+	}
+	// The end of a letter: a closing word, a name, the number on a line of its own.
+	if line := bytes.TrimRight(left, " \t"); len(line) > 0 && line[len(line)-1] == '\n' {
+		for i := range min(a.n, 8) {
+			if a.word[i].gap&digitsGap != 0 {
+				break
+			}
+			if a.word[i].class&closeWord != 0 {
+				return true
+			}
+		}
+		return false
+	}
+	// A row with an address of mail, or a name, in it.
+	sep := cell(left)
+	if sep == 0 || a.col != 0 || sep == ' ' && k == 1 {
+		return false
+	}
+	if sep != ' ' && afterName(left, sep) {
+		return true
+	}
+	row := left[bytes.LastIndexByte(left, '\n')+1:]
+	at := bytes.LastIndexByte(row, '@')
+	return at > 0 && isAlnum(row[at-1]) && bytes.IndexByte(row[at:], '.') > 0
+}

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mask
+
+import (
+	"fmt"
+	"regexp/syntax"
+
+	"github.com/sallyport-dev/sallyport/pipeline/mask/action"
+	"github.com/sallyport-dev/sallyport/pipeline/mask/automaton"
+	"github.com/sallyport-dev/sallyport/pipeline/mask/names"
+	"github.com/sallyport-dev/sallyport/pipeline/mask/rule"
+)
+
+const (
+	// tableStates is how many states of a union are kept.
+	tableStates = 4096
+	// manyPlans is how many plans are remembered.
+	manyPlans = 1024
+)
+
+// compiled is a rule that can be run.
+type compiled struct {
+	*rule.Rule
+	id    int // index in Engine.rules
+	re    *syntax.Regexp
+	bound int
+	exact *automaton.Exact
+	right bool // Right has bytes
+	until []uint8
+}
+
+func compile(r *rule.Rule, id int) (*compiled, error) {
+	re, bound, err := r.Compile()
+	if err != nil {
+		return nil, err
+	}
+	c := &compiled{Rule: r, id: id, re: re, bound: bound, right: r.Right != rule.Class{}}
+	if c.exact, err = automaton.NewExact(re); err != nil {
+		return nil, fmt.Errorf("rule %s: %w", r.Name, err)
+	}
+	if r.Tail != nil && r.Tail.Until != "" {
+		if len(r.Tail.Until) > 255 {
+			return nil, fmt.Errorf("rule %s: the end of the tail has %d bytes, at most 255 are allowed", r.Name, len(r.Tail.Until))
+		}
+		c.until = borders(r.Tail.Until)
+	}
+	return c, nil
+}
+
+// borders tells for each length of a beginning of s how long the longest shorter beginning is that it ends in.
+func borders(s string) []uint8 {
+	b := make([]uint8, len(s)+1)
+	k := uint8(0)
+	for i := 1; i < len(s); i++ {
+		for k > 0 && s[i] != s[k] {
+			k = b[k]
+		}
+		if s[i] == s[k] {
+			k++
+		}
+		b[i+1] = k
+	}
+	return b
+}
+
+// program is a set of rules that are run together.
+type program struct {
+	rules []*compiled // by the number that the union knows them by
+	union *automaton.Union
+}
+
+func (e *Engine) program(with func(*compiled) bool) (*program, error) {
+	p := &program{}
+	var patterns []automaton.Pattern
+	for _, c := range e.rules {
+		if !with(c) {
+			continue
+		}
+		p.rules = append(p.rules, c)
+		left := c.Left
+		if e.o.Explain {
+			left = rule.Class{} // to see what it refuses
+		}
+		patterns = append(patterns, automaton.Pattern{Re: c.re, Left: left, Bound: c.bound, Open: c.Tail != nil})
+	}
+	var err error
+	p.union, err = automaton.NewUnion(patterns, tableStates)
+	return p, err
+}
+
+// planned is what the engine keeps of a plan.
+type planned struct {
+	prog  *program // nil: nothing is masked
+	names bool
+}
+
+func (e *Engine) plan(p *action.Plan) *planned {
+	if k, ok := e.plans.Load(p); ok {
+		return k.(*planned)
+	}
+	k := &planned{prog: e.all, names: e.names != nil}
+	more := false // something beside secrets is masked
+	for _, c := range e.rules {
+		more = more || c.Family > rule.Secret && p.Of(c.Rule) != action.Allow
+	}
+	if e.names != nil {
+		k.names = false
+		for _, r := range e.names.Rules() {
+			k.names = k.names || p.Of(r) != action.Allow
+		}
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case e.o.Explain:
+	case p.Idle():
+		k.prog = nil
+	case !more && !k.names:
+		if e.secrets == nil {
+			s, err := e.program(func(c *compiled) bool { return c.Family <= rule.Secret })
+			if err != nil {
+				s = e.all // finds what s finds, and more
+			}
+			e.secrets = s
+		}
+		k.prog = e.secrets
+	}
+	if e.nplan < manyPlans {
+		e.nplan++
+		e.plans.Store(p, k)
+	}
+	return k
+}
+
+// stage is the search for names.
+type stage interface {
+	NewScanner() scanner
+	Rules() []*rule.Rule
+	Bound() int
+}
+
+// scanner finds names in one segment at a time; offsets are those of the segment.
+type scanner interface {
+	Reset()
+	Feed(p []byte)
+	End()
+	Settled() int
+	Take(dst []rule.Span) []rule.Span
+}
+
+type model struct{ *names.Model }
+
+func (m model) NewScanner() scanner { return m.Model.NewScanner() }
