@@ -177,7 +177,7 @@ func TestStreamCosts(t *testing.T) {
 	e := engine(t)
 	texts := ordinary(t)
 	feed := func() {
-		r := e.Stream(Carrier)
+		r := e.Stream(Carrier, mask.StreamOptions{})
 		var buf [4096]byte
 		for _, tok := range Tokens(texts[0]) {
 			if _, err := r.Write(buf[:0], []byte(tok)); err != nil {
@@ -192,7 +192,7 @@ func TestStreamCosts(t *testing.T) {
 	for i, s := range tokens {
 		in[i] = []byte(s)
 	}
-	r := e.Stream(Carrier)
+	r := e.Stream(Carrier, mask.StreamOptions{})
 	dst := make([]byte, 0, 4096)
 	once := func() {
 		for _, b := range in {
@@ -212,7 +212,7 @@ func TestStreamCosts(t *testing.T) {
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	for i := range streams {
-		r := e.Stream(Carrier)
+		r := e.Stream(Carrier, mask.StreamOptions{})
 		for _, tok := range Tokens(texts[i%len(texts)]) {
 			if dst, _ = r.Write(dst[:0], []byte(tok)); cap(dst) == 0 {
 				t.Fatal("nothing is written")

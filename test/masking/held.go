@@ -47,7 +47,7 @@ func Held(e *mask.Engine, texts []string) ([]int, error) {
 	var held []int
 	var buf []byte
 	for _, text := range texts {
-		r := e.Stream(Carrier)
+		r := e.Stream(Carrier, mask.StreamOptions{})
 		for _, tok := range Tokens(text) {
 			var err error
 			if buf, err = r.Write(buf[:0], []byte(tok)); err != nil {

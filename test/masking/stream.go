@@ -23,18 +23,18 @@ type Streams struct {
 
 // NewStreams is for one goroutine.
 func NewStreams(e *mask.Engine) *Streams {
-	s := &Streams{engine: e}
-	for _, b := range e.Bounds() {
-		s.bound = max(s.bound, b.Bytes)
-	}
-	return s
+	return &Streams{engine: e, bound: e.MostHeld()}
 }
 
 // Text sets the text and masks it as a whole.
-func (s *Streams) Text(text []byte) {
+func (s *Streams) Text(text []byte) error {
 	s.text = text
-	out, masks := s.engine.Append(nil, Carrier, text)
-	s.whole, s.masks = out, append([]pipeline.Mask(nil), masks...)
+	out, masks, err := s.engine.Append(s.whole[:0], Carrier, text, mask.StreamOptions{})
+	if err != nil {
+		return fmt.Errorf("the whole text: %w", err)
+	}
+	s.whole, s.masks = out, append(s.masks[:0], masks...)
+	return nil
 }
 
 // Cut feeds the text cut before the bytes at cuts, in order, and tells what is not as it is of the whole. Whatever was released at any
@@ -60,7 +60,7 @@ func (s *Streams) Random(rnd *rand.Rand) error {
 }
 
 func (s *Streams) feed(end func(at int) int) error {
-	r := s.engine.Stream(Carrier)
+	r := s.engine.Stream(Carrier, mask.StreamOptions{})
 	defer r.Release()
 	out, at := s.buf[:0], 0
 	for at < len(s.text) {

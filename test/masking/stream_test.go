@@ -54,7 +54,10 @@ func TestStreams(t *testing.T) {
 			defer wg.Done()
 			s := NewStreams(e)
 			for i := w; i < len(docs); i += workers {
-				s.Text([]byte(docs[i].Text))
+				if err := s.Text([]byte(docs[i].Text)); err != nil {
+					t.Errorf("document %s: %v", docs[i].ID, err)
+					continue
+				}
 				if err := s.All(20, rand.New(rand.NewPCG(7, uint64(i)))); err != nil {
 					t.Errorf("document %s: %v", docs[i].ID, err)
 				}
@@ -80,7 +83,9 @@ func TestLongStreams(t *testing.T) {
 		for ; len(text) < 64<<10 && len(docs) > 0; docs = docs[1:] {
 			text = append(append(text, docs[0].Text...), []string{"", " ", "\n", ",", "\\n"}[rnd.IntN(5)]...)
 		}
-		s.Text(text)
+		if err := s.Text(text); err != nil {
+			t.Fatal(err)
+		}
 		if err := s.Bytes(); err != nil {
 			t.Errorf("text %d, byte by byte: %v", i, err)
 		}
@@ -123,7 +128,9 @@ func FuzzStreams(f *testing.F) {
 		for _, p := range picks[:min(len(picks), 200)] {
 			text.WriteString(pieces[int(p)%len(pieces)])
 		}
-		s.Text(text.Bytes())
+		if err := s.Text(text.Bytes()); err != nil {
+			t.Fatal(err)
+		}
 		if err := s.Bytes(); err != nil {
 			t.Errorf("%q byte by byte: %v", text.Bytes(), err)
 		}
@@ -136,6 +143,13 @@ func FuzzStreams(f *testing.F) {
 	})
 }
 
-var built = sync.OnceValue(func() *mask.Engine { return mask.New(mask.Options{Key: []byte("a key of tests")}) })
+var built = sync.OnceValues(NewEngine)
 
-func engine(testing.TB) *mask.Engine { return built() }
+func engine(t testing.TB) *mask.Engine {
+	t.Helper()
+	e, err := built()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}

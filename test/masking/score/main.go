@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/sallyport-dev/sallyport/pipeline/mask"
 	"github.com/sallyport-dev/sallyport/test/masking"
 )
 
@@ -37,7 +36,11 @@ func run(slow, sources bool, path string) error {
 	if err != nil {
 		return err
 	}
-	find := masking.Engine(mask.New(mask.Options{}))
+	e, err := masking.NewEngine()
+	if err != nil {
+		return err
+	}
+	find := masking.Engine(e)
 	if slow {
 		if find, err = masking.Reference(); err != nil {
 			return err
