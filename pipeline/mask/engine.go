@@ -151,6 +151,8 @@ func (e *Engine) Rules() []*rule.Rule {
 type StreamOptions struct {
 	Session string   // pseudonyms are the same within one
 	Roles   []string // of the caller; rows of the table may ask for them
+	// Plan says what becomes of values in this text; nil: what Options.Table plans for replies.
+	Plan *action.Plan
 	// Context is text that stands to the left: rules may begin in it, but it is never released and no mask covers it.
 	Context []byte
 }
@@ -191,8 +193,11 @@ func (e *Engine) Append(dst []byte, carrier string, text []byte, o StreamOptions
 }
 
 // DeniedError says that the text has a value whose action is to deny. Nothing of the value was released, and nothing will be.
-type DeniedError struct{ Type, Rule string }
+type DeniedError struct{ Type, Rule, Why string }
 
 func (e *DeniedError) Error() string {
 	return fmt.Sprintf("the text has a value of type %s (rule %s), which the settings deny", e.Type, e.Rule)
 }
+
+// Refused is what pipeline.MaskRefused asks for.
+func (e *DeniedError) Refused() (typ, rule, why string) { return e.Type, e.Rule, e.Why }

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"io"
 	"unicode/utf8"
+
+	"github.com/sallyport-dev/sallyport/pipeline/mask/action"
 )
 
 // line is one document of Filter.
@@ -93,7 +95,10 @@ func (e *Engine) filterLine(b []byte) (*maskedLine, error) {
 	if l.ID == nil {
 		l.ID = json.RawMessage("null")
 	}
-	masked, masks := e.Mask("text", *l.Text)
+	masked, masks, err := e.Mask("text", *l.Text, StreamOptions{})
+	if err != nil {
+		return nil, err
+	}
 	out := &maskedLine{ID: l.ID, Masked: masked, Spans: []maskedSpan{}}
 	for _, m := range masks {
 		out.Spans = append(out.Spans, maskedSpan{Start: m.At, End: m.At + m.Len, Type: m.Type})
@@ -103,7 +108,8 @@ func (e *Engine) filterLine(b []byte) (*maskedLine, error) {
 
 // FilterText masks plain text as it comes: what may be released is written after each read.
 func (e *Engine) FilterText(r io.Reader, w io.Writer) error {
-	s := e.Stream("text")
+	s := e.Stream("text", StreamOptions{})
+	defer s.Release()
 	in, out := make([]byte, 64<<10), make([]byte, 0, 80<<10)
 	for {
 		n, readErr := r.Read(in)
@@ -134,7 +140,7 @@ func (e *Engine) FilterText(r io.Reader, w io.Writer) error {
 // forget drops the masks of closed values, so that an endless text needs no endless memory.
 func (r *Rewriter) forget() {
 	keep := 0
-	if r.open != nil {
+	if r.val.on && r.val.shown && r.val.action == action.Tag {
 		keep = 1
 	}
 	r.masks = append(r.masks[:0], r.masks[len(r.masks)-keep:]...)

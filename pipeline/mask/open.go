@@ -8,6 +8,7 @@ import (
 	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/mask/action"
 	"github.com/sallyport-dev/sallyport/pipeline/mask/automaton"
+	"github.com/sallyport-dev/sallyport/pipeline/mask/rule"
 )
 
 // thread is a head of an open rule that has begun at start and is read up to at.
@@ -130,7 +131,7 @@ func (r *Rewriter) decide(dst []byte, h head) ([]byte, error) {
 	*v = value{on: true, rule: c, start: h.start, head: r.n, read: h.start, action: r.plan.Of(c.Rule), v: v.v, class: c.Tail.Class.Has(r.buf[r.n-1-r.from])}
 	v.v.Start(r.e.keys, v.action, c.Type, r.session)
 	if r.base <= v.start { // a value that the context begins is not the one that an entry of the list is about
-		v.may, _ = r.e.o.Table.Begins(c.Rule, r.text(v.start, r.n))
+		v.may, _ = r.e.o.Table.Begins(r.text(v.start, r.n))
 	}
 	if v.may && r.drop&holdAllow == 0 {
 		return dst, nil
@@ -151,7 +152,7 @@ func (r *Rewriter) show(dst []byte, to int) ([]byte, error) {
 		v.read = max(v.read, r.base)
 		switch v.action {
 		case action.Deny:
-			return dst, &DeniedError{Type: v.rule.Type, Rule: v.rule.Name}
+			return dst, &DeniedError{Type: v.rule.Type, Rule: v.rule.Name, Why: v.rule.Why}
 		case action.Tag:
 			n := len(dst)
 			dst = action.AppendTag(dst, v.rule.Type)
@@ -197,7 +198,7 @@ func (r *Rewriter) swallow(dst []byte) ([]byte, error) {
 			ended = true
 		}
 		if v.may && !v.joint && !ended {
-			if may, _ := r.e.o.Table.Begins(v.rule.Rule, r.text(v.start, r.n)); !may {
+			if may, _ := r.e.o.Table.Begins(r.text(v.start, r.n)); !may {
 				v.may = false
 			}
 		}
@@ -223,7 +224,7 @@ func (r *Rewriter) endValue(dst []byte) ([]byte, error) {
 	}
 	allowed := false
 	if v.may {
-		_, allowed = r.e.o.Table.Begins(v.rule.Rule, r.text(v.start, r.n))
+		_, allowed = r.e.o.Table.Begins(r.text(v.start, r.n))
 	}
 	if allowed {
 		v.action = action.Allow
@@ -252,6 +253,10 @@ func (r *Rewriter) endValue(dst []byte) ([]byte, error) {
 }
 
 // mask notes a mask that begins at a position of the text; its length is still to come.
-func (r *Rewriter) mask(c ruleOf, at int, a action.Action, with []byte) {
-	r.masks = append(r.masks, pipeline.Mask{Carrier: r.carrier, Type: c.Type, At: at - r.base, With: r.with(c, a, with)})
+func (r *Rewriter) mask(c *rule.Rule, at int, a action.Action, with []byte) {
+	m := pipeline.Mask{Carrier: r.carrier, Type: c.Type, Rule: c.Name, Why: c.Why, At: at - r.base, With: r.with(c, a, with)}
+	if a != action.Tag {
+		m.Action = a.String()
+	}
+	r.masks = append(r.masks, m)
 }

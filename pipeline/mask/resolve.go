@@ -11,8 +11,6 @@ import (
 	"github.com/sallyport-dev/sallyport/pipeline/mask/rule"
 )
 
-type ruleOf = *rule.Rule
-
 // found is a span that is not released yet, or not all of it. order is its place in the list of rules.
 type found struct {
 	start, end int
@@ -115,7 +113,7 @@ func (r *Rewriter) replace(dst []byte, f *found, p, end int) ([]byte, error) {
 	case action.Allow:
 		return append(dst, value...), nil
 	case action.Deny:
-		return dst, &DeniedError{Type: f.rule.Type, Rule: f.rule.Name}
+		return dst, &DeniedError{Type: f.rule.Type, Rule: f.rule.Name, Why: f.rule.Why}
 	}
 	n := len(dst)
 	if act == action.Tag {

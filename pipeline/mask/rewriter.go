@@ -60,7 +60,7 @@ type Rewriter struct {
 	marked  int
 	markEsc uint8
 	escapes bool
-	marks   [bufSize / 64]uint64
+	marks   [bufSize]uint8 // of buf
 
 	hit  []bool // closed rules that the automaton has seen a match of, in this island
 	hits []int
@@ -83,16 +83,16 @@ type Rewriter struct {
 type hold uint16
 
 const (
-	holdIsland hold = 1 << iota // what may become a value
-	holdHead                    // an open value that is not decided
-	holdRight                   // a head that waits for the byte behind it
-	holdSpan                    // a value of which a part may yet go to another
-	holdNames                   // what the names stage has not settled
-	holdJoint                   // a byte that belongs to a value only if more of it follows
-	holdAllow                   // a value that may be one that is allowed
-	holdRune                    // part of a rune
-	holdContext                 // what stands before what is held
-	holdEscape                  // where in a JSON escape a piece ends
+	holdIsland  hold = 1 << iota // what may become a value
+	holdHead                     // an open value that is not decided
+	holdRight                    // a head that waits for the byte behind it
+	holdSpan                     // a value of which a part may yet go to another
+	holdNames                    // what the names stage has not settled
+	holdJoint                    // a byte that belongs to a value only if more of it follows
+	holdAllow                    // a value that may be one that is allowed
+	holdRune                     // part of a rune
+	holdContext                  // what stands before what is held
+	holdEscape                   // where in a JSON escape a piece ends
 )
 
 func newRewriter(e *Engine) *Rewriter {
@@ -105,7 +105,9 @@ func newRewriter(e *Engine) *Rewriter {
 
 func (r *Rewriter) start(carrier string, o StreamOptions) {
 	r.carrier, r.session = carrier, o.Session
-	r.plan = r.e.o.Table.Plan(carrier, o.Roles)
+	if r.plan = o.Plan; r.plan == nil {
+		r.plan = r.e.o.Table.Plan(carrier, o.Roles)
+	}
 	r.planned = r.e.plan(r.plan)
 	if r.planned.prog != nil {
 		r.table, r.row = r.planned.prog.union.Table()
@@ -165,7 +167,6 @@ func (r *Rewriter) Write(dst, src []byte) ([]byte, error) {
 }
 
 func (r *Rewriter) write(dst, src []byte) ([]byte, error) {
-	n := len(dst)
 	if r.planned.prog == nil {
 		r.out += len(src)
 		r.from, r.n = r.out, r.out
@@ -183,13 +184,13 @@ func (r *Rewriter) write(dst, src []byte) ([]byte, error) {
 		}
 		k := min(len(src), bufSize-len(r.buf))
 		if k == 0 {
-			return r.fail(dst, n, errHold)
+			return r.fail(dst, errHold)
 		}
 		r.buf = append(r.buf, src[:k]...)
 		src = src[k:]
 		var err error
 		if dst, err = r.run(dst); err != nil {
-			return r.fail(dst, n, err)
+			return r.fail(dst, err)
 		}
 	}
 	return dst, nil
@@ -200,7 +201,6 @@ func (r *Rewriter) Flush(dst []byte) ([]byte, error) {
 	if r.err != nil {
 		return dst, r.err
 	}
-	n := len(dst)
 	if r.planned.prog == nil {
 		r.err = ErrDone
 		return dst, nil
@@ -214,7 +214,7 @@ func (r *Rewriter) Flush(dst []byte) ([]byte, error) {
 			dst, err = r.decide(dst, r.bestWaiting(0, true))
 		default:
 			if dst, err = r.endSegment(dst, r.n); err != nil {
-				return r.fail(dst, n, err)
+				return r.fail(dst, err)
 			}
 			r.err = ErrDone
 			return dst, nil
@@ -223,13 +223,13 @@ func (r *Rewriter) Flush(dst []byte) ([]byte, error) {
 			dst, err = r.run(dst) // what a value did not take
 		}
 		if err != nil {
-			return r.fail(dst, n, err)
+			return r.fail(dst, err)
 		}
 	}
 }
 
 // fail makes an error stick. What was appended in this call before it was found is final, and stays.
-func (r *Rewriter) fail(dst []byte, _ int, err error) ([]byte, error) {
+func (r *Rewriter) fail(dst []byte, err error) ([]byte, error) {
 	r.err = err
 	r.val.v.Drop()
 	return dst, err

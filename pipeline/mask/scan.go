@@ -132,7 +132,7 @@ func (r *Rewriter) settled() {
 // move lets the island begin at a later place: what lies before it is settled.
 func (r *Rewriter) move(to int) {
 	for p := r.isl; p < to; p++ {
-		r.esc, r.free = automaton.Escape(r.esc, r.buf[p-r.from])
+		r.esc, r.free, _ = automaton.Escape(r.esc, r.buf[p-r.from])
 	}
 	if to > r.isl {
 		r.isl = to
@@ -154,40 +154,50 @@ func (r *Rewriter) mark(to int) {
 		return
 	}
 	b := r.text(r.marked, to)
-	if r.markEsc == 0 && bytes.IndexByte(b, '\\') < 0 {
-		if r.escapes {
-			for p := r.marked - r.from; p < to-r.from; p++ {
-				r.marks[p>>6] &^= 1 << (p & 63)
-			}
-		}
-		r.marked = to
-		return
-	}
 	if !r.escapes {
+		if r.markEsc == 0 && bytes.IndexByte(b, '\\') < 0 {
+			r.marked = to
+			return
+		}
 		r.escapes = true
-		clear(r.marks[:])
+		clear(r.marks[r.isl-r.from : r.marked-r.from])
 	}
 	for i, c := range b {
-		at, in := automaton.Escape(r.markEsc, c)
+		at, in, inner := automaton.Escape(r.markEsc, c)
 		r.markEsc = at
-		p := r.marked + i - r.from
-		if r.marks[p>>6] &^= 1 << (p & 63); in {
-			r.marks[p>>6] |= 1 << (p & 63)
-		}
+		r.marks[r.marked+i-r.from] = escaped(in, inner)
 	}
 	r.marked = to
 }
 
-// may tells whether a match may start at p, of which the island is marked up to there.
+// What marks say of a byte: that it belongs to an escape, and not as the backslash that begins it.
+const (
+	markIn    = 1
+	markInner = 2
+)
+
+func escaped(in, inner bool) (m uint8) {
+	if in {
+		m = markIn
+	}
+	if inner {
+		m |= markInner
+	}
+	return m
+}
+
+// may tells whether a match may start at p. The island is marked up to behind it.
 func (r *Rewriter) may(c *compiled, p int) bool {
+	at := p - r.from
 	switch {
-	case p == r.seg || !c.Left.Has(r.buf[p-1-r.from]):
+	case r.escapes && r.marks[at]&markInner != 0:
+		return false
+	case p == r.seg || !c.Left.Has(r.buf[at-1]):
 		return true
 	case p == r.isl:
 		return r.free
 	}
-	q := p - 1 - r.from
-	return r.escapes && r.marks[q>>6]>>(q&63)&1 != 0
+	return r.escapes && r.marks[at-1] != 0
 }
 
 // check asks a rule about the match [p, e).

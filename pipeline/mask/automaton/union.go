@@ -211,8 +211,12 @@ func (t *Table) Step(row uint32, c byte) (*Table, uint32) {
 	}
 	k := u.Class[c]
 	rep := u.reps[k]
-	threads := u.step(s.threads, u.firsts(s.group, k), rep)
-	esc, marked := Escape(s.Escape, rep)
+	esc, marked, inner := Escape(s.Escape, rep)
+	var firsts []int32
+	if !inner {
+		firsts = u.firsts(s.group, k)
+	}
+	threads := u.step(s.threads, firsts, rep)
 	group := u.group[rep]
 	if marked {
 		group = 0
@@ -291,26 +295,27 @@ func (t *Table) intern(threads []int32, group, esc uint8) (uint32, bool) {
 	return row, true
 }
 
-// Escape follows JSON escapes over one byte: how far the next byte is in one, and whether c belongs to one. A backslash always does.
-func Escape(at uint8, c byte) (next uint8, marked bool) {
+// Escape follows JSON escapes over one byte: how far the next byte is in one, whether c belongs to one, and whether it does so behind the
+// backslash that begins it. A backslash always belongs to one.
+func Escape(at uint8, c byte) (next uint8, marked, inner bool) {
 	switch {
 	case at == 1:
 		switch c {
 		case '\\', '"', '/', 'b', 'f', 'n', 'r', 't':
-			return 0, true
+			return 0, true, true
 		case 'u':
-			return 2, true
+			return 2, true, true
 		}
 	case at > 1 && ('0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'):
 		if at == 5 {
-			return 0, true
+			return 0, true, true
 		}
-		return at + 1, true
+		return at + 1, true, true
 	}
 	if c == '\\' {
-		return 1, true
+		return 1, true, false
 	}
-	return 0, false
+	return 0, false, false
 }
 
 // Sizes tells how large the automaton is: states in the table, columns, and states worked out since it was made.

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package token
+
+// MaxSpan is the length of the longest span in bytes: what goes on behind it is a span of its own.
+const MaxSpan = 128
+
+// Bound is how far a Sequence is behind the text at most: a span that may go on, the token that is being decided, those behind it,
+// the gaps between them, and the rest of a character.
+const Bound = MaxSpan + (1+Ahead)*(MaxGap+MaxWord) + 2*runeMax
+
+// Decider decides about tokens one by one, in order.
+type Decider interface {
+	Decide(v *View) Tag
+}
+
+// Found is a span.
+type Found struct {
+	Start, End int
+	Tag        Tag
+}
+
+const (
+	ringSize = 8
+	ringMask = ringSize - 1
+	seenSize = 256
+)
+
+// Sequence decides about the tokens of one text, each as soon as Ahead more are known, and makes spans of them.
+type Sequence struct {
+	By Decider
+
+	ring [ringSize]Token
+	keys [ringSize]uint32
+	tags [ringSize]Tag
+	n    int // tokens read
+	d    int // tokens decided
+	key  uint32
+
+	open  Found // Tag is Other: none
+	run   int
+	seen  [seenSize]uint32 // upper 30 bits of a hash, and a tag
+	Spans []Found          // complete ones; the user takes them away
+	view  View             // of the decision that is being made
+}
+
+// Reset begins a new text.
+func (s *Sequence) Reset() {
+	spans, by := s.Spans[:0], s.By
+	*s = Sequence{By: by, Spans: spans, n: ringSize, d: ringSize} // before the text are breaks
+}
+
+// Settled is the place before which no span begins that is still to come, if pending is the place before which no token does.
+func (s *Sequence) Settled(pending int) int {
+	if s.open.Tag != Other {
+		return s.open.Start
+	}
+	if s.d < s.n {
+		return s.ring[s.d&ringMask].Start
+	}
+	return pending
+}
+
+// Push reads a token.
+func (s *Sequence) Push(t *Token) {
+	if t.Gap&gapLine != 0 || t.Shape == Break {
+		s.key = 0
+	}
+	if g := t.Gap & 31; g == inColon || g == inEqual || t.Gap>>5&31 == inColon {
+		s.key = s.ring[(s.n-1)&ringMask].Hash
+	}
+	i := s.n & ringMask
+	s.ring[i], s.keys[i] = *t, s.key
+	s.n++
+	s.decide(t.Shape == Break)
+}
+
+// Finish decides about what is left: the text has ended.
+func (s *Sequence) Finish() {
+	end := Token{}
+	s.Push(&end)
+	s.close()
+}
+
+// decide decides about all tokens of which enough is known.
+func (s *Sequence) decide(all bool) {
+	for s.d < s.n {
+		t := &s.ring[s.d&ringMask]
+		before := s.tags[(s.d-1)&ringMask]
+		tag := Other
+		if Candidate(t, before) {
+			if s.n-s.d <= Ahead && !all {
+				return
+			}
+			tag = s.ask(t)
+		}
+		s.tags[s.d&ringMask] = tag
+		s.d++
+		s.extend(t, tag)
+	}
+}
+
+var nothing Token
+
+func (s *Sequence) ask(t *Token) Tag {
+	v := &s.view
+	*v = View{}
+	behind := false // a break hides what is behind it
+	for i := range Window {
+		at := s.d - Back + i
+		switch {
+		case at >= s.n || behind:
+			v.Tok[i] = &nothing
+		default:
+			v.Tok[i] = &s.ring[at&ringMask]
+			behind = i > Back && v.Tok[i].Shape == Break
+		}
+		if i < Back {
+			v.Tag[i] = s.tags[at&ringMask]
+		}
+	}
+	if v.Hopeless() {
+		return Other
+	}
+	v.Run, v.Key = s.run, s.keys[s.d&ringMask]
+	if e := s.seen[t.Hash%seenSize]; e&^3 == t.Hash&^3 {
+		v.Seen = Tag(e & 3)
+	}
+	return s.By.Decide(v)
+}
+
+// extend makes t part of the span that is open, or of a new one, or of none.
+func (s *Sequence) extend(t *Token, tag Tag) {
+	if s.open.Tag != Other && (tag != s.open.Tag || t.End-s.open.Start > MaxSpan || !joins(t.Gap, tag)) {
+		s.close()
+	}
+	if tag == Other {
+		s.run = 0
+		return
+	}
+	if s.open.Tag == Other {
+		s.open = Found{Start: t.Start, Tag: tag}
+	}
+	s.open.End = t.End
+	s.run++
+	if tag == Person && t.Shape != Lower && t.Flags.Usual() < 2 {
+		s.seen[t.Hash%seenSize] = t.Hash&^3 | uint32(tag)
+	}
+}
+
+func (s *Sequence) close() {
+	if s.open.Tag != Other {
+		s.Spans = append(s.Spans, s.open)
+		s.open.Tag = Other
+	}
+}
+
+// joins tells whether a gap may be inside of a span.
+func joins(gap uint16, tag Tag) bool {
+	for i := range 3 {
+		switch gap >> (5 * i) & 31 {
+		case inQuote, inBar, inOpen, inClose, inEqual, inBackslash:
+			return false
+		case inColon, inComma, inMark, inLine, inSlash, inAt, inStar, inAngle, inUnder:
+			if tag == Person {
+				return false
+			}
+		}
+	}
+	return tag == Address || gap&gapLine == 0
+}
