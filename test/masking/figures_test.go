@@ -11,6 +11,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/sallyport-dev/sallyport/pipeline/mask"
 )
 
 var update = flag.Bool("update", false, "write what is measured to testdata")

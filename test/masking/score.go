@@ -9,12 +9,12 @@ import (
 	"slices"
 )
 
-// secrets are the types that count as one family: one taken for another is no mistake.
-var secrets = map[string]bool{"OPENAI_KEY": true, "ANTHROPIC_KEY": true, "AWS_ACCESS_KEY": true, "AWS_SECRET_KEY": true, "GITHUB_TOKEN": true, "SLACK_TOKEN": true,
+// oneFamily are the types that count as one family: one taken for another is no mistake.
+var oneFamily = map[string]bool{"OPENAI_KEY": true, "ANTHROPIC_KEY": true, "AWS_ACCESS_KEY": true, "AWS_SECRET_KEY": true, "GITHUB_TOKEN": true, "SLACK_TOKEN": true,
 	"STRIPE_KEY": true, "GCP_API_KEY": true, "JWT": true, "PRIVATE_KEY": true, "CONNECTION_STRING": true, "GENERIC_SECRET": true, "VENDOR_TOKEN": true, "SECRET": true}
 
 func family(typ string) string {
-	if secrets[typ] {
+	if oneFamily[typ] {
 		return "SECRET"
 	}
 	return typ
@@ -189,7 +189,7 @@ func (t *tally) report() *Report {
 	var s, p, n []string
 	for _, typ := range types {
 		switch {
-		case secrets[typ]:
+		case oneFamily[typ]:
 			s = append(s, typ)
 		case typ == "PERSON" || typ == "ADDRESS":
 			n = append(n, typ)

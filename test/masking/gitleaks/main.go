@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command gitleaks runs gitleaks' default rules over files, in pieces as large as gitleaks itself reads, and prints the processor time of each in
+// Command gitleaks runs gitleaks' default rules over files, in pieces of 4 KB (it is slower on larger ones), and prints the processor time of each in
 // seconds and the number of findings. It is a module of its own, so that nothing of gitleaks is part of the project.
 package main
 
@@ -13,7 +13,7 @@ import (
 	"github.com/zricethezav/gitleaks/v8/detect"
 )
 
-const piece = 100 << 10
+const piece = 4 << 10
 
 func main() {
 	runtime.GOMAXPROCS(1)

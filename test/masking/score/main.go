@@ -2,10 +2,11 @@
 
 // Command score prints how much of a labelled corpus is found: the development corpus, or the file that is named.
 //
-//	go run ./test/masking/score [-reference] [-by-source] [CORPUS.jsonl[.gz]]
+//	go run ./test/masking/score [-reference] [-by-source] [-found FILE] [CORPUS.jsonl[.gz]]
 package main
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
@@ -16,14 +17,15 @@ import (
 func main() {
 	slow := flag.Bool("reference", false, "find with the reference instead of the engine")
 	sources := flag.Bool("by-source", false, "print a table for each source too")
+	write := flag.String("found", "", "write what is found to this file, as score.py reads it")
 	flag.Parse()
-	if err := run(*slow, *sources, flag.Arg(0)); err != nil {
+	if err := run(*slow, *sources, *write, flag.Arg(0)); err != nil {
 		fmt.Fprintln(os.Stderr, "score:", err)
 		os.Exit(1)
 	}
 }
 
-func run(slow, sources bool, path string) error {
+func run(slow, sources bool, write, path string) error {
 	docs, err := masking.Dev()
 	if path != "" {
 		f, e := os.Open(path)
@@ -47,6 +49,11 @@ func run(slow, sources bool, path string) error {
 		}
 	}
 	found := masking.FindAll(docs, find)
+	if write != "" {
+		if err := save(write, docs, found); err != nil {
+			return err
+		}
+	}
 	masking.Score(docs, found).Print(os.Stdout, "all")
 	if sources {
 		for _, s := range masking.BySource(docs, found) {
@@ -54,4 +61,24 @@ func run(slow, sources bool, path string) error {
 		}
 	}
 	return nil
+}
+
+// save writes what was found, one document a line.
+func save(path string, docs []masking.Document, found [][]masking.Span) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	enc := json.NewEncoder(f)
+	for i := range docs {
+		line := struct {
+			ID    string         `json:"id"`
+			Spans []masking.Span `json:"spans"`
+		}{docs[i].ID, append([]masking.Span{}, found[i]...)}
+		if err := enc.Encode(line); err != nil {
+			f.Close()
+			return fmt.Errorf("writing %s: %w", path, err)
+		}
+	}
+	return f.Close()
 }
