@@ -106,7 +106,9 @@ func (d *daemon) watch(ctx context.Context) error {
 // masker gives flow the engine's rewriters.
 type masker struct{ e *mask.Engine }
 
-func (m masker) Stream(carrier string, _ *pipeline.Meta) flow.Rewriter { return m.e.Stream(carrier) }
+func (m masker) Stream(carrier string, _ *pipeline.Meta) flow.Rewriter {
+	return m.e.Stream(carrier, mask.StreamOptions{})
+}
 
 // protocols are those of the configuration that somebody here decodes.
 func protocols() llm.Registry {
@@ -125,8 +127,12 @@ func (d *daemon) openFlow(context.Context) error {
 	}
 	d.sessions = session.New(session.Options{})
 	d.resumeSessions()
+	engine, err := mask.New(mask.Options{Key: key, Names: true})
+	if err != nil {
+		return err
+	}
 	d.flow, err = flow.New(flow.Options{
-		Decider: d.policy, Holder: d.desk, Masker: masker{mask.New(mask.Options{Key: key})}, Log: d.journal, Sessions: d.sessions,
+		Decider: d.policy, Holder: d.desk, Masker: masker{engine}, Log: d.journal, Sessions: d.sessions,
 		Codecs: protocols(), HelpURL: d.cfg.Policy.HelpURL, Notice: d.notice,
 	})
 	return err

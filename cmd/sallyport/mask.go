@@ -21,7 +21,10 @@ func maskCommand() command {
 		flags: func(a *app, fs *flag.FlagSet) action {
 			lines := fs.Bool("json", false, "JSON lines in and out")
 			return func(_ context.Context, args []string) error {
-				e := mask.New(mask.Options{})
+				e, err := mask.New(mask.Options{Names: true})
+				if err != nil {
+					return err
+				}
 				filter := e.FilterText
 				if *lines {
 					filter = e.Filter

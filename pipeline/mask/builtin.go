@@ -2,6 +2,13 @@
 
 package mask
 
-import "github.com/sallyport-dev/sallyport/pipeline/mask/rule"
+import (
+	"slices"
 
-func builtin() []*rule.Rule { return nil }
+	"github.com/sallyport-dev/sallyport/pipeline/mask/personal"
+	"github.com/sallyport-dev/sallyport/pipeline/mask/rule"
+	"github.com/sallyport-dev/sallyport/pipeline/mask/secrets"
+)
+
+// builtin lists the rules that are part of the program.
+func builtin() []*rule.Rule { return slices.Concat(secrets.Rules(), personal.Rules()) }

@@ -125,14 +125,14 @@ func (e *Engine) Bounds() []Bound {
 	return out
 }
 
-// MostHeld is the most bytes that a Rewriter ever holds: a candidate of the largest bound, and a value found that it may yet take a part of; or
-// the longest entry of the list of values that are allowed.
+// MostHeld is the most bytes that a Rewriter ever holds. That is no more than a candidate holds, but where several overlap: an open value may begin
+// in a candidate that begins in a value that is found. Or it is the longest entry of the list of values that are allowed.
 func (e *Engine) MostHeld() int {
 	most := 0
 	for _, b := range e.Bounds() {
 		most = max(most, b.Bytes)
 	}
-	return max(2*most, action.MaxAllow) + 4
+	return max(3*most, action.MaxAllow) + 4
 }
 
 // Rules lists all rules, those of the names stage last.

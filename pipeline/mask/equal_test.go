@@ -346,11 +346,11 @@ func TestDroppedHoldIsCaught(t *testing.T) {
 		}()
 		return r.differs("", text, drop, false, seed)
 	}
-	for name, drop := range map[string]hold{"island": holdIsland, "head": holdHead, "right": holdRight, "span": holdSpan, "names": holdNames,
+	for name, drop := range map[string]hold{"island": holdIsland, "match": holdMatch, "head": holdHead, "right": holdRight, "span": holdSpan, "names": holdNames,
 		"joint": holdJoint, "rune": holdRune, "context": holdContext, "escape": holdEscape} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, testRules(), newFakeNames())
-			for _, text := range longTexts()[:3] {
+			for _, text := range append(longTexts()[:3], strings.Repeat("é联", 60)) {
 				if caught(r, text, drop, 1) != nil {
 					return
 				}

@@ -60,7 +60,7 @@ func (r *Rewriter) refuse(c *compiled, p, e int, who string) {
 
 // refusedLeft notes a match that the byte before it forbids.
 func (r *Rewriter) refusedLeft(c *compiled, p, end int) {
-	if m, _ := c.exact.Longest(r.text(p, end)); m > 0 {
+	if m := c.exact.Longest(r.text(p, end)); m > 0 {
 		r.refuse(c, p, p+m, "the character before it")
 	}
 }

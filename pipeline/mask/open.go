@@ -11,36 +11,49 @@ import (
 	"github.com/sallyport-dev/sallyport/pipeline/mask/rule"
 )
 
-// thread is a head of an open rule that has begun at start and is read up to at.
+// thread is a head of an open rule that has begun at start and is read up to at. waits: it is complete there, but for the byte behind it.
 type thread struct {
 	rule      *compiled
 	state     *automaton.ExactState
 	start, at int
+	waits     bool
 }
 
-// head is one that is complete at n, but for the byte behind it.
+// head is one that is complete.
 type head struct {
-	rule  *compiled
-	start int
+	rule       *compiled
+	start, end int
 }
 
-// before tells whether a is the one that counts, of two heads that end at the same place.
+// before tells whether a is the one that counts.
 func (a head) before(b head) bool {
-	return b.rule == nil || a.start < b.start || a.start == b.start && a.rule.id < b.rule.id
+	switch {
+	case b.rule == nil:
+		return true
+	case a.end != b.end:
+		return a.end < b.end
+	case a.start != b.start:
+		return a.start < b.start
+	}
+	return a.rule.id < b.rule.id
 }
 
-// grow reads on with the heads of a rule, of which a match may end at n. The automaton has seen none before that, or it was asked then.
-func (r *Rewriter) grow(c *compiled) error {
-	r.mark(r.n)
-	kept := r.threads[:0]
-	for _, t := range r.threads {
-		if t.start < r.isl || t.rule == c && !r.read(&t) {
-			continue
-		}
-		kept = append(kept, t)
+// openFrom is where the earliest open value may begin that has begun before n.
+func (r *Rewriter) openFrom() int {
+	from := r.idle
+	for i := range r.threads {
+		from = min(from, r.threads[i].start)
 	}
-	r.threads = kept
-	p := max(r.next[c.id], r.isl, r.n-c.bound)
+	if r.best.rule != nil {
+		from = min(from, r.best.start)
+	}
+	return from
+}
+
+// begin lets heads of a rule begin of which a trigger ends at n.
+func (r *Rewriter) begin(c *compiled) error {
+	p := max(r.next[c.id], r.idle, r.n-c.reach)
+	r.mark(r.n)
 	for ; p < r.n; p++ {
 		if !r.may(c, p) {
 			if r.e.o.Explain {
@@ -61,44 +74,86 @@ func (r *Rewriter) grow(c *compiled) error {
 	return nil
 }
 
-// read reads on with one head up to n, and tells whether it lives. If it is complete there, it waits.
+// readThreads reads on with the heads that are not complete.
+func (r *Rewriter) readThreads() error {
+	kept := r.threads[:0]
+	for _, t := range r.threads {
+		if r.read(&t) {
+			kept = append(kept, t)
+		}
+	}
+	r.threads = kept
+	return nil
+}
+
+// read reads on with one head as far as there is text, and tells whether it is still not known what becomes of it.
 func (r *Rewriter) read(t *thread) bool {
-	for t.at < r.n {
-		b := r.text(t.at, r.n)
+	c, end := t.rule, r.end()
+	for {
+		if t.waits {
+			if t.at == end {
+				return true
+			}
+			t.waits = false
+			if !c.Right.Has(r.buf[t.at-r.from]) {
+				r.offer(head{c, t.start, t.at})
+				return false
+			}
+			r.refuse(c, t.start, t.at, "the character behind it")
+		}
+		if t.at == end {
+			return true
+		}
+		if r.best.rule != nil && t.at >= r.best.end {
+			return false
+		}
+		b := r.text(t.at, end)
 		if b[0] >= utf8.RuneSelf && !utf8.FullRune(b) {
 			return true
 		}
-		s, k := t.rule.exact.Next(t.state, b)
+		s, k := c.exact.Next(t.state, b)
 		r.steps++
 		if s.Dead {
 			return false
 		}
 		t.state, t.at = s, t.at+k
-	}
-	if t.state.Accept {
-		if _, _, ok := r.check(t.rule, t.start, r.n); ok {
-			r.waiting = append(r.waiting, head{t.rule, t.start})
-		} else {
-			r.refuse(t.rule, t.start, r.n, "the check of the rule")
-		}
-	}
-	return true
-}
-
-// bestWaiting is the head that decides, of those that are complete at n with c behind them, or at the end of the text. The others do not wait
-// any more.
-func (r *Rewriter) bestWaiting(c byte, end bool) (best head) {
-	for _, h := range r.waiting {
-		if !end && h.rule.right && h.rule.Right.Has(c) {
-			r.refuse(h.rule, h.start, r.n, "the character behind it")
+		if !s.Accept {
 			continue
 		}
-		if h.before(best) {
-			best = h
+		if _, _, ok := r.check(c, t.start, t.at); !ok {
+			r.refuse(c, t.start, t.at, "the check of the rule")
+			continue
+		}
+		if !c.right {
+			r.offer(head{c, t.start, t.at})
+			return false
+		}
+		t.waits = true
+		if t.at == end && r.drop&holdRight != 0 {
+			r.offer(head{c, t.start, t.at})
+			return false
 		}
 	}
-	r.waiting = r.waiting[:0]
-	return best
+}
+
+func (r *Rewriter) offer(h head) {
+	if h.before(r.best) {
+		r.best = h
+	}
+}
+
+// complete tells whether a head decides at n. Those that wait for the byte behind them are asked when the text ends.
+func (r *Rewriter) complete(ended bool) bool {
+	for i := range r.threads {
+		t := &r.threads[i]
+		if h := (head{t.rule, t.start, t.at}); t.waits && h.before(r.best) {
+			if !ended {
+				return false
+			}
+			r.best = h
+		}
+	}
+	return r.best.rule != nil && r.best.end == r.n
 }
 
 // value is the value of an open rule that is decided and goes on.
@@ -117,11 +172,10 @@ type value struct {
 	v      action.Value
 }
 
-// decide begins the value of an open rule whose head ends at n.
-func (r *Rewriter) decide(dst []byte, h head) ([]byte, error) {
-	if h.rule == nil {
-		return dst, nil
-	}
+// decide begins the value of the open rule that is complete at n.
+func (r *Rewriter) decide(dst []byte) ([]byte, error) {
+	h := r.best
+	r.best, r.threads = head{}, r.threads[:0]
 	dst, err := r.endSegment(dst, h.start)
 	if err != nil {
 		return dst, err

@@ -28,6 +28,10 @@ type compiled struct {
 	exact *automaton.Exact
 	right bool // Right has bytes
 	until []uint8
+
+	part    int            // of the program
+	trigger *syntax.Regexp // every match begins with one of this
+	reach   int            // the longest match of it
 }
 
 func compile(r *rule.Rule, id int) (*compiled, error) {
@@ -45,7 +49,7 @@ func compile(r *rule.Rule, id int) (*compiled, error) {
 		}
 		c.until = borders(r.Tail.Until)
 	}
-	return c, nil
+	return c, c.aim()
 }
 
 // borders tells for each length of a beginning of s how long the longest shorter beginning is that it ends in.
@@ -64,29 +68,59 @@ func borders(s string) []uint8 {
 	return b
 }
 
+// The rules of a program are split over several automata, since the states of one that runs all would be the product of what words and
+// numbers can turn out to be: those whose matches begin with texts that are known, those that begin with no letter, and the others.
+const (
+	known = iota
+	numbers
+	words
+	parts
+)
+
+// Of the patterns of a part only the beginnings are run, of so many characters.
+var depth = [parts]int{numbers: 6, words: 4}
+
 // program is a set of rules that are run together.
 type program struct {
-	rules []*compiled // by the number that the union knows them by
-	union *automaton.Union
+	rules  [parts][]*compiled // by the number that the automaton knows them by
+	unions [parts]*automaton.Union
 }
 
 func (e *Engine) program(with func(*compiled) bool) (*program, error) {
 	p := &program{}
-	var patterns []automaton.Pattern
+	var patterns [parts][]automaton.Pattern
 	for _, c := range e.rules {
 		if !with(c) {
 			continue
 		}
-		p.rules = append(p.rules, c)
 		left := c.Left
 		if e.o.Explain {
 			left = rule.Class{} // to see what it refuses
 		}
-		patterns = append(patterns, automaton.Pattern{Re: c.re, Left: left, Bound: c.bound, Open: c.Tail != nil})
+		p.rules[c.part] = append(p.rules[c.part], c)
+		patterns[c.part] = append(patterns[c.part], automaton.Pattern{Re: c.trigger, Left: left, Bound: c.reach, Open: c.Tail != nil})
 	}
-	var err error
-	p.union, err = automaton.NewUnion(patterns, tableStates)
-	return p, err
+	for k := range parts {
+		var err error
+		if p.unions[k], err = automaton.NewUnion(patterns[k], tableStates); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// aim finds out how a rule is looked for.
+func (c *compiled) aim() (err error) {
+	switch p, ok := automaton.Prefixes(c.re); {
+	case ok:
+		c.part, c.trigger = known, p
+	case c.exact.BeginsWith('a', 'z') || c.exact.BeginsWith('A', 'Z'):
+		c.part, c.trigger = words, automaton.Trigger(c.re, depth[words])
+	default:
+		c.part, c.trigger = numbers, automaton.Trigger(c.re, depth[numbers])
+	}
+	_, c.reach, err = rule.Length(c.trigger)
+	return err
 }
 
 // planned is what the engine keeps of a plan.

@@ -30,8 +30,7 @@ var (
 	errFound   = errors.New("masking: too many values overlap; the text is withheld")
 )
 
-// Rewriter masks one text that arrives in pieces. It is used by one goroutine. Positions are bytes of the context and the text;
-// seg <= out <= isl <= n.
+// Rewriter masks one text that arrives in pieces. It is used by one goroutine. Positions are bytes of the context and the text.
 type Rewriter struct {
 	e       *Engine
 	plan    *action.Plan
@@ -40,7 +39,8 @@ type Rewriter struct {
 	session string
 	err     error // sticky
 	drop    hold  // a hold that is left out; for tests
-	steps   int   // work done by hand, in bytes looked at; for tests
+	stat    map[string][3]int
+	steps   int // work done by hand, in bytes looked at; for tests
 
 	buf  []byte // of the text, from position from on
 	from int
@@ -49,25 +49,30 @@ type Rewriter struct {
 	out  int // bytes before this are released or replaced
 	n    int // bytes that the automaton has read
 
-	table *automaton.Table
-	row   uint32
+	tables [parts]*automaton.Table
+	rows   [parts]uint32
+	idle   int // no match of a trigger that is going on began before this
 
-	// The island: what begins at isl is not settled. It lasts until no match is going on any more. esc and free are of its start.
-	isl  int
-	esc  uint8
-	free bool
-	// Which of its bytes up to marked belong to JSON escapes; escapes is false if none.
+	// What lies before anchor is settled; esc and free are of the byte there. marks tells which bytes from there to marked belong to JSON escapes, if
+	// escapes.
+	anchor  int
+	esc     uint8
+	free    bool
 	marked  int
 	markEsc uint8
 	escapes bool
 	marks   [bufSize]uint8 // of buf
 
-	hit  []bool // closed rules that the automaton has seen a match of, in this island
-	hits []int
-	next []int // of each rule, the first place that is not asked yet: closed rules are asked at it, threads of open rules begin there
+	// hits are the closed rules of which a trigger was seen and that are not asked at all places yet; island is where that begins for those that were
+	// seen last. next is for each rule the first place where it is not asked yet (open rules: where no thread began), at is how far it is asked there.
+	hit    []bool
+	hits   []int
+	island int
+	next   []int
+	at     []place
 
 	threads []thread
-	waiting []head
+	best    head // of those that are complete, the one that decides, unless another is complete before
 	val     value
 
 	found []found
@@ -84,6 +89,7 @@ type hold uint16
 
 const (
 	holdIsland  hold = 1 << iota // what may become a value
+	holdMatch                    // a value that is not complete
 	holdHead                     // an open value that is not decided
 	holdRight                    // a head that waits for the byte behind it
 	holdSpan                     // a value of which a part may yet go to another
@@ -96,7 +102,7 @@ const (
 )
 
 func newRewriter(e *Engine) *Rewriter {
-	r := &Rewriter{e: e, buf: make([]byte, 0, bufSize), hit: make([]bool, len(e.rules)), next: make([]int, len(e.rules))}
+	r := &Rewriter{e: e, buf: make([]byte, 0, bufSize), hit: make([]bool, len(e.rules)), next: make([]int, len(e.rules)), at: make([]place, len(e.rules))}
 	if e.names != nil {
 		r.names = e.names.NewScanner()
 	}
@@ -110,9 +116,11 @@ func (r *Rewriter) start(carrier string, o StreamOptions) {
 	}
 	r.planned = r.e.plan(r.plan)
 	if r.planned.prog != nil {
-		r.table, r.row = r.planned.prog.union.Table()
+		for k, u := range r.planned.prog.unions {
+			r.tables[k], r.rows[k] = u.Table()
+		}
 	}
-	r.isl = none
+	r.free = true
 	if len(o.Context) == 0 {
 		return
 	}
@@ -134,15 +142,15 @@ func (r *Rewriter) Release() {
 		return
 	}
 	r.val.v.Drop()
-	w := Rewriter{e: e, buf: r.buf, hit: r.hit, next: r.next, threads: r.threads, waiting: r.waiting, found: r.found, spans: r.spans, names: r.names}
+	w := Rewriter{e: e, buf: r.buf, hit: r.hit, hits: r.hits[:0], next: r.next, at: r.at, threads: r.threads, found: r.found, spans: r.spans, names: r.names}
 	clear(w.buf[:cap(w.buf)])
 	clear(w.hit)
 	clear(w.next)
 	clear(w.threads[:cap(w.threads)])
 	clear(w.found[:cap(w.found)])
 	clear(w.spans[:cap(w.spans)])
-	clear(w.waiting[:cap(w.waiting)])
-	w.buf, w.threads, w.waiting, w.found, w.spans = w.buf[:0], w.threads[:0], w.waiting[:0], w.found[:0], w.spans[:0]
+	clear(w.at)
+	w.buf, w.threads, w.found, w.spans = w.buf[:0], w.threads[:0], w.found[:0], w.spans[:0]
 	if w.names != nil {
 		w.names.Reset()
 	}
@@ -175,8 +183,10 @@ func (r *Rewriter) write(dst, src []byte) ([]byte, error) {
 		}
 		return append(dst, src...), nil
 	}
-	if !r.table.Current() && r.err == nil {
-		r.table, r.row = r.table.Move(r.row)
+	for k, t := range r.tables {
+		if !t.Current() {
+			r.tables[k], r.rows[k] = t.Move(r.rows[k])
+		}
 	}
 	for len(src) > 0 {
 		if len(r.buf)+len(src) > bufSize {
@@ -210,8 +220,8 @@ func (r *Rewriter) Flush(dst []byte) ([]byte, error) {
 		switch {
 		case r.val.on:
 			dst, err = r.endValue(dst)
-		case len(r.waiting) > 0:
-			dst, err = r.decide(dst, r.bestWaiting(0, true))
+		case r.complete(true):
+			dst, err = r.decide(dst)
 		default:
 			if dst, err = r.endSegment(dst, r.n); err != nil {
 				return r.fail(dst, err)
@@ -249,42 +259,60 @@ func (r *Rewriter) run(dst []byte) (_ []byte, err error) {
 				return dst, err
 			}
 		}
-		h, ok, err := r.scan()
+		if err = r.readThreads(); err == nil {
+			err = r.scan()
+		}
 		if err != nil {
 			return dst, err
 		}
-		if !ok {
-			break
+		if !r.complete(false) {
+			return r.progress(dst)
 		}
-		if dst, err = r.decide(dst, h); err != nil {
+		if dst, err = r.decide(dst); err != nil {
 			return dst, err
 		}
 	}
-	return r.progress(dst)
 }
 
 // progress settles and releases what can be, at the end of a piece.
 func (r *Rewriter) progress(dst []byte) ([]byte, error) {
-	s := r.table.State(r.row)
-	openFrom := r.n
-	if s.OpenHold > 0 && r.drop&holdHead == 0 {
-		openFrom = max(r.isl, r.n-s.OpenHold)
+	hold, openHold := 0, 0
+	for k, t := range r.tables {
+		s := t.State(r.rows[k])
+		hold, openHold = max(hold, s.Hold), max(openHold, s.OpenHold)
 	}
-	cut := r.n
-	if r.isl != none {
-		limit := max(r.isl, r.n-s.Hold)
-		if r.drop&holdIsland != 0 {
-			limit = r.n
+	full := hold == 0
+	if idle := max(r.idle, r.n-hold); idle != r.idle {
+		if r.island == r.idle {
+			r.island = idle // it is still the same
 		}
-		if len(r.hits) > 0 && limit > r.isl {
-			var err error
-			if limit, err = r.settle(limit, r.n, openFrom, false); err != nil {
-				return dst, err
-			}
-		}
-		r.move(limit)
-		cut = limit
+		r.idle = idle
 	}
+	openFrom := max(r.idle, r.n-openHold)
+	for i := range r.threads {
+		openFrom = min(openFrom, r.threads[i].start)
+	}
+	if r.best.rule != nil {
+		openFrom = min(openFrom, r.best.start)
+	}
+	cut := r.idle
+	if r.drop&holdHead != 0 {
+		openFrom = r.n
+	}
+	if r.drop&holdIsland != 0 {
+		cut = r.n
+	}
+	if len(r.hits) > 0 {
+		lowest, err := r.settle(cut, r.n, openFrom, full, false)
+		if err != nil {
+			return dst, err
+		}
+		if r.drop&holdMatch == 0 {
+			cut = lowest
+		}
+	}
+	cut = min(cut, openFrom)
+	r.move(cut)
 	if r.planned.names {
 		if openFrom > r.fed {
 			r.names.Feed(r.text(r.fed, openFrom))
@@ -337,11 +365,10 @@ func (r *Rewriter) wholeRunes(cut int) int {
 // endSegment settles and releases all of the segment, which ends at end.
 func (r *Rewriter) endSegment(dst []byte, end int) ([]byte, error) {
 	if len(r.hits) > 0 {
-		if _, err := r.settle(end, end, end, true); err != nil {
+		if _, err := r.settle(end, end, end, true, true); err != nil {
 			return dst, err
 		}
 	}
-	r.settled()
 	if r.planned.names {
 		if end > r.fed {
 			r.names.Feed(r.text(r.fed, end))
@@ -357,8 +384,12 @@ func (r *Rewriter) endSegment(dst []byte, end int) ([]byte, error) {
 
 // beginSegment lets a text of its own begin at n.
 func (r *Rewriter) beginSegment() {
-	r.seg, r.fed, r.out = r.n, r.n, max(r.out, r.n)
-	r.row = r.table.Start()
+	r.seg, r.fed, r.out, r.idle = r.n, r.n, max(r.out, r.n), r.n
+	r.anchor, r.esc, r.free = r.n, 0, true
+	r.unmark()
+	for k, t := range r.tables {
+		r.rows[k] = t.Start()
+	}
 	if r.names != nil {
 		r.names.Reset()
 	}

@@ -5,148 +5,136 @@ package mask
 import (
 	"bytes"
 	"sync/atomic"
+	"unicode/utf8"
 
 	"github.com/sallyport-dev/sallyport/pipeline/mask/automaton"
 	"github.com/sallyport-dev/sallyport/pipeline/mask/rule"
 )
 
-// scan runs the automaton over what is at hand. It stops at the end or where an open rule is decided.
-func (r *Rewriter) scan() (head, bool, error) {
-	if len(r.waiting) > 0 {
-		if r.n == r.end() {
-			return head{}, false, nil
-		}
-		if h := r.bestWaiting(r.buf[r.n-r.from], false); h.rule != nil {
-			return h, true, nil
-		}
-	}
+// place is how far a closed rule is asked at a place.
+type place struct {
+	start, end int // what was looked at
+	match      int // end of the longest match, or 0
+	state      *automaton.ExactState
+}
+
+// scan runs the automata over what is at hand, up to where an open rule is complete.
+func (r *Rewriter) scan() error {
+	const quiet, idle, row = automaton.Quiet, automaton.Idle, automaton.Row
 	b, i := r.buf, r.n-r.from
-	table, row := r.table, r.row
-	next, class := table.Next, &r.planned.prog.union.Class
-	for i < len(b) {
-		if r.isl == none {
-			for ; i < len(b); i++ {
-				t := atomic.LoadUint32(&next[row|uint32(class[b[i]])])
-				if t&automaton.Idle == 0 {
-					break
-				}
-				row = t & automaton.Row
+	p := r.planned.prog
+	c0, c1, c2 := &p.unions[0].Class, &p.unions[1].Class, &p.unions[2].Class
+	n0, n1, n2 := r.tables[0].Next, r.tables[1].Next, r.tables[2].Next
+	r0, r1, r2 := r.rows[0], r.rows[1], r.rows[2]
+	last := r.idle - r.from
+	end := r.scanEnd()
+	for i < end {
+		c := b[i]
+		t0 := atomic.LoadUint32(&n0[r0|uint32(c0[c])])
+		t1 := atomic.LoadUint32(&n1[r1|uint32(c1[c])])
+		t2 := atomic.LoadUint32(&n2[r2|uint32(c2[c])])
+		x := t0 & t1 & t2
+		if x&quiet != 0 {
+			r0, r1, r2 = t0&row, t1&row, t2&row
+			if i++; x&idle != 0 {
+				last = i
 			}
-			if i == len(b) {
-				break
+			continue
+		}
+		r.rows = [parts]uint32{r0, r1, r2}
+		for k, t := range [parts]uint32{t0, t1, t2} {
+			if t == 0 {
+				r.tables[k], t = r.tables[k].Step(r.rows[k], c)
 			}
-			r.isl = r.from + i
-			s := table.State(row)
-			r.esc, r.free = s.Escape, s.Free
-			r.unmark()
-		}
-		t := uint32(0)
-		for ; i < len(b); i++ {
-			if t = atomic.LoadUint32(&next[row|uint32(class[b[i]])]); t&automaton.Busy == 0 {
-				break
-			}
-			row = t & automaton.Row
-		}
-		if i == len(b) {
-			break
-		}
-		if t == 0 {
-			if table, t = table.Step(row, b[i]); table != r.table {
-				r.table, next = table, table.Next
+			r.rows[k] = t & row
+			switch k {
+			case 0:
+				t0 = t
+			case 1:
+				t1 = t
+			case 2:
+				t2 = t
 			}
 		}
-		row = t & automaton.Row
+		n0, n1, n2 = r.tables[0].Next, r.tables[1].Next, r.tables[2].Next
+		r0, r1, r2 = r.rows[0], r.rows[1], r.rows[2]
 		i++
-		if t&automaton.Busy != 0 {
-			continue
+		if t0&t1&t2&idle != 0 {
+			last = i
 		}
-		r.n, r.row = r.from+i, row
-		if t&automaton.Idle != 0 {
-			if len(r.hits) > 0 {
-				at, err := r.settle(r.n, r.n, r.n, false)
-				if err != nil {
-					return head{}, false, err
-				}
-				if at < r.n { // a rune that is not complete
-					r.move(at)
-					continue
+		if t0&t1&t2&quiet == 0 {
+			r.n, r.idle = r.from+i, r.from+last
+			for k, t := range [parts]uint32{t0, t1, t2} {
+				if t&quiet == 0 {
+					if err := r.accept(p.rules[k], r.tables[k].State(r.rows[k]).Accepts); err != nil {
+						return err
+					}
 				}
 			}
-			r.settled()
-			continue
-		}
-		h, err := r.accept(table.State(row).Accepts)
-		if err != nil {
-			return head{}, false, err
-		}
-		if h.rule != nil {
-			return h, true, nil
+			end = r.scanEnd()
 		}
 	}
-	r.n, r.row = r.from+i, row
-	return head{}, false, nil
+	r.n, r.idle = r.from+i, r.from+last
+	r.rows = [parts]uint32{r0, r1, r2}
+	return nil
 }
 
-// accept notes that matches of rules may end here, and decides open rules.
-func (r *Rewriter) accept(rules []uint16) (head, error) {
-	for _, k := range rules {
-		c := r.planned.prog.rules[k]
-		if c.Tail == nil {
-			if !r.hit[c.id] {
-				r.hit[c.id] = true
-				r.hits = append(r.hits, c.id)
+// scanEnd is up to where the automata read, in buf.
+func (r *Rewriter) scanEnd() int {
+	if r.best.rule != nil {
+		return r.best.end - r.from
+	}
+	return len(r.buf)
+}
+
+// accept notes that triggers of rules end at n.
+func (r *Rewriter) accept(rules []*compiled, accepts []uint16) error {
+	for _, k := range accepts {
+		c := rules[k]
+		if c.Tail != nil {
+			if err := r.begin(c); err != nil {
+				return err
 			}
 			continue
 		}
-		if err := r.grow(c); err != nil {
-			return head{}, err
-		}
-	}
-	if len(r.waiting) == 0 {
-		return head{}, nil
-	}
-	for i := range r.waiting {
-		if r.waiting[i].rule.right {
-			if r.n == r.end() && r.drop&holdRight == 0 {
-				return head{}, nil
+		if len(r.hits) > 0 && r.island != r.idle { // what was seen in islands before this one comes first, so that little is asked
+			if _, err := r.settle(r.idle, r.n, r.openFrom(), true, false); err != nil {
+				return err
 			}
-			break
+		}
+		r.island = r.idle
+		if !r.hit[c.id] {
+			r.hit[c.id] = true
+			r.hits = append(r.hits, c.id)
+			r.next[c.id] = max(r.next[c.id], r.idle, r.n-c.reach)
 		}
 	}
-	if r.n == r.end() {
-		return r.bestWaiting(0, true), nil
-	}
-	return r.bestWaiting(r.buf[r.n-r.from], false), nil
+	return nil
 }
 
-// settled ends the island: nothing in it is open any more.
-func (r *Rewriter) settled() {
-	for _, k := range r.hits {
-		r.hit[k] = false
-	}
-	r.hits = r.hits[:0]
-	r.threads = r.threads[:0]
-	r.isl = none
-}
-
-// move lets the island begin at a later place: what lies before it is settled.
+// move lets what is not settled begin at a later place.
 func (r *Rewriter) move(to int) {
-	for p := r.isl; p < to; p++ {
-		r.esc, r.free, _ = automaton.Escape(r.esc, r.buf[p-r.from])
+	if to <= r.anchor {
+		return
 	}
-	if to > r.isl {
-		r.isl = to
-		if r.drop&holdEscape != 0 {
-			r.esc, r.free = 0, false
+	if b := r.text(r.anchor, to); r.esc == 0 && bytes.IndexByte(b, '\\') < 0 {
+		r.free = false
+	} else {
+		for _, c := range b {
+			r.esc, r.free, _ = automaton.Escape(r.esc, c)
 		}
-		if r.marked < to {
-			r.unmark()
-		}
+	}
+	r.anchor = to
+	if r.drop&holdEscape != 0 {
+		r.esc, r.free = 0, false
+	}
+	if r.marked < to {
+		r.unmark()
 	}
 }
 
 // unmark forgets which bytes belong to escapes.
-func (r *Rewriter) unmark() { r.marked, r.markEsc, r.escapes = r.isl, r.esc, false }
+func (r *Rewriter) unmark() { r.marked, r.markEsc, r.escapes = r.anchor, r.esc, false }
 
 // mark finds out which bytes of the island before to belong to JSON escapes.
 func (r *Rewriter) mark(to int) {
@@ -160,7 +148,7 @@ func (r *Rewriter) mark(to int) {
 			return
 		}
 		r.escapes = true
-		clear(r.marks[r.isl-r.from : r.marked-r.from])
+		clear(r.marks[r.anchor-r.from : r.marked-r.from])
 	}
 	for i, c := range b {
 		at, in, inner := automaton.Escape(r.markEsc, c)
@@ -194,7 +182,7 @@ func (r *Rewriter) may(c *compiled, p int) bool {
 		return false
 	case p == r.seg || !c.Left.Has(r.buf[at-1]):
 		return true
-	case p == r.isl:
+	case p == r.anchor:
 		return r.free
 	}
 	return r.escapes && r.marks[at-1] != 0
@@ -210,13 +198,13 @@ func (r *Rewriter) check(c *compiled, p, e int) (from, to int, ok bool) {
 }
 
 // settle asks the closed rules that were seen at all places before limit where the answer is final. The text ends at end for them; last: for
-// good. An open value may begin at openFrom. It returns the first place that is not settled.
-func (r *Rewriter) settle(limit, end, openFrom int, last bool) (int, error) {
+// good. An open value may begin at openFrom. full: no trigger that began before limit is going on. It returns the first place that is not settled.
+func (r *Rewriter) settle(limit, end, openFrom int, full, last bool) (int, error) {
 	r.mark(limit)
-	lowest := limit
+	lowest, kept := limit, r.hits[:0]
 	for _, k := range r.hits {
 		c := r.e.rules[k]
-		p := max(r.next[k], r.isl)
+		p := r.next[k]
 		for p < limit {
 			if !r.may(c, p) {
 				if r.e.o.Explain {
@@ -225,14 +213,12 @@ func (r *Rewriter) settle(limit, end, openFrom int, last bool) (int, error) {
 				p++
 				continue
 			}
-			m, seen := c.exact.Longest(r.text(p, end))
-			r.steps += seen
-			if !last && p+seen > end || m > 0 && p+seen > openFrom && !last {
+			at := r.ask(c, p, end, last)
+			if !at.state.Dead && !last || at.match > 0 && !last && at.end > openFrom {
 				break
 			}
 			next := p + 1
-			if m > 0 {
-				e := p + m
+			if e := at.match; e > 0 {
 				if e < end && c.right && c.Right.Has(r.buf[e-r.from]) {
 					r.refuse(c, p, e, "the character behind it")
 				} else if from, to, ok := r.check(c, p, e); !ok {
@@ -248,6 +234,32 @@ func (r *Rewriter) settle(limit, end, openFrom int, last bool) (int, error) {
 		}
 		r.next[k] = p
 		lowest = min(lowest, p)
+		if r.hit[k] = p < limit || !full; r.hit[k] {
+			kept = append(kept, k)
+		}
 	}
+	r.hits = kept
 	return lowest, nil
+}
+
+// ask reads on with the match of a rule that begins at p, in the text before end, which is the end for good if last.
+func (r *Rewriter) ask(c *compiled, p, end int, last bool) *place {
+	a := &r.at[c.id]
+	if a.start != p || a.state == nil || a.end > end {
+		*a = place{start: p, end: p, state: c.exact.Start()}
+	}
+	for a.end < end && !a.state.Dead {
+		b := r.text(a.end, end)
+		if b[0] >= utf8.RuneSelf && !last && !utf8.FullRune(b) {
+			break
+		}
+		s, n := c.exact.Next(a.state, b)
+		a.state = s
+		a.end += n
+		r.steps++
+		if s.Accept {
+			a.match = a.end
+		}
+	}
+	return a
 }

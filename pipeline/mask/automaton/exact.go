@@ -125,6 +125,16 @@ func (x *Exact) compileSymbols() error {
 // Start is the state before anything is read.
 func (x *Exact) Start() *ExactState { return x.start }
 
+// BeginsWith tells whether a match may begin with one of the bytes from lo to hi, which are ASCII.
+func (x *Exact) BeginsWith(lo, hi byte) bool {
+	for c := lo; c <= hi; c++ {
+		if s, _ := x.Next(x.start, []byte{c}); !s.Dead {
+			return true
+		}
+	}
+	return false
+}
+
 // Next reads the rune at the start of b, which must not be empty, and tells its length.
 func (x *Exact) Next(s *ExactState, b []byte) (*ExactState, int) {
 	sym, n := uint8(0), 1
@@ -141,22 +151,20 @@ func (x *Exact) Next(s *ExactState, b []byte) (*ExactState, int) {
 	return x.step(s, sym), n
 }
 
-// Longest is the length of the longest match at the start of b, 0 if there is none, and how many bytes were looked at: more than b has
-// if more of it could have changed the answer.
-func (x *Exact) Longest(b []byte) (match, seen int) {
+// Longest is the length of the longest match at the start of b, 0 if there is none.
+func (x *Exact) Longest(b []byte) (match int) {
 	s := x.start
 	for at := 0; at < len(b); {
 		t, n := x.Next(s, b[at:])
-		at += n
-		if t.Dead {
-			return match, at
+		if at += n; t.Dead {
+			return match
 		}
 		if t.Accept {
 			match = at
 		}
 		s = t
 	}
-	return match, len(b) + 1
+	return match
 }
 
 func (x *Exact) step(s *ExactState, sym uint8) *ExactState {

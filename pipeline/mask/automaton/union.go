@@ -23,9 +23,9 @@ type Pattern struct {
 
 // An entry of a table is the row of the next state and what kind of state that is. 0 is a transition that is not known yet.
 const (
-	Idle = 1 << 31 // no match is going on
-	Busy = 1 << 30 // a match is going on, and none ends here
-	Row  = Busy - 1
+	Quiet = 1 << 31 // the state is known, and no match ends here
+	Idle  = 1 << 30 // no match is going on
+	Row   = Idle - 1
 )
 
 // Union is the automaton of many patterns.
@@ -54,11 +54,10 @@ type State struct {
 	// Hold is how many bytes at most a match that is still going on has behind it; OpenHold is the same for open rules alone.
 	Hold, OpenHold int
 	Accepts        []uint16 // patterns of which a match may end here
-	Escape         uint8    // how far a JSON escape is: 0 none, 1 the backslash, 2 and more: u and hex digits
-	Free           bool     // every pattern may start behind it
 
 	threads []int32
-	group   uint8
+	group   uint8 // which patterns may start behind it
+	escape  uint8 // how far a JSON escape is: 0 none, 1 the backslash, 2 and more: u and hex digits
 }
 
 // Table holds the states that are known. It is read by many and written under the lock of its Union.
@@ -191,12 +190,12 @@ func (t *Table) Move(row uint32) (*Table, uint32) {
 	defer u.mu.Unlock()
 	to := u.table.Load()
 	s := t.State(row)
-	if r, ok := to.intern(s.threads, s.group, s.Escape); ok {
+	if r, ok := to.intern(s.threads, s.group, s.escape); ok {
 		return to, r
 	}
 	to = u.newTable()
 	u.table.Store(to)
-	r, _ := to.intern(s.threads, s.group, s.Escape)
+	r, _ := to.intern(s.threads, s.group, s.escape)
 	return to, r
 }
 
@@ -211,7 +210,7 @@ func (t *Table) Step(row uint32, c byte) (*Table, uint32) {
 	}
 	k := u.Class[c]
 	rep := u.reps[k]
-	esc, marked, inner := Escape(s.Escape, rep)
+	esc, marked, inner := Escape(s.escape, rep)
 	var firsts []int32
 	if !inner {
 		firsts = u.firsts(s.group, k)
@@ -239,9 +238,9 @@ func (t *Table) Step(row uint32, c byte) (*Table, uint32) {
 func (t *Table) entry(row uint32) uint32 {
 	switch s := t.State(row); {
 	case s.IsIdle():
-		return row | Idle
+		return row | Quiet | Idle
 	case len(s.Accepts) == 0:
-		return row | Busy
+		return row | Quiet
 	}
 	return row
 }
@@ -279,7 +278,7 @@ func (t *Table) intern(threads []int32, group, esc uint8) (uint32, bool) {
 	t.n++ // row 0 is nobody's, so that no entry of a known state is 0
 	t.u.built++
 	row := uint32(t.n) << t.u.shift
-	s := State{Escape: esc, Free: group == 0, threads: threads, group: group}
+	s := State{threads: threads, group: group, escape: esc}
 	for _, n := range threads {
 		d := &t.u.nodes[n]
 		s.Hold = max(s.Hold, int(d.prefix))

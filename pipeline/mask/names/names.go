@@ -66,7 +66,7 @@ func (m *Model) Bound() int { return token.Bound }
 // NewScanner makes a scanner.
 func (m *Model) NewScanner() *Scanner {
 	s := &Scanner{model: m}
-	s.seq.By = s
+	s.seq.By, s.seq.Lists = s, m.lists
 	s.Reset()
 	return s
 }
@@ -91,21 +91,15 @@ func (s *Scanner) Feed(p []byte) {
 		n, done := s.cut.Read(p)
 		p = p[n:]
 		if done {
-			s.push()
+			s.seq.Push(s.cut.Token())
 		}
 	}
-}
-
-func (s *Scanner) push() {
-	t := s.cut.Token()
-	t.Flags = s.model.lists.Of(t.Hash)
-	s.seq.Push(t)
 }
 
 // End tells that the segment has ended. All spans are complete then.
 func (s *Scanner) End() {
 	if s.cut.End() {
-		s.push()
+		s.seq.Push(s.cut.Token())
 	}
 	s.seq.Finish()
 }

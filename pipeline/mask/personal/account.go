@@ -9,7 +9,7 @@ const cardMax = 19
 // accounts are the rules for what money is moved by.
 func (l *lexicon) accounts() []*rule.Rule {
 	return []*rule.Rule{
-		{Name: "card", Type: "CREDIT_CARD", Family: rule.Structured, Pattern: `[0-9](?:(?:[ .-]|\x{a0})?[0-9]){11,18}(?:[-.]?[0-9])?`,
+		{Name: "card", Type: "CREDIT_CARD", Family: rule.Structured, Pattern: `[0-9](?:(?:[ -]|\x{a0})?[0-9]){11,18}(?:[-.]?[0-9])?`,
 			Left: rule.Word, Right: rule.Word, Check: l.card,
 			Why: "12 to 19 digits that pass Luhn, in the ranges of an issuer or behind words about cards"},
 		{Name: "iban", Type: "IBAN", Family: rule.Structured, Pattern: `[A-Za-z]{2}[0-9]{2}(?:(?:[ -]|\x{a0})?[A-Za-z0-9]{4}){2,7}(?:(?:[ -]|\x{a0})?[A-Za-z0-9]{1,4})?`,
@@ -61,7 +61,7 @@ func (l *lexicon) card(left, match []byte) (int, int, bool) {
 		}
 		rank := issuer(d[:n])
 		if rank == 2 && printed(group[:groups], n) && groups > 1 {
-			return 0, ends[n], true
+			return 0, ends[n], !afterHex(left)
 		}
 		var a around
 		l.look(&a, left)
@@ -73,10 +73,10 @@ func (l *lexicon) card(left, match []byte) (int, int, bool) {
 				return 0, 0, false
 			}
 		}
-		if a.near(cardWord, telling&^cardWord, 5, false) >= 0 {
+		if a.near(cardWord|payWord, telling&^cardWord, 5, false) >= 0 {
 			return 0, ends[n], true
 		}
-		if rank == 2 && a.near(otherWord|phoneWord|ibanWord, cardWord, 2, false) < 0 && n >= 13 {
+		if rank == 2 && groups == 1 && a.near(otherWord|phoneWord|ibanWord, cardWord, 2, false) < 0 && n >= 13 {
 			return 0, ends[n], true
 		}
 	}
@@ -108,8 +108,10 @@ func issuer(d []byte) int {
 	rank := 0
 	switch {
 	case d[0] == 4:
-		if n == 16 || n == 13 || n == 19 {
+		if n == 16 {
 			rank = 2
+		} else if n == 13 || n == 19 {
+			rank = 1
 		}
 	case two == 34, two == 37:
 		if n == 15 {
@@ -119,8 +121,12 @@ func issuer(d []byte) int {
 		if n == 16 {
 			rank = 2
 		}
-	case head >= 2200 && head <= 2204, head == 1800, head == 2131:
+	case head >= 2200 && head <= 2204:
 		rank = 1
+	case head == 1800, head == 2131:
+		if n == 15 {
+			rank = 2
+		}
 	case head/10 >= 300 && head/10 <= 305, two == 36, two == 38, two == 39:
 		if n == 14 {
 			rank = 2
@@ -159,7 +165,7 @@ func ibanLength(a, b byte) int {
 func (l *lexicon) iban(left, match []byte) (int, int, bool) {
 	want := ibanLength(match[0], match[1])
 	if want == 0 {
-		return 0, 0, false
+		return otherIBAN(match)
 	}
 	// The country and the check digits are taken as if they stood at the end, so they are added last.
 	n, end, rest := 0, 0, 0
@@ -176,7 +182,7 @@ func (l *lexicon) iban(left, match []byte) (int, int, bool) {
 		}
 	}
 	if end == 0 || end < len(match) && isAlnum(match[end]) {
-		return 0, 0, false
+		return otherIBAN(match)
 	}
 	for _, c := range match[:4] {
 		rest = mod97(rest, c)
@@ -187,6 +193,36 @@ func (l *lexicon) iban(left, match []byte) (int, int, bool) {
 	var a around
 	l.look(&a, left)
 	return 0, end, a.near(ibanWord, telling&^ibanWord, 3, false) >= 0
+}
+
+// otherIBAN takes what the registry does not have: another country, or a length that its members have not agreed on. It must be in
+// capitals, end with a group, and pass the check.
+func otherIBAN(match []byte) (int, int, bool) {
+	n, rest, nums := 0, 0, 0
+	for i, c := range match {
+		if isAlnum(c) {
+			if isLower(c) {
+				return 0, 0, false
+			}
+			if isDigit(c) {
+				nums++
+			}
+			if n++; n > 4 {
+				rest = mod97(rest, c)
+			}
+		}
+		if n < 15 || nums < 10 || i+1 < len(match) && isAlnum(match[i+1]) || !isAlnum(c) {
+			continue
+		}
+		all := rest
+		for _, h := range match[:4] {
+			all = mod97(all, h)
+		}
+		if all == 1 {
+			return 0, i + 1, true
+		}
+	}
+	return 0, 0, false
 }
 
 func mod97(rest int, c byte) int {

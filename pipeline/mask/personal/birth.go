@@ -124,26 +124,57 @@ func (l *lexicon) birth(left, match []byte) (int, int, bool) {
 		return 0, len(match), true
 	}
 	c := cell(left)
-	return 0, len(match), c != 0 && c != ' ' && year >= 1920 && year <= 2012 && afterName(left, c)
+	if c == 0 || c == ' ' || year < 1920 || year > 2012 {
+		return 0, 0, false
+	}
+	return 0, len(match), afterName(left, c) || year <= 2007 && afterMailbox(left, c)
+}
+
+// afterMailbox tells whether the cell before the last one of a row is an address of mail, or says a sex.
+func afterMailbox(left []byte, delim byte) bool {
+	row := left[:bytes.LastIndexByte(left, delim)]
+	s := max(bytes.LastIndexByte(row, delim), bytes.LastIndexByte(row, '\n')) + 1
+	c := bytes.Trim(row[s:], " \"'")
+	switch string(c) {
+	case "M", "F", "male", "female", "Male", "Female":
+		return true
+	}
+	at := bytes.IndexByte(c, '@')
+	return at > 0 && bytes.IndexByte(c[at:], '.') > 0 && bytes.IndexByte(c, ' ') < 0
+}
+
+// namely tells whether row ends with two words with capitals.
+func namely(row []byte) bool {
+	row = bytes.TrimRight(row, " ")
+	for range 2 {
+		i := bytes.LastIndexByte(row, ' ')
+		w := row[i+1:]
+		if len(w) < 2 || !isUpper(w[0]) && w[0] < 0x80 || !isLower(w[1]) && w[1] < 0x80 && w[1] != '\'' || bytes.IndexAny(w, "0123456789:;,|.()") >= 0 {
+			return false
+		}
+		row = row[:max(i, 0)]
+	}
+	return true
 }
 
 // afterName tells whether the cell before the last one of a row is the name of somebody: two to four words with capitals.
 func afterName(left []byte, delim byte) bool {
-	e := bytes.LastIndexByte(left, delim)
-	row := left[:e]
+	row := left[:bytes.LastIndexByte(left, delim)]
 	s := max(bytes.LastIndexByte(row, delim), bytes.LastIndexByte(row, '\n')) + 1
 	name := bytes.Trim(row[s:], " \"'")
 	if s == 0 && len(left) >= rule.Context || len(name) < 5 || len(name) > 40 {
 		return false
 	}
 	words, start := 0, true
-	for _, c := range name {
+	for i, c := range name {
 		switch {
 		case c == ' ':
 			start = true
 			continue
 		case start && !isUpper(c) && c < 0x80:
-			return false
+			if !particle(name[i:]) {
+				return false
+			}
 		case start:
 			words++
 		case !isUpper(c) && !isLower(c) && c < 0x80 && c != '-' && c != '\'' && c != '.':
@@ -152,4 +183,14 @@ func afterName(left []byte, delim byte) bool {
 		start = false
 	}
 	return words >= 2 && words <= 4
+}
+
+// particle tells whether s begins with a small word of names.
+func particle(s []byte) bool {
+	i := bytes.IndexByte(s, ' ')
+	switch string(s[:max(i, 0)]) {
+	case "de", "da", "do", "dos", "das", "del", "della", "di", "du", "la", "le", "van", "von", "der", "den", "ter", "ten", "af", "al", "bin", "y", "e":
+		return true
+	}
+	return false
 }

@@ -52,6 +52,9 @@ func (l *lexicon) words(a *around, left []byte) {
 		switch {
 		case 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c >= 0x80:
 			start := wordStart(left[:p])
+			for p-start == 1 && start > 1 && left[start-1] == '.' && isLetter(left[start-2]) && (start == 2 || !isLetter(left[start-3])) || p-start > 1 && start > 1 && left[start] != '.' && left[start+1] == '.' && left[start-1] == '.' && isLetter(left[start-2]) && (start == 2 || !isLetter(left[start-3])) {
+				start -= 2 // D.O.B.
+			}
 			w, foreign := fold(buf[:0], left[start:p])
 			if digits >= 2 {
 				gap |= digitsGap
@@ -77,6 +80,7 @@ func (l *lexicon) words(a *around, left []byte) {
 			} else {
 				class = l.class(w)
 			}
+			class |= byLook(w, left, start, p)
 			if gap&sentenceGap != 0 && (len(w) <= 4 && class != 0 && class&(fillWord|ourWord) == 0 || len(w) == 1) {
 				gap &^= sentenceGap // an abbreviation: "tel.", "no."
 			}
@@ -138,11 +142,29 @@ func wordStart(left []byte) int {
 	return 0
 }
 
+// byLook returns classes of words that are telling only as they are written: "né", "b. 1980", "T: 030 1234".
+func byLook(w, left []byte, start, p int) bits {
+	switch {
+	case len(w) == 2 && w[0] == 'n' && w[1] == 'e' && p-start == 3:
+		return birthWord
+	case len(w) != 1 || p >= len(left):
+	case w[0] == 'b' && left[p] == '.':
+		return birthWord
+	case left[p] == ':' && isUpper(left[start]) && (w[0] == 't' || w[0] == 'm' || w[0] == 'f' || w[0] == 'p' || w[0] == 'c' || w[0] == 'h' || w[0] == 'w'):
+		return callWord
+	}
+	return 0
+}
+
 // fold writes w in lower case and without marks. foreign: it has letters that are not Latin.
 func fold(buf, w []byte) (out []byte, foreign bool) {
 	for i := 0; i < len(w) && len(buf) < longestWord; {
 		c := w[i]
 		if c < utf8.RuneSelf {
+			if c == '.' {
+				i++
+				continue
+			}
 			if 'A' <= c && c <= 'Z' {
 				c |= 0x20
 			}
@@ -188,7 +210,7 @@ func foreignClass(w []byte) (c bits) {
 // column returns the classes of the heading over a value in a table: the cell of the same place in an earlier line that is whole in sight.
 func (l *lexicon) column(left []byte) bits {
 	line := bytes.LastIndexByte(left, '\n')
-	if line < 0 {
+	if line < 0 && !bytes.HasPrefix(left, []byte("PID|")) {
 		return 0
 	}
 	row := left[line+1:]
@@ -206,6 +228,9 @@ func (l *lexicon) column(left []byte) bits {
 		return 0
 	}
 	k := bytes.Count(row, []byte{delim})
+	if delim == '|' && bytes.HasPrefix(row, []byte("PID|")) {
+		return patientSegment(k)
+	}
 	if delim == 0 {
 		k = 0
 	}
@@ -228,6 +253,23 @@ func (l *lexicon) column(left []byte) bits {
 		}
 	}
 	return 0
+}
+
+// patientSegment returns the class of field k of a PID segment of HL7 version 2.
+func patientSegment(k int) bits {
+	switch k {
+	case 2, 3, 4:
+		return mrnWord
+	case 7:
+		return birthWord
+	case 13, 14:
+		return phoneWord
+	case 19:
+		return ssnWord
+	case 20:
+		return drivingWord
+	}
+	return fillWord
 }
 
 // cell returns the classes of the words of cell k.
@@ -256,12 +298,12 @@ func (l *lexicon) cell(head []byte, delim byte, k int) (c bits) {
 // near looks for a word of want, from the value to the left, over at most far words that say nothing known. stop ends the search.
 // digits: numbers may stand in between. It returns the place of the word, or -1.
 func (a *around) near(want, stop bits, far int, digits bool) int {
-	number := false
+	number, special := false, false // special: the key says something; "value" and "number" do not
 	for i := range a.n {
 		w := &a.word[i]
 		switch {
 		case w.gap&blankGap != 0 && !(i == 0 && w.gap&colonGap != 0),
-			i > 0 && a.keyed && w.gap&(commaGap|braceGap|lineGap|cellGap) != 0 && w.gap&colonGap == 0,
+			i > 0 && a.keyed && special && w.gap&(commaGap|braceGap|lineGap|cellGap) != 0 && w.gap&colonGap == 0,
 			i > 0 && w.gap&cellGap != 0,
 			!digits && w.gap&digitsGap != 0,
 			w.gap&sentenceGap != 0 && !number && i > 0:
@@ -270,6 +312,7 @@ func (a *around) near(want, stop bits, far int, digits bool) int {
 		if w.gap&lineGap != 0 && i > 0 {
 			far -= 2
 		}
+		special = special || w.class&(fillWord|numberWord) == 0
 		if w.class&want != 0 {
 			return i
 		}

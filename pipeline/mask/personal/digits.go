@@ -78,11 +78,29 @@ func allSame(d []byte) bool {
 	return true
 }
 
-func isDigit(c byte) bool { return '0' <= c && c <= '9' }
-func isUpper(c byte) bool { return 'A' <= c && c <= 'Z' }
-func isLower(c byte) bool { return 'a' <= c && c <= 'z' }
-func isAlnum(c byte) bool { return isDigit(c) || isUpper(c) || isLower(c) }
-func isWord(c byte) bool  { return isAlnum(c) || c == '_' || c >= 0x80 }
+func isDigit(c byte) bool  { return '0' <= c && c <= '9' }
+func isUpper(c byte) bool  { return 'A' <= c && c <= 'Z' }
+func isLower(c byte) bool  { return 'a' <= c && c <= 'z' }
+func isLetter(c byte) bool { return isUpper(c) || isLower(c) }
+func isAlnum(c byte) bool  { return isDigit(c) || isUpper(c) || isLower(c) }
+func isWord(c byte) bool   { return isAlnum(c) || c == '_' || c >= 0x80 }
+
+// afterHex tells whether left ends with a blank and, before it on the line, a word of hex digits: what follows is of a dump or of a row of numbers.
+func afterHex(left []byte) bool {
+	e := len(left)
+	for e > 0 && left[e-1] == ' ' {
+		e--
+	}
+	if e == len(left) {
+		return false
+	}
+	s, num := e, false
+	for s > 0 && (isDigit(left[s-1]) || left[s-1]|0x20 >= 'a' && left[s-1]|0x20 <= 'f') {
+		s--
+		num = num || isDigit(left[s])
+	}
+	return num && (s == 0 || !isWord(left[s-1]))
+}
 
 // last is the byte i places before the end of left, 0 if there is none.
 func last(left []byte, i int) byte {

@@ -11,7 +11,7 @@ import (
 // hosts are the rules for addresses of machines.
 func (l *lexicon) hosts() []*rule.Rule {
 	return []*rule.Rule{
-		{Name: "ipv4", Type: "IP_ADDRESS", Family: rule.Structured, Pattern: `[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?:\.[0-9])?`,
+		{Name: "ipv4", Type: "IP_ADDRESS", Family: rule.Structured, Pattern: `[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?:[./][0-9])?`,
 			Left: rule.Word.And(rule.Of(".")), Right: rule.Word, Check: l.ipv4,
 			Why: "four bytes with dots that are not a version, a mask or the host itself"},
 		{Name: "ipv6", Type: "IP_ADDRESS", Family: rule.Structured, Pattern: `(?:[0-9A-Fa-f]{1,4}:|::)[0-9A-Fa-f:.]{1,41}(?:%[0-9A-Za-z]{1,15})?`,
@@ -25,7 +25,12 @@ func (l *lexicon) hosts() []*rule.Rule {
 
 func (l *lexicon) ipv4(left, match []byte) (int, int, bool) {
 	var oct [4]int
-	k, n, small := 0, 0, true
+	if i := bytes.IndexByte(match, '/'); i >= 0 {
+		if match = match[:i]; bytes.HasSuffix(match, []byte(".0")) {
+			return 0, 0, false // a network
+		}
+	}
+	k, n, small := 0, 0, true // no number of it is large, as in a version
 	for i, c := range match {
 		if c == '.' {
 			if k++; k > 3 {
@@ -42,8 +47,9 @@ func (l *lexicon) ipv4(left, match []byte) (int, int, bool) {
 		if oct[k] > 255 || i > 15 {
 			return 0, 0, false
 		}
-		small = small && oct[k] < 30
+		small = small && oct[k] < 100
 	}
+	small = small && oct[0] != 10
 	if oct[0] == 0 || oct[0] == 127 || oct[0] >= 224 {
 		return 0, 0, false
 	}
@@ -98,7 +104,7 @@ func ipv6(_, match []byte) (int, int, bool) {
 		case c == '.':
 			// the group that has been begun is the first byte of an IPv4 address
 			from := i - size
-			if !dotted(s[from:]) || size == 0 || !compressed && groups != 7 {
+			if !dotted(s[from:]) || bytes.HasPrefix(s[from:], []byte("127.")) || size == 0 || !compressed && groups != 7 {
 				return 0, 0, false
 			}
 			groups++

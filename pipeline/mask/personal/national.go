@@ -49,11 +49,11 @@ func (l *lexicon) national(left, match []byte) (int, int, bool) {
 			return 0, 0, false
 		}
 	}
-	if alone {
-		return 0, len(match), true
-	}
 	var a around
 	l.look(&a, left)
+	if alone && !afterHex(left) {
+		return 0, len(match), a.near(otherWord, want, 2, false) < 0
+	}
 	if a.col&telling != 0 {
 		return 0, len(match), a.col&(want|nationalWord) != 0
 	}

@@ -49,7 +49,7 @@ func (l *lexicon) groups(f *form, left, match []byte) bool {
 	if p < len(match) && match[p] == ' ' {
 		var buf [longestWord]byte
 		w, _ := fold(buf[:0], match[:p])
-		if l.class(w) != 0 {
+		if l.class(w)&^(otherWord|fillWord|callWord|softWord|nationals) != 0 {
 			return false // "MRN 123": the number comes by itself
 		}
 		p++
@@ -106,7 +106,7 @@ func dateLike(s []byte) bool {
 	if size[0] == 4 {
 		return value[0] >= 1800 && value[0] < 2200 && size[1] <= 2 && size[2] <= 2 && value[1] >= 1 && value[1] <= 12 && value[2] >= 1 && value[2] <= 31
 	}
-	return size[0] <= 2 && size[1] <= 2 && (size[2] == 2 || size[2] == 4 && value[2] >= 1800 && value[2] < 2200) && value[0] >= 1 && value[1] >= 1 && value[0] <= 31 && value[1] <= 31
+	return size[0] <= 2 && size[1] <= 2 && (size[2] == 4 && value[2] >= 1800 && value[2] < 2200) && value[0] >= 1 && value[1] >= 1 && value[0] <= 31 && value[1] <= 31
 }
 
 func (l *lexicon) passport(left, match []byte) (int, int, bool) {
@@ -123,7 +123,14 @@ func (l *lexicon) passport(left, match []byte) (int, int, bool) {
 	if a.col&telling != 0 {
 		return 0, f.to, a.col&passportWord != 0
 	}
-	return 0, f.to, a.near(passportWord, telling&^passportWord|eventWord, 6, false) >= 0
+	if i := a.near(numberWord, telling|eventWord, 0, false); i >= 0 && i < 2 && i+1 < a.n && a.word[i+1].class&passWord != 0 {
+		return 0, f.to, true
+	}
+	far := 6
+	if f.letters == 0 && n != 9 {
+		far = 1 // passports are counted, too
+	}
+	return 0, f.to, a.near(passportWord, telling&^passportWord|eventWord, far, false) >= 0
 }
 
 func (l *lexicon) licence(left, match []byte) (int, int, bool) {
@@ -140,12 +147,12 @@ func (l *lexicon) licence(left, match []byte) (int, int, bool) {
 		return 0, f.to, c&drivingWord != 0 || c&licenceWord != 0 && c&(softWord|passportWord|cardWord&^licenceWord) == 0 && c&(driveWord|telling) == c&driveWord
 	}
 	const stop = telling&^(drivingWord|driveWord|cardWord) | eventWord
-	if a.near(drivingWord, stop, 6, false) >= 0 || a.pair(licenceWord, driveWord, stop, 6) >= 0 {
+	if a.near(drivingWord, stop, 6, false) >= 0 || a.pair(licenceWord, driveWord, stop, 6) >= 0 || a.pair(driveWord, numberWord, stop|softWord|versionWord&^driveWord, 0) == 0 {
 		return 0, f.to, true
 	}
 	// "License no. D1234567", but not that of a program.
-	i := a.near(licenceWord, stop|softWord, 1, false)
-	if i < 0 || i > 2 || i == 0 && !a.keyed && a.word[0].gap&hashGap == 0 {
+	i := a.near(licenceWord, stop|softWord, 0, false)
+	if i < 0 || i > 2 || f.lower || i == 0 && !a.keyed && a.word[0].gap&hashGap == 0 {
 		return 0, 0, false
 	}
 	for k := range min(a.n, i+3) {
@@ -180,5 +187,5 @@ func (l *lexicon) record(left, match []byte) (int, int, bool) {
 	if a.near(mrnWord, stop, 4, false) >= 0 || a.pair(patientWord, recordWord|numberWord, stop, 3) >= 0 {
 		return 0, f.to, true
 	}
-	return 0, f.to, a.n > 0 && a.word[0].class&patientWord != 0 && a.word[0].gap&hashGap != 0 && a.word[0].gap&digitsGap == 0
+	return 0, f.to, a.n > 0 && (a.word[0].class&patientWord != 0 && a.word[0].gap&hashGap != 0 || a.word[0].class&chartWord != 0 && f.digits > 4) && a.word[0].gap&(digitsGap|lineGap|sentenceGap) == 0
 }

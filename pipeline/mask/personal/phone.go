@@ -9,7 +9,7 @@ import (
 )
 
 // phonePattern is 6 to 18 digits in groups, an extension, and what shows that the last group goes on.
-const phonePattern = `[+(]{0,2}[0-9](?:(?: ?\(| ?\)[ -]?|[ ./-]| - |\x{2010}|\x{2011}|\x{2013}|\x{a0})?[0-9]){5,17}\)?` +
+const phonePattern = `[+(]{0,2}[0-9](?:(?: ?\(| ?\)[ /-]{0,2}| ?[/-] ?|[ .]|\x{2010}|\x{2011}|\x{2013}|\x{a0})?[0-9]){5,17}\)?` +
 	`(?: ?(?:x|X|ext\.?|Ext\.?|extn|poste|#) ?[0-9]{1,5})?(?:[A-Za-z0-9_%]|[:,][0-9]| ?[-(]?(?:[Oo]ffice|[Ff]ax|[Mm]obile|[Cc]ell|[Dd]esk|[Hh]ome|[Ww]ork|tel|mob))?`
 
 func (l *lexicon) phoneRule() *rule.Rule {
@@ -24,7 +24,7 @@ type run struct {
 	plus   bool
 	named  bool // a word behind it says that it is a phone number
 	n      int  // groups
-	end    int // of the last group and its extension
+	end    int  // of the last group and its extension
 	digits int
 	d      [20]byte
 	group  [phoneGroups]struct {
@@ -60,8 +60,10 @@ func (r *run) read(m []byte) bool {
 		r.n++
 		open = false
 		if i == len(m) {
+			g.paren = false
 			break
 		}
+		g.paren = g.paren && m[i] == ')'
 		j := i
 		for ; j < len(m) && !isDigit(m[j]); j++ {
 			switch c := m[j]; c {
@@ -135,7 +137,7 @@ func (r *run) dated(m []byte, k int) bool {
 	for s < len(m) && !isDigit(m[s]) {
 		s++
 	}
-	return dateLike(m[s:r.group[2].end]) && (k == 3 || r.group[0].size == 4 || r.group[0].sep != ' ' && r.group[2].size == 4)
+	return dateLike(bytes.TrimRight(m[s:r.group[2].end], ")")) && (k == 3 || r.group[0].size == 4 || r.group[0].sep != ' ' && r.group[2].size == 4)
 }
 
 // strong tells whether the first k groups are a phone number by their form alone.
@@ -182,15 +184,16 @@ func (l *lexicon) strong(r *run, k int) bool {
 	if g[0].paren && k > 1 && g[0].size >= 2 && g[0].size <= 5 {
 		return d[0] == 0 && n >= 9 || n >= 10 && g[0].size < 4
 	}
-	if d[0] != 0 || d[1] == 0 || k < 2 || k > 5 || n < 9 || n > 12 || g[0].size > 5 || k == 2 && g[0].size == 5 && g[1].size == 4 {
+	if d[0] != 0 || d[1] == 0 || k < 2 || k > 5 || n < 9 || n > 13 || g[0].size > 5 || k == 2 && g[0].size == 5 && g[1].size == 4 {
 		return false
 	}
 	if g[0].sep == '.' {
 		for i := range k {
-			if g[i].size != 2 && !(i == 0 && k > 2 && g[i].size > 2) {
+			if k < 3 || i+1 < k && g[i].sep != '.' {
 				return false
 			}
 		}
+		return !(k == 4 && g[0].size == 3 && g[1].size == 3)
 	}
 	return true
 }
@@ -209,7 +212,7 @@ func (l *lexicon) international(r *run, d []byte, k int) bool {
 		if n > 0 && d[i+1] == 0 {
 			zero = 1
 		}
-		return n < 16 && n-zero >= 4 && (lengths>>n&1 != 0 || zero == 1 && lengths>>(n-1)&1 != 0 || k > 2 && (lengths>>(n+1)&1 != 0 || lengths>>(n-1)&1 != 0))
+		return n < 16 && n-zero >= 4 && (lengths>>n&1 != 0 || zero == 1 && lengths>>(n-1)&1 != 0 || r.plus && k > 2 && (lengths>>(n+1)&1 != 0 || lengths>>(n-1)&1 != 0))
 	}
 	return false
 }
@@ -227,10 +230,20 @@ func (r *run) thousands(k int) bool {
 	return true
 }
 
+// pairs tells whether the first k groups are pairs of digits with blanks between, as in a dump.
+func (r *run) pairs(k int) bool {
+	for i := range k {
+		if r.group[i].size != 2 || i+1 < k && r.group[i].sep != ' ' {
+			return false
+		}
+	}
+	return !r.plus
+}
+
 // weak tells whether the first k groups could be a phone number if something says so.
 func (r *run) weak(k int) bool {
 	n := r.group[k-1].digits
-	if n < 6 || n > 15 || k == 1 && n < 7 {
+	if n < 6 || n > 15 || k == 2 && n == 6 && r.group[0].sep == '/' {
 		return false
 	}
 	dots := 0
@@ -239,13 +252,16 @@ func (r *run) weak(k int) bool {
 			dots++
 		}
 	}
-	if k == 2 && r.group[0].size == 4 && r.group[1].size == 4 && year(r.d[0:4]) && year(r.d[4:8]) || k == 2 && dots == 1 {
+	if k == 2 && r.group[0].size == 4 && r.group[1].size == 4 && year(r.d[0:4]) && year(r.d[4:8]) {
+		return false
+	}
+	if r.pairs(k) && k < r.n && k > 5 {
 		return false
 	}
 	return !(k == 4 && dots == 3 && n <= 12 && r.group[0].size < 4 && r.group[1].size < 4 && r.group[3].size < 4) // an address of a host
 }
 
-func year(d []byte) bool { return d[0] == 1 && d[1] == 9 || d[0] == 2 && d[1] == 0 }
+func year(d []byte) bool { return d[0] == 1 || d[0] == 2 && d[1] == 0 }
 
 func (l *lexicon) phone(left, match []byte) (int, int, bool) {
 	var r run
@@ -255,7 +271,7 @@ func (l *lexicon) phone(left, match []byte) (int, int, bool) {
 		if isDigit(before) || c == '-' && isAlnum(before) || c == '/' && isAlnum(before) && !bytes.HasSuffix(left, []byte("wa.me/")) || c == '.' && isAlnum(before) {
 			return 0, 0, false
 		}
-	case '$', '#', '%', '^', '@', '&', '+', '~':
+	case '$', '#', '%', '\\', '^', '@', '&', '+', '~':
 		return 0, 0, false
 	case '=':
 		if before == '=' {
@@ -275,7 +291,7 @@ func (l *lexicon) phone(left, match []byte) (int, int, bool) {
 		if k < r.n && r.group[k-1].sep != ' ' || r.dated(match, k) || !l.strong(&r, k) {
 			continue
 		}
-		if c == ' ' && isDigit(before) && !r.plus {
+		if !r.plus && afterHex(left) || r.pairs(k) && k < r.n {
 			break // of a row of numbers
 		}
 		if !looked {
@@ -304,20 +320,31 @@ func (l *lexicon) phone(left, match []byte) (int, int, bool) {
 	return 0, 0, false
 }
 
+// barely tells whether a number that only its words give away is too small or too much like another thing for any but a plain word.
+func (r *run) barely(k int) bool {
+	return r.group[k-1].digits < 7 || k == 2 && r.group[0].sep == '.'
+}
+
 // said tells whether what stands to the left says that the first k groups are a phone number.
 func (l *lexicon) said(r *run, a *around, left []byte, k int) bool {
 	if a.col&telling != 0 {
 		return a.col&phoneWord != 0
 	}
 	n := r.group[k-1].digits
+	if last(left, 0) == '-' && k == 1 {
+		return false
+	}
 	if r.named && k == r.n && (k > 1 || n > 6) && (!r.thousands(k) || n > 8) {
 		return true
 	}
 	const stop = telling &^ (phoneWord | cardWord)
 	if i := a.near(phoneWord, stop, 4, true); i >= 0 {
+		if k == 1 && n < 7 && (i > 0 || !a.keyed) {
+			return false
+		}
 		return !r.thousands(k) || n >= 9 || a.keyed
 	}
-	if n < 7 || r.thousands(k) && n < 9 {
+	if r.barely(k) || r.thousands(k) && n < 9 {
 		return false
 	}
 	far := 3
@@ -330,7 +357,7 @@ func (l *lexicon) said(r *run, a *around, left []byte, k int) bool {
 	if i := a.near(numberWord, stop, 1, true); i >= 0 && i+1 < a.n && a.word[i+1].class&ourWord != 0 && n < 14 {
 		return true
 	}
-	if k == 1 && n < 9 || n > 13 || n < 8 {
+	if k == 1 && n < 9 || n > 13 && r.d[1] != 0 || n < 8 {
 		return false
 	}
 	// The end of a letter: a closing word, a name, the number on a line of its own.
@@ -344,6 +371,9 @@ func (l *lexicon) said(r *run, a *around, left []byte, k int) bool {
 			}
 		}
 		return false
+	}
+	if row := bytes.TrimSuffix(left, []byte("(")); len(row) < len(left) && (k > 1 || r.d[0] == 0 || n > 9) && namely(row) {
+		return true
 	}
 	// A row with an address of mail, or a name, in it.
 	sep := cell(left)

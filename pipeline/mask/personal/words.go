@@ -29,6 +29,9 @@ const (
 	versionWord
 	hostWord
 	socialWord
+	passWord // German: a passport, with a number word
+	payWord
+	chartWord // a record of a patient if a number follows at once
 	closeWord // of the end of a letter: "regards"
 	macWord
 	walletWord
@@ -76,7 +79,7 @@ var vocabulary = []struct {
 	class bits
 	words string
 }{
-	{phoneWord, "phone* tel telephone* telefon* telef tlf tlfn mobile mobil mobiltelefon* mobilnummer mobiel mobile* cell cellphone* cellular celular* handy handynummer fax faks telefax* " +
+	{phoneWord, "phone phones phoneno phonenr phonenumber* tel telephone* telefon* telef tlf tlfn mobile mobil mobiltelefon* mobilnummer mobiel mobile* cell cellphone* cellular celular* handy handynummer fax faks telefax* " +
 		"telecopie* portable gsm hotline rufnummer* telefoon* mobilny komorka komorkowy puhelin* matkapuhelin whatsapp sms voicemail pager landline msisdn festnetz " +
 		"ph mob fon movil cel fijo cellulare fisso callback helpline switchboard ruf durchwahl gsmnummer mobtel toll dialled dialed dial answering texting caller kontaktnummer telno " +
 		"denwa keitai dienthoai telp tlph phn telephonique contactnumber phonenumber homephone workphone dayphone tfno fone kontaktnr"},
@@ -85,35 +88,38 @@ var vocabulary = []struct {
 		"whats message emergency anruf bereikbaar soita"},
 	{cardWord, "card* cc ccn pan visa mastercard amex discover maestro creditcard* debitcard* kreditkarte* karte kartennummer carte tarjeta* carta cartao karta kort kortnummer kaart* kaartnummer creditcards credit debit kredit"},
 	{ibanWord, "iban* kontonummer bankverbindung"},
-	{ssnWord, "ssn* ssns socialsecurity* itin"},
+	{ssnWord, "ssn* ssns socialsecurity* itin ss taxpayer tin"},
 	{socialWord, "social soc"},
 	{birthWord, "dob dobs birth birthdate* birthday* birthdat* born bday bdate geboren geb geburt geburts* geburtstag* geburtsdatum* naissance nee naiss nacimiento* nacido nacida nac nascimento nascido nascida nasc nascita nato nata " +
 		"geboorte* geboortedatum urodz* urodzenia urodzony urodzona ur fodsels* fodt fodd fodelse* fodelsedatum narozen* narozeni syntym* syntynyt syntynyt syntaika dogum* dogumtarihi dateofbirth* birthyear datanascimento datenaissance fechanacimiento " +
-		"fechadenacimiento datadinascita sunth szuletesi szuletett rojstva rodjen rodenja rozhdeniya nasterii nascut tanggallahir lahir seinengappi seinen tgl"},
+		"fechadenacimiento datadinascita sunth szuletesi szuletett rojstva rodjen rodenja nacio nasceu naquit nacque narodil narozena rozhdeniya nasterii nascut tanggallahir lahir seinengappi seinen tgl"},
 	{eventWord, "since admitted admission issued issue expires expiry expire expiration expired exp created updated visit* travel* died death dead joined hired hire signed deployed released release published shipped due dated " +
 		"invoice* arrives arrived arrival departure departs appointment starts started start end ended ends effective registered registration discharged discharge paid payment booked modified deadline valid until scheduled " +
-		"meeting opened closed founded enrolled vaccinated diagnosed diagnosis seen login logged delivered delivery purchased seit bis ausgestellt gultig aufgenommen emis delivre expire depuis desde emitido vence hasta rilasciato scade dal geldig afgegeven admis ingreso ingresado scadenza sterbedatum timestamp"},
+		"meeting opened closed founded enrolled vaccinated diagnosed diagnosis seen login logged delivered delivery purchased seit bis ausgestellt gultig aufgenommen emis delivre expire depuis desde emitido vence hasta rilasciato scade dal geldig afgegeven admis ingreso ingresado scadenza sterbedatum timestamp rate rates control"},
 	{passportWord, "passport* reisepass* reisepas* pasaporte* passeport* passaporto passaporte paspoort* paszport* passnummer passnr pasnummer cestovni putovnica passeports ppt pasport passinumero"},
+	{passWord, "pass"},
+	{payWord, "charge* paid pay paying payment* billing billed exp expiry"},
+	{chartWord, "chart akte dossier mr mrno"},
 	{licenceWord, "licence* license* lic licenses licences permis permit permits licencia licencia patente patent carnet carta carteira prawo permesso licenca permiso rijbewijs*"},
 	{driveWord, "driver* drivers driving drive drives dvla dmv motorist operator operators conduire conducir guida jazdy motorista conducao conductor conducere"},
 	{drivingWord, "dl dln dlno driverslicen* driverlicen* drivinglicen* drivernumber fuhrerschein* rijbewijs* korkort* korekort* forerkort* ajokort* cnh habilitacao vodicsky ridicsky prukaz jogositvany fahrerlaubnis* surucu ehliyet drivinglicence dlnumber fuehrerschein*"},
-	{patientWord, "medical patient* chart hospital health clinic* clinical medico medica medicale medic paciente* clinica dossier historia krankenakte* akte patienten* cartella sanitario case pasient pacjenta ehr emr inpatient outpatient klinik spital medizinische sante zorg"},
+	{patientWord, "medical med unit ur patient* chart hospital health clinic* clinical medico medica medicale medic paciente* clinica dossier historia krankenakte* akte patienten* cartella sanitario case pasient pacjenta ehr emr inpatient outpatient klinik spital medizinische sante zorg"},
 	{recordWord, "record records rec file files chart account acct identifier numero number no id nr num nummer nro code kartei historia dossier akte ref clinica clinico karta fallnummer"},
-	{mrnWord, "mrn mrns mrnumber uhid nhc patientennummer patientnummer patientid patientno patientnumber patientennr patientenid medicalrecord* medrec medrecno medicalrec* pid chartno hospitalno fallnummer krankenaktennummer ipp nip prontuario journalnummer patientidentifier chartnumber healthrecord* recordlocatorpatient"},
-	{numberWord, "number numbers no id ids nr num nummer numero nro nos identifier numer numeru numerot code identification value key digits nb nbr document doc documento"},
-	{ourWord, "my his her their your our me him them us mein meine ihre mon ma son mi su meu minha mio mia mijn moj moje min"},
+	{mrnWord, "mrn mrns mrnumber uhid nhc patientennummer patientnummer patientid patientno patientnumber patientennr patientenid medicalrecord* medrec medrecno medicalrec* chartno hospitalno fallnummer krankenaktennummer ipp nip prontuario journalnummer patientidentifier chartnumber healthrecord* recordlocatorpatient"},
+	{numberWord, "number numbers no n id ids nr num nummer numero nro nos identifier numer numeru numerot code identification value key digits nb nbr document doc documento"},
+	{ourWord, "my his her their your our mein meine ihre mon su meu minha mio mia mijn moj moje mitt"},
 	{fillWord, "is are was be been a an the of on at in to as for from and or de del di da do du des le la el il les los las l d s am vom von van der den das dem die und y e et og och i ist est es er este sein " +
 		"with by mit avec con com met z w o to em na no que this that these listed shown given under which we have has had file reads following same now new full date data datum dato fecha jour day dag tag giorno dia year place city " +
 		"user customer holder client person employee member string text name td tr th span div value val true type format mm dd yyyy yy iso us uk usa it its if not please ending starting was"},
 	{otherWord, "order orders orderid invoice* tracking sku part serial item items isbn* issn doi model batch lot ticket* issue pr transaction* txn reference confirmation booking parcel shipment product upc ean " +
 		"commit hash sha* md5 checksum digest build request session trace uuid guid amount total price cost usd eur gbp qty quantity size bytes count port line lines page pages zip postal postcode plz " +
-		"population revenue sales units stock score latitude longitude lat lng lon coordinates coordinate coord timestamp epoch time duration offset width height seed random prime integer int float sum average mean " +
+		"population revenue sales units stock score scores latitude longitude lat lng lon coordinates coordinate coord timestamp epoch time duration offset width height seed random prime integer int float sum average mean " +
 		"bestellung* rechnung* bestellnummer commande facture pedido factura fattura ordine zamowienie bestelling case claim policy quote po rma job process thread node cluster chapter section article art figure fig table equation version " +
 		"embedding vector array pixels px ms seconds bug rfc cve patent grant isin cusip barcode gtin asin vin imei imsi iccid row rows index matrix regex"},
 	{versionWord, "version versions firmware release releases build ver v software update upgrade upgraded downgrade patch revision rev section chapter clause paragraph package assembly fileversion than driver sdk kernel plugin library module chrome safari edg oid heading toc"},
 	{hostWord, "ip ips ipv4 ipv6 host hosts hostname address* addr adresse server* client* from ping ssh login port ports subnet dns gateway connect* remote peer source src dst dest destination nameserver bind listen* proxy vpn router network* at " +
 		"endpoint visit* user http https sourceip clientip remoteaddr x-forwarded forwarded request* blocked allow* deny* traffic packet* firewall resolver machine vm"},
-	{closeWord, "regards sincerely thanks cheers grusse gruss gruessen grussen cordialement saludos yours saluti groeten groet pozdrawiam hilsen halsningar atenciosamente cumprimentos wishes best respectfully salutations atentamente abracos vriendelijke terveisin"},
+	{closeWord, "regards sincerely thanks cheers gruse grus grusse gruss gruessen grusen cordialement saludos yours saluti groeten groet pozdrawiam hilsen halsningar atenciosamente cumprimentos wishes best respectfully salutations atentamente abracos vriendelijke terveisin"},
 	{macWord, "mac hwaddr ether macaddr macaddress hardware bssid ethernet wifi lladdr"},
 	{walletWord, "wallet* btc bitcoin eth ethereum erc20 crypto deposit payout address* usdt"},
 	{bicWord, "swift bic swiftcode biccode"},

@@ -24,7 +24,7 @@ const (
 
 // Words that name a secret, in any case, as parts of patterns.
 const (
-	passwordWords = `passw(?:or)?d|passwd|passwort|passphrase|passcode|password|pass|pwd|psw|kennwort|contrase(?:ñ|n)a|mot de passe|senha|wachtwoord|lösenord|hasło|пароль|密码|密碼|パスワード|비밀번호`
+	passwordWords = `passw(?:or)?d|passwd|passwort|passphrase|passcode|password|pass|pwd|psw|pw|kennwort|contrase(?:ñ|n)a|mot de passe|senha|wachtwoord|lösenord|hasło|пароль|密码|密碼|パスワード|비밀번호`
 	secretWords   = `secret|credential|creds|salt|seed`
 	tokenWords    = `token|jwt|bearer|authorization|oauth|api_?pat|_pat|otp`
 	keyWords      = `key|auth`
@@ -37,7 +37,7 @@ const (
 const (
 	gap   = `[A-Za-z0-9_.-]{0,32}(?:[ ]\(?[A-Za-z0-9#"'_-]{1,16}\)?){0,2}` + punct + `{1,16}(?:` + links + punct + `{1,10}){0,2}`
 	punct = "(?:[\\t\\n\\r !-/:-@\\[-`{-~]|：|→|–|—|“|‘)"
-	links = `(?i:value|val|default|content|string|str|text|bytes|char|any|const|secretstr|bearer|basic|token|apikey|is|was|are|as|to|now|set|b|r|f|u|n|env|raw|bash|sh|json|yaml|ini|new|equals|ist|est|es|lautet)`
+	links = `(?i:value|val|default|content|string|str|text|bytes?|char|any|const|secretstr|bearer|basic|token|apikey|is|was|are|as|to|now|set|b|r|f|u|n|env|raw|bash|sh|json|yaml|ini|new|equals|ist|est|es|lautet)`
 )
 
 // assignments are the rules for an identifier or a word and, behind it, a value.
@@ -82,24 +82,24 @@ func assigned(k kind, left, m []byte) (from, to int, ok bool) {
 		return 0, 0, false
 	}
 	v := m[g.from:g.to]
-	if skipsCode(v, g, k) || placeholder(v) || !plausible(k, v, g, name) {
+	if skipsCode(v, g, k) || placeholder(v) || !plausible(k, v, g, name, g.to == len(m)) {
 		return 0, 0, false
 	}
 	return g.from, g.to, true
 }
 
 // plausible tells whether the value can be one of kind k.
-func plausible(k kind, v []byte, g hole, name ident) bool {
+func plausible(k kind, v []byte, g hole, name ident, whole bool) bool {
 	t := measure(v)
 	switch k {
 	case password:
-		return plausiblePassword(v, &t, g, name)
+		return plausiblePassword(v, &t, g, name, whole)
 	case awsKey:
 		return len(v) == 40 && t.distinct >= 10 && t.run < 8 && (t.digit > 0 || t.upper > 0 && t.lower > 0)
 	case session:
-		return len(v) >= 16 && t.random() && !uuid(v) && (g.equals || g.quote != 0)
+		return len(v) >= 16 && t.random() && !uuid(v) && !(t.hex && t.n == 34 || v[0] == 'A' && v[1] == 'C' && len(v) == 34) && (g.equals || g.quote != 0)
 	case vendor:
-		return g.sep && len(v) >= 14 && (t.random() || uuid(v) || t.hex && t.n >= 16 && !t.uniform() || t.digit == t.n && t.n >= 17 && g.quote != 0)
+		return (g.sep || g.comma || g.flag) && len(v) >= 14 && !bytesHave(v[:len(v)-2], '=') && (t.random() || uuid(v) || t.hex && t.n >= 16 && !t.uniform() || t.digit == t.n && t.n >= 17 && g.quote != 0)
 	case key:
 		if !name.qualified {
 			return g.sep && len(v) >= 20 && t.random() && !uuid(v) && (!t.hex || t.n >= 32)
@@ -116,10 +116,46 @@ func plausible(k kind, v []byte, g hole, name ident) bool {
 	case t.n < 16: // short ones must have all of the looks
 		return t.digit >= 1 && !t.wordy() && !t.uniform() && t.lower+t.upper > 0
 	}
-	return t.random() || k == secret && g.quote != 0 && t.other >= 3 && t.distinct >= 10 && t.digit > 0 && !bytesHave(v, ' ')
+	return t.random() || k == secret && g.quote != 0 && t.other >= 3 && t.distinct >= 10 && t.digit > 0 && !bytesHave(v, ' ') || k == secret && g.quote != 0 && symbols(v) > 0 && t.distinct >= 8 && !bytesHave(v, ' ')
 }
 
-func plausiblePassword(v []byte, t *traits, g hole, name ident) bool {
+// symbols counts bytes that identifiers, paths and the like do not have.
+func symbols(v []byte) (n int) {
+	for _, c := range v {
+		switch c {
+		case '!', '#', '@', '$', '%', '^', '&', '*', '?', ';':
+			n++
+		}
+	}
+	return n
+}
+
+func spaces(v []byte) (n int) {
+	for _, c := range v {
+		if c == ' ' {
+			n++
+		}
+	}
+	return n
+}
+
+// sentence tells whether one of the words is one of prose.
+func sentence(v []byte) bool {
+	for i := range v {
+		if i == 0 || v[i-1] == ' ' {
+			for _, w := range proseWords {
+				if at(v, i, w) && (i+len(w) == len(v) || v[i+len(w)] == ' ') {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+var proseWords = []string{"the", "your", "a", "an", "is", "enter", "must", "new", "my", "for", "to", "in", "and", "or", "of", "not", "be", "are", "with", "this", "password", "token", "key", "please", "no", "confirm", "old", "current", "forgot", "reset", "change", "show", "hide"}
+
+func plausiblePassword(v []byte, t *traits, g hole, name ident, whole bool) bool {
 	for _, w := range commonWords {
 		if len(v) == len(w) && at(v, 0, w) {
 			return false
@@ -135,7 +171,7 @@ func plausiblePassword(v []byte, t *traits, g hole, name ident) bool {
 	case t.n < 4, t.distinct < 3 && t.digit < t.n, g.newline && !random(v, 10) && !g.xml && !g.link:
 		return false
 	case bytesHave(v, ' '):
-		return g.quote != 0 && digits && mixed && t.n <= 40
+		return g.quote != 0 && t.n <= 40 && (digits && mixed || t.lower+spaces(v) == t.n && g.sep && spaces(v) <= 6 && !sentence(v))
 	case g.quote != 0 && (g.sep || g.flag):
 		return !name.short || t.n >= 6 && (digits || symbols > 0) || t.n >= 8
 	case g.quote != 0 && g.is:
@@ -148,7 +184,7 @@ func plausiblePassword(v []byte, t *traits, g hole, name ident) bool {
 		return t.n >= 6 && (digits && (t.lower+t.upper > 0) || symbols > 0 && mixed) && !looksLikeWord(v)
 	case digits && t.lower+t.upper > 0, symbols > 0 && t.n >= 6 && t.lower+t.upper > 0:
 		return t.n >= 5
-	case name.caps && g.equals && !g.spaced, g.flag && g.equals:
+	case name.caps && g.equals && !g.spaced, g.flag && g.equals, name.first && g.equals && !g.spaced && whole:
 		return t.n >= 6
 	case mixed && t.n >= 10 && !t.wordy():
 		return true

@@ -24,7 +24,7 @@ func readGap(m []byte, i int) (g hole, ok bool) {
 			}
 			n, is := linkAt(m[i:e])
 			switch {
-			case n && e < len(m) && m[e] != '.' && m[e] != '(' && m[e] != '_' && !(len(m[i:e]) == 1 && m[e] != '"' && m[e] != '\''):
+			case n && e < len(m) && m[e] != '.' && (m[e] != '(' || e+1 < len(m) && (m[e+1] == '"' || m[e+1] == '\'' || m[e+1] == '`')) && m[e] != '_' && !(len(m[i:e]) == 1 && m[e] != '"' && m[e] != '\''):
 				g.is, g.link = g.is || is, true
 			case !g.sep && !g.is && extra < 2 && i > start && e < len(m) && e-i <= 16 && (m[i-1] == ' ' || m[i-1] == '(' || m[i-1] == '"' || m[i-1] == '\'') && sepAhead(m[e:]):
 				extra++ // "API key (production): …", "password for root is …", "Unseal Key 2: …"
@@ -50,6 +50,10 @@ func readGap(m []byte, i int) (g hole, ok bool) {
 			if i+1 < len(m) && m[i+1] != c && (m[i+1] == '"' || m[i+1] == '\'') { // '"…"'
 				i++
 				c = m[i]
+			}
+			if n := namesValue(m[i:]); n > 0 { // "name": "PASSWORD", "value": …
+				g.link, g.comma, i = true, false, i+n
+				continue
 			}
 			if g.link && g.comma && !g.colon && !g.equals { // "NAME", "value": here "value" is closed
 				g.comma = false
@@ -97,9 +101,12 @@ func readGap(m []byte, i int) (g hole, ok bool) {
 				return g, true
 			}
 			i++
-		case (c == ')' || c == ']' || c == '}') && !g.sep, c == '[' && i+1 < len(m) && (m[i+1] == '"' || m[i+1] == '\'' || m[i+1] == ' '):
+		case (c == ')' || c == ']' || c == '}') && !g.sep, c == '[' && i+1 < len(m) && (m[i+1] == '"' || m[i+1] == '\'' || m[i+1] == ' ' || m[i+1] == ']'), c == ']' && m[i-1] == '[':
 			i++
-		case c == '(' && !g.sep && i+1 < len(m) && (alnum(m[i+1]) || m[i+1] == '"' || m[i+1] == '\''):
+		case c == '(' && !g.sep && i+1 < len(m) && (m[i+1] == '"' || m[i+1] == '\'' || m[i+1] == '`') && i == start: // setPassword("…")
+			g.sep, g.quote, g.from = true, m[i+1], i+2
+			return g, true
+		case c == '(' && i+1 < len(m) && (m[i+1] == '"' || m[i+1] == '\'' || m[i+1] == '`'), c == '(' && !g.sep && i+1 < len(m) && alnum(m[i+1]):
 			i++
 		case (c == '.' || c == '!' || c == '+' || c == '?') && i+1 < len(m) && (m[i+1] == '=' || m[i+1] == ':'):
 			i++
@@ -107,8 +114,6 @@ func readGap(m []byte, i int) (g hole, ok bool) {
 			g.sep = g.sep || m[i+1] == ' ' && m[i-1] == ' '
 			i++
 		case c == '{' && !g.sep && i+1 < len(m) && (m[i+1] == '\n' || m[i+1] == ' '):
-			i++
-		case c == '<' && g.newline && false:
 			i++
 		case c == 0xef || c == 0xe2: // ： → – — “ ‘
 			g.sep = g.sep || c == 0xef || i+1 < len(m) && m[i+1] == 0x86
@@ -123,6 +128,16 @@ func readGap(m []byte, i int) (g hole, ok bool) {
 		}
 	}
 	return g, false
+}
+
+// namesValue is the length of "value" in quotes if m begins with it and a colon or = follows, or 0.
+func namesValue(m []byte) int {
+	for _, w := range []string{"value", "val", "default", "content"} {
+		if e := len(w) + 2; at(m, 1, w) && e < len(m) && m[e-1] == m[0] && (m[e] == ':' || m[e] == '=' || m[e] == ' ' && e+1 < len(m) && m[e+1] == ':') {
+			return e
+		}
+	}
+	return 0
 }
 
 // sepAhead tells whether a separator, or "is", comes soon.
@@ -160,7 +175,7 @@ func linkAt(w []byte) (link, is bool) {
 	return false, false
 }
 
-var linkWords = []string{"value", "val", "default", "content", "string", "str", "text", "bytes", "char", "any", "const", "secretstr", "bearer", "basic", "token", "apikey", "now", "set", "b", "r", "f", "u", "n", "env",
+var linkWords = []string{"value", "val", "default", "content", "string", "str", "text", "bytes", "byte", "char", "any", "const", "secretstr", "bearer", "basic", "token", "apikey", "now", "set", "b", "r", "f", "u", "n", "env",
 	"raw", "bash", "sh", "json", "yaml", "ini", "new", "ssws", "negotiate", "digest"}
 
 var isWords = []string{"is", "was", "are", "as", "to", "equals", "ist", "est", "es", "lautet"}
@@ -169,9 +184,9 @@ var isWords = []string{"is", "was", "are", "as", "to", "equals", "ist", "est", "
 func (g *hole) links(left, m []byte, name ident) bool {
 	switch {
 	case g.comma && !g.sep && !g.is:
-		return g.closed && g.quote != 0
+		return g.closed && g.quote != 0 && name.argument && !g.newline
 	case g.bar && !g.equals && !g.colon:
-		return !g.newline
+		return !g.newline && g.spaced
 	case g.sep:
 		return true
 	case g.is:
@@ -215,7 +230,7 @@ func valueIn(k kind, m []byte, g hole, query bool) (from, to int) {
 			}
 			to++
 		}
-		for to > from && (k != password && !keyEnd(m[to-1]) || m[to-1] == ',' || m[to-1] == ';' || m[to-1] == '.' || m[to-1] == ')' || m[to-1] == '}' || m[to-1] == ']' || m[to-1] == '\'' ||
+		for to > from && (k != password && !keyEnd(m[to-1]) || m[to-1] == ',' || m[to-1] == ';' || m[to-1] == ':' || m[to-1] == '.' || m[to-1] == ')' || m[to-1] == '}' || m[to-1] == ']' || m[to-1] == '\'' ||
 			m[to-1] == '*' && to-from > 2 && m[to-2] == '*' || m[to-1] == '*' && m[to-2] == '*') {
 			to--
 		}
@@ -243,10 +258,25 @@ func pairAhead(m []byte) bool {
 	return i == len(m) || i > 1 && (m[i] == '=' || m[i] == ':')
 }
 
+// braces: {name}
+func braces(v []byte) bool {
+	open := false
+	for i, c := range v {
+		open = open || c == '{' && i+1 < len(v) && letter(v[i+1])
+		if open && c == '}' {
+			return true
+		}
+	}
+	return false
+}
+
 // skipsCode tells whether v is code: a call, an index, a field, a name.
 func skipsCode(v []byte, g hole, k kind) bool {
 	if g.quote != 0 {
-		return bytesHave(v, ' ') && k != password || bytesHave(v, '{') && k != password
+		return bytesHave(v, ' ') && k != password || k != password && braces(v)
+	}
+	if (v[0] == '(' || v[0] == '[' || v[0] == '{') && len(v) > 1 && (v[1] == '\'' || v[1] == '"' || !digit(v[1]) && func() bool { t := measure(v); return t.wordy() }()) || at(v, 0, "arn:") {
+		return true
 	}
 	names := 0
 	for names < len(v) && (word(v[names]) || v[names] == '.' || v[names] == ':' || v[names] == '-' && names+1 < len(v) && v[names+1] == '>') {
@@ -266,5 +296,5 @@ func skipsCode(v []byte, g hole, k kind) bool {
 	if names == len(v) && t.digit == 0 && dots > 0 && t.wordy() {
 		return true
 	}
-	return has(v, "://") || v[0] == '/' && t.wordy() || v[0] == '&' || has(v, "=>") || v[0] == '-' && t.wordy()
+	return has(v, "://") || v[0] == '/' && (t.wordy() || k == vendor || k == key || k == token) || v[0] == '&' || has(v, "=>") || v[0] == '-' && t.wordy()
 }

@@ -11,6 +11,8 @@ type ident struct {
 	caps      bool // DB_PASS
 	flag      bool // --password, -Password
 	query     bool // ?token=
+	first     bool // of the line
+	argument  bool // it is the first one of a call, or a flag in a list: ("NAME", "value")
 }
 
 // nameOf reads the identifier around the word that m begins with.
@@ -30,9 +32,12 @@ func nameOf(k kind, left, m []byte) (id ident) {
 	}
 	id.flag = len(pre) > 0 && pre[0] == '-' || len(pre) == 0 && start > 0 && left[start-1] == '/' && k == password
 	id.query = start > 0 && (left[start-1] == '?' || left[start-1] == '&')
+	quoted := start > 0 && (left[start-1] == '"' || left[start-1] == '\'' || left[start-1] == '`')
+	id.argument = start == 0 || quoted && (start == 1 || left[start-2] == '(' || len(pre) > 0 && pre[0] == '-')
+	id.first = len(left) == 0 || left[len(left)-1] == '\n'
 	id.caps = m[0] < 'a' && m[core-1] < 'a'
-	id.short = k == password && (core == 4 && at(m, 0, "pass") || core == 3)
-	id.bad = !edges(k, pre, m[:core], rest, id.short) || anyEnds(pre, notBefore) || negated(k, pre, rest)
+	id.short = k == password && (core == 4 && at(m, 0, "pass") || core <= 3)
+	id.bad = !edges(k, pre, m[:core], rest, id.short) || anyEndsWord(pre, notBefore) || negated(k, pre, rest)
 	if id.bad && k == key && core == 3 && ends(pre, "private_") && len(rest) == 3 && at(rest, 0, "_id") { // the file of a service account of Google
 		id.bad = false
 	}
@@ -45,7 +50,7 @@ func nameOf(k kind, left, m []byte) (id ident) {
 		for start = e; start > 0 && (alnum(left[start-1]) || left[start-1] == '-'); start-- {
 		}
 		before = left[start:e]
-		if anyEnds(before, notBefore) {
+		if anyEndsWord(before, notBefore) {
 			id.bad = true
 			return id
 		}
@@ -76,7 +81,7 @@ func coreLen(k kind, m []byte) int {
 
 // cores are the words of the patterns that have other words behind them in one identifier.
 var cores = [...][]string{
-	password: {"password", "passwd", "passwort", "passphrase", "passcode", "passwrd", "pass", "pwd", "psw", "mot de passe", "kennwort", "senha"},
+	password: {"password", "passwd", "passwort", "passphrase", "passcode", "passwrd", "pass", "pwd", "psw", "pw", "mot de passe", "kennwort", "senha"},
 	secret:   {"secret", "credential", "creds", "salt", "seed"},
 	token:    {"token", "jwt", "bearer", "authorization", "oauth", "api_pat", "apipat", "_pat", "otp"},
 	key:      {"key", "auth"},
@@ -88,7 +93,7 @@ var cores = [...][]string{
 // edges tells whether the word is a word, or a part of an identifier: not the pass of compass, not the key of monkey.
 func edges(k kind, pre, core, rest []byte, short bool) bool {
 	inWord := len(pre) > 0 && letter(pre[len(pre)-1]) && !(core[0] < 'a' && pre[len(pre)-1] >= 'a')
-	if inWord {
+	if inWord && !(len(pre) == 2 && pre[0] == '-' && pre[1] == 'D') { // -Dname=value
 		switch {
 		case k == key:
 			if !anyEnds(pre, qualifiers) || core[0]|32 == 'a' {
@@ -104,7 +109,9 @@ func edges(k kind, pre, core, rest []byte, short bool) bool {
 		return true
 	}
 	switch { // the word goes on in the same case
-	case k == vendor, len(rest) == 1 && rest[0]|32 == 's', len(rest) > 1 && rest[0]|32 == 's' && !letter(rest[1]), core[len(core)-1] < 'a':
+	case k == vendor:
+		return core[len(core)-1] < 'a' && core[0] < 'a' && rest[0] < 'a' || len(rest) == 1 && rest[0] == 's' || anyAt(rest, vendorTails)
+	case len(rest) == 1 && rest[0]|32 == 's', len(rest) > 1 && rest[0]|32 == 's' && !letter(rest[1]), core[len(core)-1] < 'a':
 		return k != key || rest[0]|32 == 's' || rest[0]|32 == 'i' && len(rest) == 2
 	case k == token && at(core, 0, "oauth"), k == password && !short, k == session:
 		return true
@@ -112,16 +119,47 @@ func edges(k kind, pre, core, rest []byte, short bool) bool {
 	return at(rest, 0, "key") || at(rest, 0, "token") || at(rest, 0, "id") && len(rest) == 2 || at(rest, 0, "hash") || at(rest, 0, "base64")
 }
 
+// endsWord is ends at the border of a word: max_ ends max_ and userMax_, not climax_.
+func endsWord(v []byte, w string) bool {
+	s := len(v) - len(w)
+	return s >= 0 && at(v, s, w) && (s == 0 || !letter(v[s-1]) || !letter(w[0]) || v[s] < 'a' && v[s-1] >= 'a')
+}
+
+func anyEndsWord(v []byte, words []string) bool {
+	for _, w := range words {
+		if endsWord(v, w) {
+			return true
+		}
+	}
+	return false
+}
+
+// vendorTails go on behind the name of a vendor in one word.
+var vendorTails = []string{"api", "key", "token", "secret", "pass", "auth", "access", "logic", "bot", "app", "cloud", "client", "dev"}
+
+func anyAt(v []byte, words []string) bool {
+	for _, w := range words {
+		if at(v, 0, w) {
+			return true
+		}
+	}
+	return false
+}
+
 // negated tells whether the rest of the identifier says that it is about a secret but is none.
 func negated(k kind, pre, rest []byte) bool {
+	under := len(rest) > 0 && !letter(rest[0])
 	for len(rest) > 0 && (rest[0] == '_' || rest[0] == '-' || rest[0] == '.' || rest[0] == 's') {
 		rest = rest[1:]
+	}
+	if k == session && len(rest) == 2 && at(rest, 0, "id") && !under {
+		return false
 	}
 	if len(rest) == 2 && at(rest, 0, "id") || ends(rest, "_id") || ends(rest, "Id") && rest[len(rest)-2] == 'I' || ends(rest, "-id") || ends(rest, "arn") {
 		return true
 	}
 	for _, w := range notBehind {
-		if ends(rest, w) || at(rest, 0, w) && (len(rest) == len(w) || !letter(rest[len(w)])) {
+		if endsWord(rest, w) || at(rest, 0, w) && (len(rest) == len(w) || !letter(rest[len(w)])) {
 			return true
 		}
 	}
@@ -133,16 +171,16 @@ var notBehind = []string{
 	"name", "type", "file", "path", "url", "uri", "length", "len", "size", "count", "expiry", "expires", "expires_in", "ttl", "policy", "field", "prefix", "regex", "pattern", "var", "ref",
 	"manager", "version", "rotation", "algorithm", "usage", "limit", "required", "enabled", "disabled", "budget", "hint", "strength", "label", "placeholder", "endpoint", "format", "provider",
 	"generator", "validator", "error", "message", "status", "index", "word", "board", "words", "store", "pair", "down", "code_verifier", "ring", "id_token_signing_alg", "title", "description",
-	"environment", "image", "class", "handler", "owner", "scope", "timeout", "max", "min", "age", "at", "by", "for", "from", "date", "time", "created", "reset", "fingerprint",
+	"environment", "image", "class", "handler", "owner", "scope", "timeout", "max", "min", "age", "at", "by", "for", "from", "date", "time", "created", "reset", "fingerprint", "identifier",
 }
 
 // notBefore: of max_tokens, public_key, csrf_token.
 var notBefore = []string{
-	"max_", "min_", "num_", "total_", "prompt_", "completion_", "input_", "output_", "next_", "page_", "nextpage", "next_page_", "csrf", "csrf_", "xsrf_", "xsrf", "authenticity_", "public", "public_",
+	"max_", "min_", "num_", "total_", "prompt_", "completion_", "input_", "output_", "next_", "next", "starting-", "start_", "page_", "nextpage", "next_page_", "csrf", "csrf_", "xsrf_", "xsrf", "authenticity_", "public", "public_",
 	"public-", "primary_", "primary", "foreign_", "foreign", "cache_", "cache", "sort_", "sort", "partition_", "hot", "short", "eos_", "bos_", "pad_", "unk_", "cls_", "sep_", "mask_", "stop_",
 	"continuation_", "continuation", "cursor_", "idempotency_", "idempotency-", "idempotency", "index_", "column_", "row_", "dict_", "object_", "map_", "group_", "lookup_", "message_", "routing_",
-	"translation_", "i18n", "author", "no_", "is_", "has_", "get_", "set_", "use_", "check_", "validate_", "publishable_", "publishable", "anti_forgery_", "request", "pub_", "pub", "pubkey", "block_",
-	"site_", "event_", "dedup_", "storage_path_", "bucket_", "s3_", "data_", "feature_", "config_", "array_", "etag_", "resume_", "sync_", "special_", "per_", "cached_", "used_",
+	"translation_", "i18n", "author", "no_", "is_", "has_", "get_", "use_", "check_", "validate_", "publishable_", "publishable", "anti_forgery_", "request", "pub_", "pub", "pubkey", "block_",
+	"site_", "event_", "dedup_", "storage_path_", "s3_", "data_", "feature_", "config_", "array_", "etag_", "resume_", "sync_", "special_", "per_", "cached_", "used_",
 }
 
 // notOfVendor: what is told about a vendor and is no secret.

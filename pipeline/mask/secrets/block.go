@@ -9,7 +9,7 @@ import "github.com/sallyport-dev/sallyport/pipeline/mask/rule"
 const between = `[ \t\r\n\\"'+,.;()rnt&#103]{0,32}` + `(?:(?:Proc-Type|DEK-Info|Version|Comment|Hash)[!-\[\]-~ ]{1,56}[ \t\r\n\\"'+,rn]{1,16}){0,2}` + `[A-Za-z0-9+/]{16}`
 
 // blockBytes are bytes of keys in text, code and JSON. What is no such byte ends a block that is cut.
-const blockBytes = "A-Za-z0-9+/= \t\r\n\\\"',:#&;<>_-"
+const blockBytes = "A-Za-z0-9+/= \t\r\n\\\"',-"
 
 func blocks() []*rule.Rule {
 	block := func(name, why, pattern, class, until string) *rule.Rule {
@@ -17,8 +17,8 @@ func blocks() []*rule.Rule {
 	}
 	return []*rule.Rule{
 		block("pem-private-key", "PEM: -----BEGIN … PRIVATE KEY----- and a body", `-----BEGIN (?:[A-Z0-9]{1,10} ){0,3}PRIVATE KEY-----`+between, blockBytes, "PRIVATE KEY-----"),
-		block("pgp-private-key", "PGP: -----BEGIN PGP PRIVATE KEY BLOCK----- and a body", `-----BEGIN PGP (?:PRIVATE|SECRET) KEY BLOCK-----`+between, blockBytes+".()@!", "KEY BLOCK-----"),
-		block("ssh2-private-key", "SSH2: ---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ---- and a body", `---- BEGIN SSH2 (?:ENCRYPTED )?PRIVATE KEY ----`+between, blockBytes+".()@", "PRIVATE KEY ----"),
+		block("pgp-private-key", "PGP: -----BEGIN PGP PRIVATE KEY BLOCK----- and a body", `-----BEGIN PGP (?:PRIVATE|SECRET) KEY BLOCK-----`+between, ":;.()@!&"+blockBytes, "KEY BLOCK-----"),
+		block("ssh2-private-key", "SSH2: ---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ---- and a body", `---- BEGIN SSH2 (?:ENCRYPTED )?PRIVATE KEY ----`+between, ":.()@"+blockBytes, "PRIVATE KEY ----"),
 		block("putty-private-key", "PuTTY: Private-Lines: and a body", `Private-Lines: [0-9]{1,3}(?:\r?\n|\\r|\\n){1,3}[A-Za-z0-9+/]{16}`, "A-Za-z0-9+/= \t\r\n\\", "Private-MAC"),
 		{
 			Name: "pem-private-key-base64", Type: privateKey, Family: rule.Secret, Left: rule.Alnum,

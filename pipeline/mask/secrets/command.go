@@ -163,13 +163,9 @@ func flagPassword(left, m []byte) (from, to int, ok bool) {
 	if !anyHas(left, takers) {
 		return 0, 0, false
 	}
-	from = 2
-	for from < len(m) && letter(m[from]) && from < 4 {
-		if m[from] == 'w' && m[from-1] == 'p' || from == 2 {
-			from++
-			continue
-		}
-		break
+	from = 3
+	if m[2] == 'p' && m[3] == 'w' && (m[4] == ' ' || m[4] == '=') {
+		from = 4
 	}
 	for from < len(m) && (m[from] == ' ' || m[from] == '=' || m[from] == '"' || m[from] == '\'') {
 		from++
@@ -215,5 +211,5 @@ func curlUser(left, m []byte) (from, to int, ok bool) {
 			return 0, 0, false
 		}
 	}
-	return from, to, has(left, "curl") || has(left, "http") || random(v, 8)
+	return from, to, has(left, "curl") || has(left, "http") || has(left, " -d ") || has(left, " -H ") || random(v, 8)
 }

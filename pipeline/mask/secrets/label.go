@@ -14,6 +14,18 @@ func labels() []*rule.Rule {
 			Check:   prose,
 		},
 		{
+			Name: "code-span-key", Type: generic, Family: rule.Secret,
+			Why:     "a random value in backticks, and behind it: as the key, for the token, …",
+			Pattern: "`[A-Za-z0-9_.~+/=-]{20,100}` (?:as|for|is) (?:(?:the|your|my|our|an|a) )?(?:[A-Za-z]{2,12} ){0,2}(?i:key|token|secret|password|credential)",
+			Check: func(_, m []byte) (int, int, bool) {
+				to := 1
+				for m[to] != '`' {
+					to++
+				}
+				return 1, to, random(m[1:to], 20) && !placeholder(m[1:to]) && !uuid(m[1:to])
+			},
+		},
+		{
 			Name: "labelled-hex", Type: generic, Family: rule.Secret, Left: rule.Word.And(rule.Of("-/.+")), Right: rule.Word.And(rule.Of("-/.+")),
 			Why:     "hex digits with key, token, secret or the like to the left and no word for a hash between",
 			Pattern: `[0-9a-fA-F]{32,128}`,

@@ -15,6 +15,7 @@ var pairs = [26]uint32{
 type traits struct {
 	n, lower, upper, digit, other, distinct int
 	pairs, common                           int // of two letters side by side in one case, or Xx
+	switches                                int // from letters to digits and back
 	most                                    int // how often the most frequent byte is there
 	run                                     int // the longest run of one byte, or of bytes that count up or down
 	hex                                     bool
@@ -49,8 +50,11 @@ func measure(v []byte) (t traits) {
 			continue
 		}
 		p := v[i-1]
-		up, same, down = step(up, c == p+1), step(same, c == p), step(down, c+1 == p)
+		up, same, down = step(up, c == p+1 || p == '9' && c == '0'), step(same, c == p), step(down, c+1 == p)
 		t.run = max(t.run, up, same, down)
+		if letter(p) && digit(c) || digit(p) && letter(c) {
+			t.switches++
+		}
 		if letter(p) && letter(c) && (c >= 'a' || p < 'a') {
 			t.pairs++
 			if pairs[(p|32)-'a']>>((c|32)-'a')&1 != 0 {
@@ -69,7 +73,9 @@ func step(n int, on bool) int {
 }
 
 // wordy tells whether the letters look like words.
-func (t *traits) wordy() bool { return t.pairs >= 4 && 100*t.common >= 62*t.pairs }
+func (t *traits) wordy() bool {
+	return t.pairs >= 4 && 100*t.common >= 62*t.pairs+100 && !(t.hex && t.n >= 16 && t.digit >= 3)
+}
 
 // uniform tells whether too few different bytes are there for a random value: xxxx, 0000-0000, 12345678.
 func (t *traits) uniform() bool {
@@ -101,10 +107,13 @@ func (t *traits) random() bool {
 	if t.digit == 0 {
 		return t.n >= 20 && t.upper >= t.n/5 && t.lower >= t.n/5 && !t.wordy() || t.n >= 20 && t.pairs >= 12 && 100*t.common < 45*t.pairs
 	}
+	if t.digit >= 6 && t.switches >= 6 {
+		return true
+	}
 	if t.wordy() {
 		return t.digit >= 4 && 10*t.digit >= 2*t.n && 100*t.common < 80*t.pairs
 	}
-	return t.digit >= 2 || t.n >= 24 || t.pairs < 8
+	return t.digit >= 2 || t.n >= 24 || t.pairs < 8 || 100*t.common < 50*t.pairs
 }
 
 // placeholder tells whether v stands for a secret, or tells where it is, and is none.
@@ -114,7 +123,7 @@ func placeholder(v []byte) bool {
 	}
 	switch v[0] {
 	case '$', '%', '{', '<', '[', '(':
-		if reference(v) {
+		if refers(v) {
 			return true
 		}
 	}
@@ -147,8 +156,8 @@ var stand = []string{
 	"<your", "[your", "{your", "_token_", "secrets.", "vault:", "ssm:", "config.", "settings.", "masked", "hidden", "sample-", "sample_",
 }
 
-// reference: $VAR, ${VAR}, %VAR%, %s, {{x}}, <x>, [x], (x).
-func reference(v []byte) bool {
+// refers: $VAR, ${VAR}, %VAR%, %s, {{x}}, <x>, [x], (x).
+func refers(v []byte) bool {
 	last := v[len(v)-1]
 	switch v[0] {
 	case '$':

@@ -29,6 +29,7 @@ const (
 	some               // not all the same; a digit must be among them
 	weak               // as mixed; and the prefix is short or a word, so it must not stand in a path or a word
 	letters            // not all the same
+	filled             // no x and stars for the most part
 	always             // anything
 )
 
@@ -104,6 +105,8 @@ func (h how) accepts(body []byte) bool {
 	switch {
 	case xs(body):
 		return false
+	case h == filled:
+		return true
 	case h == letters:
 		return t.distinct >= 4
 	case h == some:
@@ -115,7 +118,7 @@ func (h how) accepts(body []byte) bool {
 	if t.digit == 0 {
 		return t.n >= 22 && t.upper >= t.n/4 && t.lower >= t.n/4 && !t.wordy()
 	}
-	return !t.wordy() || h != weak && t.digit >= 3 && 100*t.common < 80*t.pairs
+	return !t.wordy() || h != weak && t.digit >= 3 && (t.pairs < 10 || 100*t.common < 80*t.pairs)
 }
 
 // prefixModels: who serves and observes models.
@@ -193,7 +196,7 @@ var prefixCloud = []row{
 	{"doppler-service-token", "", "dp.st.", dotted, 24, mixed, "Doppler", ""},
 	{"infisical-token", "", "st.", dotted, 50, weak, "Infisical", ""},
 	{"onepassword-service-token", generic, "ops_eyJ", padded, 30, mixed, "1Password service account", ""},
-	{"age-key", generic, "AGE-SECRET-KEY-1", uppers, 30, letters, "age", ""},
+	{"age-key", generic, "AGE-SECRET-KEY-1", uppers, 30, filled, "age", ""},
 	{"age-plugin-key", generic, "AGE-PLUGIN-", "A-Z0-9-", 40, mixed, "age", ""},
 	{"pulumi-token", "", "pul-", hexes, 24, mixed, "Pulumi", ""},
 	{"tailscale-key", "", "tskey-", urlish, 16, mixed, "Tailscale", ""},

@@ -28,7 +28,7 @@ func shapes() []*rule.Rule {
 		closed("azure-key-suffix", vendorToken, "Azure keys that carry their kind: AzCa, ACDb, AzFu, AzSe, ACRa, ACOG", `[A-Za-z0-9+/]{30,76}(?:\+ASt|\+AMC|AIoT|ASbE|AEhS|AzCa|ACDb|AzFu|AzSe|ACOG|APIM)[A-Za-z0-9+/]{4,8}(?:==)?`, b64, nonUniform),
 		closed("sas-signature", vendorToken, "signature of a signed URL: sig=, Signature=, X-Amz-Signature=", `(?i:sig|signature)=[A-Za-z0-9%/+_~-]{30,344}={0,2}`, rule.Alnum.And(rule.Of("%")), afterEquals),
 		closed("terraform-token", vendorToken, "HCP Terraform: .atlasv1.", `[A-Za-z0-9]{14}\.atlasv1\.[A-Za-z0-9_=-]{30,80}`, url, nonUniform),
-		closed("telegram-bot-token", vendorToken, "Telegram: a number, a colon, A and 34 bytes", `[0-9]{5,16}:A[A-Za-z0-9_-]{34}`, url, nonUniform),
+		closed("telegram-bot-token", vendorToken, "Telegram: a number, a colon, A and 33 to 35 bytes", `[0-9]{5,16}:A[A-Za-z0-9_-]{33,35}`, url, nonUniform),
 		closed("discord-bot-token", vendorToken, "Discord: three parts, the first a number in base64", `[MNO][A-Za-z0-9_-]{23,27}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,40}`, url, nonUniform),
 		closed("mailchimp-key", vendorToken, "Mailchimp: 32 hex digits, -us and a number", `[0-9a-f]{32}-us[0-9]{1,2}`, url, nonUniform),
 		closed("mailgun-signing-key", vendorToken, "Mailgun: 32, 8 and 8 hex digits", `[0-9a-f]{32}-[0-9a-f]{8}-[0-9a-f]{8}`, url, nil),
@@ -38,7 +38,7 @@ func shapes() []*rule.Rule {
 		closed("clickhouse-key", generic, "ClickHouse Cloud: 4b1d and 38 bytes", `4b1d[A-Za-z0-9]{38}`, b64, nonUniform),
 		closed("vault-legacy-token", vendorToken, "Vault before 1.10: s., b. or r. and 24 bytes", `[sbr]\.[A-Za-z0-9]{24}`, url.And(rule.Of(".")), func(_, m []byte) (int, int, bool) {
 			t := measure(m[2:])
-			return 0, len(m), t.digit > 0 && t.upper > 0 && t.lower > 0 && t.random()
+			return 0, len(m), t.digit > 0 && t.upper > 0 && t.lower > 0 && t.digit >= 2 && t.distinct >= 11 && !t.wordy() && !xs(m)
 		}),
 		closed("vault-batch-token", vendorToken, "Vault before 1.10: s.CAES or b.AAAA", `[sb]\.(?:CAES|AAAA)[A-Za-z0-9_-]{60,250}`, url.And(rule.Of(".")), nonUniform),
 		closed("microsoft-teams-webhook", vendorToken, "Microsoft Teams webhook", `https://[a-z0-9-]{1,60}\.webhook\.office\.com/webhookb2/[A-Za-z0-9@/-]{36,240}`, rule.Alnum, nil),
@@ -47,7 +47,7 @@ func shapes() []*rule.Rule {
 		}),
 		closed("truenas-key", vendorToken, "TrueNAS: a number, a dash and 64 bytes", `[0-9]{1,2}-[A-Za-z0-9]{64}`, url, nonUniform),
 		closed("sidekiq-credential", generic, "Sidekiq: two groups of eight hex digits behind contribsys", `[0-9a-f]{8}:[0-9a-f]{8}`, rule.Alnum, func(left, m []byte) (int, int, bool) {
-			return 0, len(m), has(left, "contribsys") || ends(left, "https://")
+			return 0, len(m), has(left, "contribsys") || ends(left, "https://") || ends(left, "http://")
 		}),
 		closed("facebook-app-token", vendorToken, "Meta: number of an app, a bar and 27 bytes", `[0-9]{15,16}(?:\||%7[Cc])[A-Za-z0-9_-]{27,40}`, url, nonUniform),
 		closed("twitter-access-token", vendorToken, "X (Twitter): number of a user, a dash and 20 to 40 bytes", `[0-9]{8,20}-[A-Za-z0-9]{20,40}`, url.And(rule.Of("/.")), func(_, m []byte) (int, int, bool) {
@@ -65,6 +65,13 @@ func shapes() []*rule.Rule {
 		closed("jenkins-token", vendorToken, "Jenkins: 11 and 32 hex digits", `11[0-9a-f]{32}`, url, nonUniform),
 		closed("asana-token", vendorToken, "Asana: 0/, 1/ or 2/, a number and 32 bytes", `[012]/[0-9]{10,20}(?:/[0-9]{10,20})?:[0-9a-f]{32}`, url.And(rule.Of("/")), nil),
 		closed("firebase-server-key", vendorToken, "Firebase messaging: AAAA, 7 bytes, a colon and APA91b", `AAAA[A-Za-z0-9_-]{7}:APA91b[A-Za-z0-9_-]{100,160}`, url, nil),
+		closed("thingsboard-url", vendorToken, "ThingsBoard: the access token in the URL of a device", `thingsboard\.[a-z]{2,10}(?::[0-9]{2,5})?/api/v1/[A-Za-z0-9]{20}`, rule.Class{}, func(_, m []byte) (int, int, bool) {
+			return len(m) - 20, len(m), measure(m[len(m)-20:]).digit > 0
+		}),
+		closed("adyen-key", vendorToken, "Adyen: AQE and base64 behind key or adyen", `AQE[A-Za-z0-9+/=-]{90,200}(?:\.[A-Za-z0-9+/=-]{8,60})?`, b64, func(left, m []byte) (int, int, bool) {
+			near := left[max(0, len(left)-32):]
+			return 0, len(m), (has(near, "key") || has(near, "adyen")) && random(m, 90)
+		}),
 		closed("okta-token", vendorToken, "Okta: 00 and 40 bytes behind okta or SSWS", `00[A-Za-z0-9_=-]{39,41}`, url, func(left, m []byte) (int, int, bool) {
 			near := left[max(0, len(left)-64):]
 			return 0, len(m), has(near, "okta") && !has(near, "rookt") || has(near, "ssws")
@@ -77,7 +84,7 @@ func shapes() []*rule.Rule {
 			}
 			return 0, 0, false
 		}),
-		closed("cloudinary-url", connection, "Cloudinary: key and secret in the URL", `cloudinary://[0-9]{12,18}:[A-Za-z0-9_-]{20,40}@`, rule.Alnum, func(_, m []byte) (int, int, bool) {
+		closed("cloudinary-url", connection, "Cloudinary: key and secret in the URL", `cloudinary://[0-9]{12,18}:[A-Za-z0-9_-]{20,40}@`, rule.Class{}, func(_, m []byte) (int, int, bool) {
 			for i := 13; i < len(m); i++ {
 				if m[i] == ':' {
 					return i + 1, len(m) - 1, true

@@ -12,14 +12,14 @@ func urls() []*rule.Rule {
 			Name: "connection-url-password", Type: connection, Family: rule.Secret, Pattern: userinfo,
 			Why: "the password in a URL of a data base or a broker: scheme://user:password@host",
 			Check: func(left, m []byte) (int, int, bool) {
-				return userPassword(m, !anyEnds(left, webSchemes))
+				return userPassword(m, !anyEnds(left, webSchemes), false)
 			},
 		},
 		{
 			Name: "web-url-password", Type: generic, Family: rule.Secret, Pattern: userinfo,
 			Why: "the password in a URL of the web: https://user:password@host",
 			Check: func(left, m []byte) (int, int, bool) {
-				return userPassword(m, anyEnds(left, webSchemes))
+				return userPassword(m, anyEnds(left, webSchemes), true)
 			},
 		},
 		{
@@ -66,7 +66,7 @@ func urls() []*rule.Rule {
 var webSchemes = []string{"http", "https", "ws", "wss", "ftp", "ftps", "sftp", "ssh", "git", "git+https", "git+http", "svn"}
 
 // userPassword finds the password in ://user:password@h.
-func userPassword(m []byte, mine bool) (from, to int, ok bool) {
+func userPassword(m []byte, mine, web bool) (from, to int, ok bool) {
 	if !mine {
 		return 0, 0, false
 	}
@@ -91,7 +91,7 @@ func userPassword(m []byte, mine bool) (from, to int, ok bool) {
 		return 0, 0, false
 	}
 	v := m[from:to]
-	if placeholder(v) || has(v, "://") || len(v) < 2 {
+	if placeholder(v) || has(v, "://") || len(v) < 2 || bytesHave(v, '/') && (web || digit(v[0]) && portFirst(v)) {
 		return 0, 0, false
 	}
 	for _, w := range []string{"password", "pass", "passwd", "pwd", "token", "secret_key", "yourpassword", "your_password", "db_password", "dbpassword", "api_key", "port", "pat"} {
@@ -100,6 +100,19 @@ func userPassword(m []byte, mine bool) (from, to int, ok bool) {
 		}
 	}
 	return from, to, true
+}
+
+// portFirst tells whether v is a port, a slash and a path.
+func portFirst(v []byte) bool {
+	for i, c := range v {
+		if c == '/' {
+			return i <= 5
+		}
+		if !digit(c) {
+			return false
+		}
+	}
+	return false
 }
 
 // pairPassword finds the value of name=value in a list of such pairs with semicolons, or with spaces as libpq has them.

@@ -7,7 +7,7 @@ package secrets
 var vendors = []string{
 	"abuseipdb", "adafruit", "adobe", "aerisweather", "agora", "airbrake", "airtable", "alchemy", "algolia", "alibaba", "alphavantage", "amplitude", "apigee", "appcenter", "appsflyer", "artifactory", "asana",
 	"assemblyai", "atlassian", "auth0", "azure", "backblaze", "bamboohr", "beamer", "bintray", "bitbucket", "bitly", "bittrex", "blynk", "box", "branch_?io", "braze", "browserstack", "bugsnag", "buildkite", "calendly",
-	"censys", "checkout", "circleci", "clarifai", "clearbit", "clickup", "cloudconvert", "cloudflare", "cloudinary", "codacy", "codeclimate", "codecov", "cohere", "coinbase", "confluence", "confluent", "contentful",
+	"censys", "checkout", "circleci", "clarifai", "clearbit", "clickup", "cloudconvert", "cloudflare", "cloudinary", "codacy", "codeclimate", "cc_test_reporter_id", "codecov", "cohere", "coinbase", "confluence", "confluent", "contentful",
 	"convertkit", "coveralls", "datadog", "dd_?api", "dd_?app", "deepgram", "deepl", "deepseek", "discord", "discourse", "docusign", "drift", "drone_?ci", "dropbox", "elasticsearch", "elevenlabs", "etherscan", "etsy",
 	"eventbrite", "exa_?api", "fastly", "finicity", "finnhub", "firebase", "fivetran", "flickr", "foursquare", "freshbooks", "freshdesk", "fullstory", "giphy", "gitea", "gitter", "gocardless", "gumroad", "heap",
 	"helpscout", "heroku", "hetzner", "honeybadger", "hubspot", "hunter_?io", "infura", "instagram", "intercom", "ionic", "ipinfo", "ipstack", "jenkins", "jfrog", "jira", "jotform", "keen_?io", "klaviyo", "kraken",

@@ -17,6 +17,7 @@ type corpus struct {
 	templates []template
 	texts     []doc
 	negatives []string
+	foreign   []string // the same, in languages other than English
 }
 
 type template struct{ group, text string }
@@ -58,6 +59,12 @@ func readCorpus() (*corpus, error) {
 	if c.negatives, err = lines("negatives.txt"); err != nil {
 		return nil, err
 	}
+	if c.foreign, err = lines("foreign.txt"); err != nil {
+		return nil, err
+	}
+	for _, n := range c.foreign {
+		c.texts = append(c.texts, doc{group: "foreign", text: n})
+	}
 	for _, n := range c.negatives {
 		c.texts = append(c.texts, doc{group: "negatives", text: strings.NewReplacer(`\n`, "\n", `\t`, "\t").Replace(n)})
 	}
@@ -90,7 +97,7 @@ func part(s string) int {
 
 // epoch is what is read in one turn. keep chooses templates and texts by group and text.
 func (c *corpus) epoch(s *sources, seed uint64, times int, keep func(group, text string) bool) []doc {
-	f := &filler{sources: s, r: rand.New(rand.NewPCG(seed, 2)), negs: c.negatives}
+	f := &filler{sources: s, r: rand.New(rand.NewPCG(seed, 2)), negs: c.negatives, foreign: c.foreign}
 	var out []doc
 	for _, t := range c.templates {
 		if !keep(t.group, t.text) {
@@ -112,7 +119,7 @@ func (c *corpus) epoch(s *sources, seed uint64, times int, keep func(group, text
 			continue
 		}
 		n := 1
-		if d.group == "negatives" {
+		if d.group == "negatives" || d.group == "foreign" {
 			n = times
 		} else if d.group == "wnut" {
 			n = 2

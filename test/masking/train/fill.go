@@ -26,12 +26,13 @@ type span struct {
 // filler fills templates.
 type filler struct {
 	*sources
-	r      *rand.Rand
-	home   string // locale
-	out    strings.Builder
-	spans  []span
-	street string // pieces of one address that stand in several fields
-	negs   []string
+	r       *rand.Rand
+	home    string // locale
+	out     strings.Builder
+	spans   []span
+	street  string // pieces of one address that stand in several fields
+	negs    []string
+	foreign []string
 }
 
 func (f *filler) pick(list []string) string { return list[f.r.IntN(len(list))] }
@@ -231,6 +232,8 @@ func (f *filler) put1(name string) {
 		f.put(f.heading(), 0)
 	case "NEG":
 		f.put(strings.ReplaceAll(f.pick(f.negs), `\n`, "\n"), 0)
+	case "LNEG":
+		f.put(f.pick(f.foreign), 0)
 	case "MONTH":
 		f.put(f.pick(months), 0)
 	case "WEEKDAY":

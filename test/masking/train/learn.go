@@ -29,7 +29,7 @@ type learner struct {
 
 func newLearner(lists *token.Lists, seed uint64) *learner {
 	l := &learner{lists: lists, w: make([][2]float32, 1<<token.Bits), g: make([][2]float32, 1<<token.Bits), r: rand.New(rand.NewPCG(seed, 1))}
-	l.seq.By = l
+	l.seq.By, l.seq.Lists = l, lists
 	return l
 }
 
@@ -48,7 +48,7 @@ func (l *learner) learn(d *doc) {
 	l.seq.Reset()
 	push := func() {
 		t := l.cut.Token()
-		t.Flags = l.lists.Of(t.Hash)
+		t.Flags, t.Known = l.lists.Of(t.Hash), true
 		if (t.Hash^l.salt)*0x9e3779b1>>16%100 < hideNames {
 			t.Flags &^= token.FirstName | token.LastName
 		}

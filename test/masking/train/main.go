@@ -25,13 +25,14 @@ func main() {
 	pred := flag.String("pred", "", "write predictions to this `file`")
 	model := flag.String("model", "", "predict with the model in this `file`")
 	only := flag.String("only", "", "report this fold alone")
+	show := flag.Int("show", 0, "show mistakes in so many texts of a fold")
 	o := defaults()
 	flag.IntVar(&o.epochs, "epochs", o.epochs, "turns")
 	flag.IntVar(&o.times, "times", o.times, "fillings of a template in a turn")
 	flag.Float64Var(&o.lean[0], "person", o.lean[0], "what is added to the score of a name")
 	flag.Float64Var(&o.lean[1], "address", o.lean[1], "what is added to the score of an address")
 	flag.Parse()
-	if err := run(*out, *folds, *only, *corpus, *pred, *model, o); err != nil {
+	if err := run(*out, *folds, *only, *show, *corpus, *pred, *model, o); err != nil {
 		fmt.Fprintln(os.Stderr, "train:", err)
 		os.Exit(1)
 	}
@@ -90,9 +91,9 @@ func pack(lists *token.Lists, w *token.Weights) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-func run(out string, folds bool, only, corpus, pred, model string, o options) error {
+func run(out string, folds bool, only string, show int, corpus, pred, model string, o options) error {
 	if folds {
-		return report(o, only)
+		return report(o, only, show)
 	}
 	var m *names.Model
 	if model == "" {

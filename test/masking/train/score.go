@@ -116,3 +116,33 @@ func try(m *names.Model, docs []doc, keep func(d *doc) bool) *tally {
 	}
 	return t
 }
+
+// mistakes prints what of a text is missed and what is found that is not there.
+func mistakes(m *names.Model, d *doc) {
+	s := m.NewScanner()
+	s.Feed([]byte(d.text))
+	s.End()
+	spans := s.Take(nil)
+	for _, g := range d.spans {
+		all := true
+		for i := g.start; i < g.end; i++ {
+			in := !word(d.text[i])
+			for _, p := range spans {
+				in = in || p.Start <= i && i < p.End
+			}
+			all = all && in
+		}
+		if !all {
+			fmt.Printf("    missed %q in %q\n", d.text[g.start:g.end], d.text[max(0, g.start-40):min(len(d.text), g.end+30)])
+		}
+	}
+	for _, p := range spans {
+		ok := false
+		for _, g := range d.spans {
+			ok = ok || g.start < p.End && p.Start < g.end
+		}
+		if !ok {
+			fmt.Printf("    %s %q in %q\n", p.Rule.Type, d.text[p.Start:p.End], d.text[max(0, p.Start-40):min(len(d.text), p.End+30)])
+		}
+	}
+}

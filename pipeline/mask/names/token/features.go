@@ -42,9 +42,12 @@ func Candidate(t *Token, before Tag) bool {
 
 // Hopeless tells whether a token that is a candidate can still be none, seen together with the tokens around it.
 func (v *View) Hopeless() bool {
-	t := v.Tok[Back]
-	if !t.Number() || v.Tag[Back-1] == Address {
+	t, l, r := v.Tok[Back], v.Tok[Back-1], v.Tok[Back+1]
+	if v.Tag[Back-1] != Other {
 		return false
+	}
+	if !t.Number() { // a.B and B( are code
+		return l.Shape == Lower && t.Gap == gapDot || r.Gap&31 == inOpen && r.Gap>>10&31 != inDash && t.Gap&31 != inLine && t.End+1 == r.Start
 	}
 	for i, o := range v.Tok {
 		if i != Back && (o.Shape >= Cap && o.Shape <= Uncased && o.Shape != Initial || o.Flags&(Street|City|Particle) != 0) {
@@ -54,11 +57,13 @@ func (v *View) Hopeless() bool {
 	return true
 }
 
+const gapDot = inDot | inDot<<10
+
 // MaxFeatures is how many features a decision has at most.
 const MaxFeatures = 64
 
 // Bits of the hashes of features.
-const Bits = 17
+const Bits = 19
 
 type set struct {
 	dst []uint32

@@ -42,6 +42,27 @@ func (f Flags) WithUsual(n int) Flags { return f&^Common | Flags(max(n, f.Usual(
 type Lists struct {
 	first   []uint32 // where the words begin whose hash has these upper 16 bits
 	entries []uint32 // the lower 16 bits of the hash, then the flags
+	warm    []uint64 // bits for the hashes of words that are candidates in lower case, and of some others
+}
+
+const warmBits = 19
+
+// hot tells whether a word in lower case may be a candidate: if not, there is no need to look it up.
+func (l *Lists) hot(h uint32) bool {
+	h >>= 32 - warmBits
+	return l.warm[h>>6]>>(h&63)&1 != 0
+}
+
+func (l *Lists) heat() {
+	l.warm = make([]uint64, 1<<(warmBits-6))
+	for b := range 1 << 16 {
+		for _, e := range l.entries[l.first[b]:l.first[b+1]] {
+			if t := (Token{Shape: Lower, Flags: Flags(e)}); Candidate(&t, Other) {
+				h := (uint32(b)<<16 | e>>16) >> (32 - warmBits)
+				l.warm[h>>6] |= 1 << (h & 63)
+			}
+		}
+	}
 }
 
 // NewLists makes lists.
@@ -58,6 +79,7 @@ func NewLists(words map[uint32]Flags) *Lists {
 		l.entries[i] = h<<16 | uint32(words[h])
 	}
 	l.index(func(i int) uint32 { return all[i] >> 16 })
+	l.heat()
 	return l
 }
 
@@ -126,5 +148,9 @@ func ReadLists(b []byte) (*Lists, []byte, error) {
 		}
 		l.first[i+1] = uint32(sum)
 	}
+	if sum != n {
+		return nil, nil, errShort
+	}
+	l.heat()
 	return l, b[4*n:], nil
 }

@@ -28,7 +28,8 @@ const (
 
 // Sequence decides about the tokens of one text, each as soon as Ahead more are known, and makes spans of them.
 type Sequence struct {
-	By Decider
+	By    Decider
+	Lists *Lists
 
 	ring [ringSize]Token
 	keys [ringSize]uint32
@@ -46,8 +47,8 @@ type Sequence struct {
 
 // Reset begins a new text.
 func (s *Sequence) Reset() {
-	spans, by := s.Spans[:0], s.By
-	*s = Sequence{By: by, Spans: spans, n: ringSize, d: ringSize} // before the text are breaks
+	// Before the text are breaks.
+	*s = Sequence{By: s.By, Lists: s.Lists, Spans: s.Spans[:0], n: ringSize, d: ringSize}
 }
 
 // Settled is the place before which no span begins that is still to come, if pending is the place before which no token does.
@@ -71,6 +72,10 @@ func (s *Sequence) Push(t *Token) {
 	}
 	i := s.n & ringMask
 	s.ring[i], s.keys[i] = *t, s.key
+	t = &s.ring[i]
+	if !t.Known && (t.Shape != Lower || s.Lists.hot(t.Hash)) {
+		t.Flags, t.Known = s.Lists.Of(t.Hash), true
+	}
 	s.n++
 	s.decide(t.Shape == Break)
 }
@@ -88,6 +93,9 @@ func (s *Sequence) decide(all bool) {
 		t := &s.ring[s.d&ringMask]
 		before := s.tags[(s.d-1)&ringMask]
 		tag := Other
+		if before != Other && !t.Known {
+			t.Flags, t.Known = s.Lists.Of(t.Hash), true
+		}
 		if Candidate(t, before) {
 			if s.n-s.d <= Ahead && !all {
 				return
@@ -113,6 +121,9 @@ func (s *Sequence) ask(t *Token) Tag {
 			v.Tok[i] = &nothing
 		default:
 			v.Tok[i] = &s.ring[at&ringMask]
+			if o := v.Tok[i]; !o.Known {
+				o.Flags, o.Known = s.Lists.Of(o.Hash), true
+			}
 			behind = i > Back && v.Tok[i].Shape == Break
 		}
 		if i < Back {

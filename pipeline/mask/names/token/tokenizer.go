@@ -235,7 +235,7 @@ func (t *Tokenizer) brk(from, to int) {
 // finish makes the word a token.
 func (t *Tokenizer) finish(end int) {
 	k := &t.tok
-	k.Start, k.End, k.Hash, k.Gap, k.Flags = t.start, end, t.hash, t.gap, 0
+	k.Start, k.End, k.Hash, k.Gap, k.Flags, k.Known = t.start, end, t.hash, t.gap, 0, false
 	l := t.letters[:t.n]
 	k.Shape = t.shape()
 	if k.Shape != Lower || t.n < 3 {
@@ -384,9 +384,30 @@ func (t *Tokenizer) End() bool {
 
 // Read reads bytes of p up to the next complete token, and tells how many and whether there is one.
 func (t *Tokenizer) Read(p []byte) (n int, done bool) {
-	for i := 0; i < len(p); i++ {
-		if t.Byte(p[i]) {
-			return i + 1, true
+	for i := 0; i < len(p); {
+		if t.n > 0 && t.runeLen == 0 { // the same as Byte for small letters inside of a word, at once
+			k := min(len(p)-i, MaxWord-t.bytes)
+			h, j := t.hash, 0
+			for _, c := range p[i : i+k] {
+				if c-'a' > 'z'-'a' {
+					break
+				}
+				t.letters[t.n+j] = c
+				h = (h ^ uint32(c)) * prime
+				j++
+			}
+			if j > 0 {
+				t.hash = h
+				t.n, t.bytes, t.at = t.n+j, t.bytes+j, t.at+j
+				t.lower, t.escape = true, false
+				if i += j; i == len(p) {
+					return i, false
+				}
+			}
+		}
+		i++
+		if t.Byte(p[i-1]) {
+			return i, true
 		}
 	}
 	return len(p), false
