@@ -22,7 +22,7 @@ func TestReferenceIsDefault(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := Default()
-			if diff := cmp.Diff(want, c, cmp.Comparer(sameList[[]Scope]), cmp.Comparer(sameList[[]uint32]), cmp.Comparer(sameList[[]string])); diff != "" {
+			if diff := cmp.Diff(want, c, cmp.Comparer(sameList[[]Scope]), cmp.Comparer(sameList[[]uint32]), cmp.Comparer(sameList[[]string]), cmp.Comparer(sameList[[]MaskAction]), cmp.Comparer(sameList[[]MaskRule])); diff != "" {
 				t.Error(diff)
 			}
 		})
@@ -79,12 +79,13 @@ func TestParse(t *testing.T) {
 			{"local", "127.0.0.1", 11434, "ollama", "", "", true},
 			{"plain", "llm.internal", 80, "openai", "/openai/deployments/{model}", "", true},
 		},
-		Identity:      Identity{"corp.example", "ns/{unit}"},
-		Policy:        Policy{"/p", "https://help.example/llm"},
-		CA:            CA{"embedded", "/ca"},
-		Trust:         Trust{Host: "none", Ledger: "/ledger", NodeInspector: true},
-		Record:        Record{true, "/journal", 5_000_000, "stop"},
-		Mask:          Mask{"/mask.key"},
+		Identity: Identity{"corp.example", "ns/{unit}"},
+		Policy:   Policy{"/p", "https://help.example/llm"},
+		CA:       CA{"embedded", "/ca"},
+		Trust:    Trust{Host: "none", Ledger: "/ledger", NodeInspector: true},
+		Record:   Record{true, "/journal", 5_000_000, "stop"},
+		Mask: Mask{"/mask.key", true, false, []MaskAction{{[]string{"secrets"}, []string{"args"}, []string{"bot*"}, []string{"aws-key"}, "deny"}}, []string{"*@example.com"},
+			[]MaskRule{{"employee-id", "EMPLOYEE_ID", "E[0-9]{6}", true, "a", "b", []string{"staff"}, 40, "luhn", true, "pseudonym"}}},
 		Elasticsearch: Elasticsearch{"https://es:9200", "/key", "/es.pem"},
 		Approvals:     Approvals{[]string{"owners"}, 2, 5 * time.Minute, Elevation{[]string{"leads", "security"}, 1, 30 * time.Minute, 2 * time.Hour}, Webhook{"https://hooks.example/x", "/hook", "/hook.pem", "masked"}, "https://console.example"},
 		Admin:         Admin{"/admin.sock", []uint32{1000}},

@@ -63,6 +63,7 @@ type daemon struct {
 	Options
 
 	policy    *policies
+	masking   *masking
 	key       []byte // of fingerprints; see fingerprintKey
 	ca        *authority.Authority
 	leaves    *leaf.Cache
@@ -127,7 +128,7 @@ func Run(ctx context.Context, cfg *config.Config, o Options) (err error) {
 		name string
 		do   func(context.Context) error
 	}{
-		{"policy", d.openPolicy}, {"certificate authority", d.openCA}, {"journal", d.openJournal}, {"approvals", d.openDesk}, {"trust", d.openTrust},
+		{"masking", d.openMasking}, {"policy", d.openPolicy}, {"certificate authority", d.openCA}, {"journal", d.openJournal}, {"approvals", d.openDesk}, {"trust", d.openTrust},
 		{"exchanges", d.openFlow}, {"proxy", d.openProxy}, {"admin API", d.openAdmin}, {"Elasticsearch", d.openElastic}, {"kernel", d.openKernel},
 		{"predecessor", d.takeOver}, {"kernel", d.takeKernel},
 	} {
@@ -136,18 +137,6 @@ func Run(ctx context.Context, cfg *config.Config, o Options) (err error) {
 		}
 	}
 	return d.serve(ctx)
-}
-
-// Check finds what is wrong with configuration and policy without touching anything.
-func Check(cfg *config.Config) error {
-	d := &daemon{cfg: cfg}
-	if err := d.openPolicy(context.Background()); err != nil {
-		return err
-	}
-	if err := d.openWebhook(); err != nil {
-		return err
-	}
-	return d.checkScopes()
 }
 
 // checkScopes finds scopes that cannot be, or that would cut the host off.

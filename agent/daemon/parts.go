@@ -28,7 +28,6 @@ import (
 	"github.com/sallyport-dev/sallyport/pipeline/llm/anthropic"
 	"github.com/sallyport-dev/sallyport/pipeline/llm/ollama"
 	"github.com/sallyport-dev/sallyport/pipeline/llm/openai"
-	"github.com/sallyport-dev/sallyport/pipeline/mask"
 	"github.com/sallyport-dev/sallyport/pipeline/session"
 )
 
@@ -103,13 +102,6 @@ func (d *daemon) watch(ctx context.Context) error {
 	}
 }
 
-// masker gives flow the engine's rewriters.
-type masker struct{ e *mask.Engine }
-
-func (m masker) Stream(carrier string, _ *pipeline.Meta) flow.Rewriter {
-	return m.e.Stream(carrier, mask.StreamOptions{})
-}
-
 // protocols are those of the configuration that somebody here decodes.
 func protocols() llm.Registry {
 	open := openai.Provider{}
@@ -117,22 +109,15 @@ func protocols() llm.Registry {
 }
 
 func (d *daemon) openFlow(context.Context) error {
-	key, err := d.fingerprintKey()
-	if err != nil {
-		return err
-	}
+	var err error
 	d.ident, err = workload.New(workload.Options{TrustDomain: d.cfg.Identity.TrustDomain, Template: d.cfg.Identity.Template})
 	if err != nil {
 		return &UsageError{err}
 	}
 	d.sessions = session.New(session.Options{})
 	d.resumeSessions()
-	engine, err := mask.New(mask.Options{Key: key, Names: true})
-	if err != nil {
-		return err
-	}
 	d.flow, err = flow.New(flow.Options{
-		Decider: d.policy, Holder: d.desk, Masker: masker{engine}, Log: d.journal, Sessions: d.sessions,
+		Decider: d.policy, Holder: d.desk, Masker: d.masking, Log: d.journal, Sessions: d.sessions,
 		Codecs: protocols(), HelpURL: d.cfg.Policy.HelpURL, Notice: d.notice,
 	})
 	return err

@@ -30,10 +30,11 @@ type Accountant interface {
 	Account(m *pipeline.Meta, c *pipeline.Call, v pipeline.Verdict, u pipeline.Usage)
 }
 
-// Masker makes a rewriter for one text carrier of one exchange (pipeline/mask). carrier is "text" (all detectors) or
-// "args" (secrets only); other names behave as "text".
+// Masker makes a rewriter for one text of one exchange (pipeline/mask). carrier is one of pipeline.Carriers. before is what
+// stands to the left of the text and is no part of it, such as the key of an argument: it helps to tell what the text is, is never
+// released, and is not kept.
 type Masker interface {
-	Stream(carrier string, m *pipeline.Meta) Rewriter
+	Stream(carrier string, m *pipeline.Meta, before []byte) Rewriter
 }
 
 // Rewriter masks one text that arrives in pieces. Any split of the text gives the bytes of the whole text.

@@ -31,6 +31,7 @@ type asked struct {
 	call  pipeline.Verdict
 	steps []pipeline.Verdict // as the steps of the call; of the kinds that are not asked about, the zero value
 	taken []pipeline.Step    // out of the offer
+	masks []pipeline.Mask    // carried out
 	gone  *pipeline.Verdict  // says which tools were taken out of the offer, and why
 	err   error              // nobody could say
 }
@@ -220,7 +221,7 @@ func (x *exchange) decided(v pipeline.Verdict, shown *pipeline.Step, enforced bo
 
 // uninspected records that something was not understood.
 func (x *exchange) uninspected(why error) *denial {
-	v := pipeline.Verdict{Action: pipeline.Deny, Stage: "call", Rule: "builtin/not-inspected", Reason: "not inspected: " + reason(why)}
+	v := pipeline.Verdict{Action: pipeline.Deny, Stage: "call", Rule: "builtin/not-inspected", Reason: "not inspected: " + x.reason(why)}
 	return &denial{code: codeNotInspected, id: x.decision(v, nil), verdict: v}
 }
 

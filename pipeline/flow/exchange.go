@@ -44,6 +44,7 @@ type exchange struct {
 	h         holding
 	side      side
 	sentMasks []pipeline.Mask // what was masked in the request before it is sent
+	ruled     []pipeline.Mask // the same, by guardrails
 	sent      bool            // the request is with the provider
 	bodyBytes int64           // of what was sent
 }
@@ -56,6 +57,7 @@ type buffers struct {
 	raw   []byte
 	edits []llm.Edit
 	mask  []byte
+	key   []byte
 }
 
 var pool = sync.Pool{New: func() any { return new(buffers) }}
@@ -178,9 +180,9 @@ func (x *exchange) recordIntent(body []byte, unread error) {
 			in.Uninspected = "the request could not be masked"
 		}
 		x.side = sideReply
-		in.Masks = append(in.Masks, x.sentMasks...)
+		in.Masks = append(append(in.Masks, x.sentMasks...), x.ruled...)
 	} else {
-		in.Uninspected = reason(unread)
+		in.Uninspected = x.reason(unread)
 	}
 	if !x.tooLarge && (len(in.Masks) > 0 || in.Uninspected != "") { // else the record has the bytes themselves
 		sum := sha256.Sum256(body)
@@ -199,6 +201,21 @@ func (x *exchange) recordIntent(body []byte, unread error) {
 // reason is an error for records and people: what it is about, without our own prefix.
 func reason(err error) string {
 	return strings.TrimPrefix(err.Error(), llm.ErrNotInspected.Error()+": ")
+}
+
+// reason is the same with everything masked: it may quote what was not understood.
+func (x *exchange) reason(err error) string {
+	said := reason(err)
+	if merr := x.inspect("mask reason", func() error {
+		masked, masks, err := x.maskWhole(pipeline.CarrierError, nil, []byte(said))
+		if len(masks) > 0 {
+			said = string(masked)
+		}
+		return err
+	}); merr != nil {
+		return "why cannot be said: it could not be masked"
+	}
+	return said
 }
 
 // cutQuery keeps the names of a query and cuts the values out.
@@ -235,10 +252,10 @@ func (x *exchange) maskRequest(body []byte, in *pipeline.Intent) error {
 			masked, masks, err = x.maskArgs(t.Value)
 			if errors.Is(err, llm.ErrNotInspected) { // the record can do without them
 				masked, err = []byte(unshown), nil
-				masks = []pipeline.Mask{{Carrier: "args", Type: "arguments", Len: len(t.Value), With: unshown}}
+				masks = []pipeline.Mask{{Carrier: pipeline.CarrierArgs, Type: "arguments", Len: len(t.Value), With: unshown}}
 			}
 		} else {
-			masked, masks, err = x.maskText(t.Value)
+			masked, masks, err = x.maskWhole(x.carrierOf(t), x.before(t.Key), t.Value)
 		}
 		if err != nil {
 			return err
@@ -275,21 +292,58 @@ func (x *exchange) maskRequest(body []byte, in *pipeline.Intent) error {
 	return err
 }
 
-// maskText masks a whole text. masked is valid until the next call; it is nil if nothing was masked.
-func (x *exchange) maskText(text []byte) (masked []byte, masks []pipeline.Mask, err error) {
-	return x.maskWhole("text", text)
+// carrierOf is what a text of the request is.
+func (x *exchange) carrierOf(t *llm.Text) string {
+	if t.Step < 0 {
+		return pipeline.CarrierMetadata
+	}
+	switch x.req.Call.Steps[t.Step].Kind {
+	case pipeline.StepToolResult:
+		return pipeline.CarrierResult
+	case pipeline.StepToolOffer:
+		return pipeline.CarrierOffer
+	case pipeline.StepToolCall:
+		return pipeline.CarrierArgs
+	}
+	if x.req.Call.Operation == pipeline.OpEmbeddings {
+		return pipeline.CarrierInput
+	}
+	return pipeline.CarrierPrompt
 }
 
-// maskPiece is how much of a whole text is masked at a time: what comes out is compared while it is in the cache, and a text
-// in which nothing is found needs no second buffer of its length.
-const maskPiece = 16 << 10
+// before is what stands to the left of the value of a member; nil without a key. It is valid until the next call.
+func (x *exchange) before(key []byte) []byte {
+	if key == nil {
+		return nil
+	}
+	x.buf.key = append(append(append(x.buf.key[:0], '"'), key...), `": `...)
+	return x.buf.key
+}
 
-func (x *exchange) maskWhole(carrier string, text []byte) ([]byte, []pipeline.Mask, error) {
-	rw := x.stream(carrier)
+// maskPiece masks a text of a reply that is whole. masked is valid until the next call; it is nil if nothing was masked.
+func (x *exchange) maskPiece(p *llm.Piece) (masked []byte, masks []pipeline.Mask, err error) {
+	return x.maskWhole(carrier(p), x.before(p.Key), p.Text)
+}
+
+// carrier is what a text of a reply is.
+func carrier(p *llm.Piece) string {
+	if p.Carrier == "" {
+		return pipeline.CarrierMetadata
+	}
+	return p.Carrier
+}
+
+// maskAtOnce is how much of a whole text is masked at a time: what comes out is compared while it is in the cache, and a text
+// in which nothing is found needs no second buffer of its length.
+const maskAtOnce = 16 << 10
+
+// maskWhole masks a text that is there as a whole. masked is valid until the next call; it is nil if nothing was masked.
+func (x *exchange) maskWhole(carrier string, before, text []byte) (masked []byte, masks []pipeline.Mask, err error) {
+	rw := x.stream(carrier, before)
 	defer rw.Release()
 	out, same, changed := x.buf.mask[:0], 0, false // same: bytes of text that came out as they went in, and are not in out
 	for rest := text; ; {
-		n := min(len(rest), maskPiece)
+		n := min(len(rest), maskAtOnce)
 		var err error
 		if n > 0 {
 			out, err = rw.Write(out, rest[:n])
@@ -323,79 +377,4 @@ func (x *exchange) maskWhole(carrier string, text []byte) ([]byte, []pipeline.Ma
 		return nil, nil, errors.New("mask: text changed without a mask")
 	}
 	return nil, nil, nil
-}
-
-// jsonOrString makes arguments fit for a record: those that are no JSON become a JSON string.
-func jsonOrString(args json.RawMessage) json.RawMessage {
-	if len(args) == 0 {
-		return nil
-	}
-	if validJSON(args) {
-		return args
-	}
-	return llm.AppendString(nil, args)
-}
-
-func validJSON(b []byte) bool {
-	var s llm.Scanner
-	if s.Reset(b) != nil {
-		return false
-	}
-	if _, err := s.Skip(); err != nil {
-		return false
-	}
-	return s.End() == nil
-}
-
-// send asks the provider. An error means that the connection ends without a reply, as it would without us.
-func (x *exchange) send(ctx context.Context, body []byte) (pipeline.Reply, error) {
-	var durable <-chan error
-	if reply := x.unseal(); reply != nil {
-		if err := x.settle(ctx, 0); err != nil {
-			return nil, x.refuse(ctx, x.unavailable(err))
-		}
-		return reply, nil
-	}
-	if x.enforce {
-		if err := x.settle(ctx, 1); err != nil {
-			return nil, x.refuse(ctx, x.unavailable(err))
-		}
-		if len(x.pending) == 1 {
-			durable = x.pending[0]
-			x.pending = x.pending[:0]
-		}
-	}
-	before := x.f.o.Now()
-	x.sent, x.bodyBytes = true, int64(len(body))
-	reply, err := x.up.Send(ctx, x.head, body, x.cred, durable)
-	x.waited += x.f.o.Now().Sub(before)
-	if err == nil {
-		return reply, nil
-	}
-	if x.enforce && errors.Is(err, pipeline.ErrNotRecorded) {
-		return nil, x.refuse(ctx, x.unavailable(err))
-	}
-	by := "upstream"
-	if ctx.Err() != nil {
-		by = ended(ctx)
-	}
-	x.cut(by, err)
-	x.finish(0)
-	if lerr := x.settle(ctx, 0); lerr != nil && ctx.Err() == nil {
-		// The journal is what failed, now or before: say so rather than look like a broken line.
-		return nil, x.respondFailure(x.unavailable(lerr))
-	}
-	return nil, fmt.Errorf("send: %w", err)
-}
-
-// account tells who wants to know what the exchange used.
-func (x *exchange) account() {
-	a, ok := x.f.o.Decider.(Accountant)
-	if !ok || !x.sent {
-		return
-	}
-	_ = x.inspect("account", func() error {
-		a.Account(x.m, &x.req.Call, x.out.Verdict, x.out.Used(x.bodyBytes))
-		return nil
-	})
 }

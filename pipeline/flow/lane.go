@@ -18,6 +18,7 @@ import (
 type lane struct {
 	choice int
 	name   string
+	probs  bool            // its tokens, of log probabilities
 	rw     Rewriter        // nil once the text has ended
 	masks  []pipeline.Mask // what it masked, then
 	total  int             // bytes of original text so far
@@ -132,4 +133,48 @@ func (c *cursor) cut(dst, piece []byte, from int, masks []pipeline.Mask) (_ []by
 		c.next++
 	}
 	return append(dst, piece[pos-from:]...), changed
+}
+
+// beside looks at what of an event is not its data: comments, and fields that clients may look at. It is nothing that a model writes.
+func (m *events) beside(e *event) error {
+	parts := [2][]byte{e.raw}
+	if e.at >= 0 && e.hasData {
+		parts = [2][]byte{e.raw[:e.at], e.raw[e.at+len(e.data):]}
+	} else if e.hasData {
+		return m.besideLines(e.raw)
+	}
+	for _, p := range parts {
+		if len(p) <= len("data: ")+llm.MinText {
+			continue
+		}
+		if err := m.besideLines(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// plainName tells whether a line is the name of an event, and a plain word.
+func plainName(line []byte) bool {
+	name, ok := bytes.CutPrefix(line, []byte("event: "))
+	for _, c := range name {
+		ok = ok && (c >= 'a' && c <= 'z' || c == '_' || c == '.')
+	}
+	return ok
+}
+
+func (m *events) besideLines(raw []byte) error {
+	for line := range bytes.FieldsFuncSeq(raw, func(r rune) bool { return r == '\n' || r == '\r' }) {
+		if bytes.HasPrefix(line, []byte("data:")) || plainName(line) {
+			continue
+		}
+		_, found, err := m.x.maskWhole(pipeline.CarrierMetadata, nil, line)
+		if err != nil {
+			return err
+		}
+		if len(found) > 0 {
+			return llm.NotInspected("a line of the stream that is not data, and holds what is to be masked")
+		}
+	}
+	return nil
 }

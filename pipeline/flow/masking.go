@@ -5,7 +5,9 @@ package flow
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/llm"
@@ -14,7 +16,7 @@ import (
 // RequestMasker is a Masker that tells requests from replies. Request makes a rewriter for one text of a request: of what is sent upstream, where nil
 // says that nothing of it is masked, or of what is recorded, which never ends the exchange.
 type RequestMasker interface {
-	Request(carrier string, m *pipeline.Meta, sent bool) Rewriter
+	Request(carrier string, m *pipeline.Meta, before []byte, sent bool) Rewriter
 }
 
 // side is what texts are masked for.
@@ -27,11 +29,11 @@ const (
 )
 
 // stream makes a rewriter for one text; nil only of a request that is to be sent.
-func (x *exchange) stream(carrier string) Rewriter {
+func (x *exchange) stream(carrier string, before []byte) Rewriter {
 	if r, ok := x.f.o.Masker.(RequestMasker); ok && x.side != sideReply {
-		return r.Request(carrier, x.m, x.side == sideSent)
+		return r.Request(carrier, x.m, before, x.side == sideSent)
 	}
-	return x.f.o.Masker.Stream(carrier, x.m)
+	return x.f.o.Masker.Stream(carrier, x.m, before)
 }
 
 // sentRefused is a MaskRefused of a request before it is sent.
@@ -48,7 +50,7 @@ func (x *exchange) maskRefused(err error, no pipeline.MaskRefused) *denial {
 	case errors.As(err, new(sentRefused)):
 		m.Upstream = true
 		v.Stage = pipeline.StepPrompt
-	case m.Carrier == "args":
+	case m.Carrier == pipeline.CarrierArgs:
 		v.Stage = pipeline.StepToolCall
 	}
 	x.out.Masks = append(x.out.Masks, m)
@@ -83,8 +85,8 @@ func (x *exchange) maskTexts(body []byte) ([]byte, error) {
 	var edits []llm.Edit
 	for i := range x.req.Texts {
 		t := &x.req.Texts[i]
-		carrier := x.sentCarrier(t)
-		rw := x.stream(carrier)
+		carrier := x.carrierOf(t)
+		rw := x.stream(carrier, nil)
 		if rw == nil {
 			continue
 		}
@@ -95,7 +97,7 @@ func (x *exchange) maskTexts(body []byte) ([]byte, error) {
 		if t.Args {
 			masked, masks, err = x.maskArgs(t.Value)
 		} else {
-			masked, masks, err = x.maskWhole(carrier, t.Value)
+			masked, masks, err = x.maskWhole(carrier, x.before(t.Key), t.Value)
 		}
 		if err != nil {
 			return nil, err
@@ -119,19 +121,6 @@ func (x *exchange) maskTexts(body []byte) ([]byte, error) {
 	return now, x.reread(now, make([]bool, len(x.req.Call.Steps)))
 }
 
-// sentCarrier names a text of a request.
-func (x *exchange) sentCarrier(t *llm.Text) string {
-	switch {
-	case t.Args:
-		return "args"
-	case x.req.Call.Operation == pipeline.OpEmbeddings:
-		return "input"
-	case t.Step >= 0 && x.req.Call.Steps[t.Step].Kind == pipeline.StepToolResult:
-		return "result"
-	}
-	return "prompt"
-}
-
 // tellSent records, once, that a request was masked before it is sent.
 func (x *exchange) tellSent() {
 	if len(x.sentMasks) == 0 {
@@ -139,4 +128,25 @@ func (x *exchange) tellSent() {
 	}
 	x.decision(pipeline.Verdict{Action: pipeline.Transform, Stage: pipeline.StepPrompt, Rule: "builtin/mask",
 		Reason: strconv.Itoa(len(x.sentMasks)) + " masked before it left this host", Done: true}, nil)
+}
+
+// tellGuardrails records, at the end, which guardrails masked a reply, as if they had been asked.
+func (x *exchange) tellGuardrails() {
+	var counts map[string]int
+	var rules []string
+	for i := range x.out.Masks {
+		if m := &x.out.Masks[i]; m.Carrier != pipeline.CarrierArgs && strings.HasPrefix(m.Rule, "guardrail/") {
+			if counts == nil {
+				counts = map[string]int{}
+			}
+			if counts[m.Rule]++; counts[m.Rule] == 1 {
+				rules = append(rules, m.Rule)
+			}
+		}
+	}
+	slices.Sort(rules)
+	for _, r := range rules {
+		x.decision(pipeline.Verdict{Action: pipeline.Transform, Stage: pipeline.StepResponse, Rule: r, Reason: strconv.Itoa(counts[r]) + " masked in the reply",
+			Matched: []pipeline.Matched{{Rule: r, Action: pipeline.Transform}}, Done: true}, nil)
+	}
 }

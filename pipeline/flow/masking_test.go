@@ -42,12 +42,14 @@ type strictWriter struct {
 
 func (k strict) make(carrier string, record bool) flow.Rewriter {
 	words := append([]string{endsAll, breaks}, k.Words...)
-	return &strictWriter{fakes.Masker{Words: words, With: k.With}.Stream(carrier, nil), carrier, record, false}
+	return &strictWriter{fakes.Masker{Words: words, With: k.With}.Stream(carrier, nil, nil), carrier, record, false}
 }
 
-func (k strict) Stream(carrier string, _ *pipeline.Meta) flow.Rewriter { return k.make(carrier, false) }
+func (k strict) Stream(carrier string, _ *pipeline.Meta, _ []byte) flow.Rewriter {
+	return k.make(carrier, false)
+}
 
-func (k strict) Request(carrier string, _ *pipeline.Meta, sent bool) flow.Rewriter {
+func (k strict) Request(carrier string, _ *pipeline.Meta, _ []byte, sent bool) flow.Rewriter {
 	if sent && !k.sent {
 		return nil
 	}
@@ -305,4 +307,53 @@ func TestMaskSentRefuses(t *testing.T) {
 	if in := r.intent(); len(r.up.Sent) != 1 || strings.Contains(string(in.Body), endsAll) {
 		t.Errorf("recorded %s", in.Body)
 	}
+}
+
+// A guardrail that masks replies is on record as if it had been asked.
+func TestGuardrailMasksReply(t *testing.T) {
+	for _, mode := range []pipeline.Mode{pipeline.ModeEnforce, pipeline.ModeObserve} {
+		for kind, reply := range map[string]string{"text/event-stream": text(0, "a "+secret[:9]) + text(0, secret[9:]+" b") + stopped, "application/json": completion("a " + secret)} {
+			request := plain
+			if kind == "text/event-stream" {
+				request = asked
+			}
+			r := newRig(t, mode, request).reply(200, kind, reply)
+			r.opts.Masker = named{fakes.Masker{Words: []string{secret}, With: with}, "guardrail/project"}
+			r.must()
+			if got := string(r.client.Got); strings.Contains(got, secret) != (mode == pipeline.ModeObserve) && !strings.Contains(got, secret[9:]) {
+				t.Errorf("%v %s: %s", mode, kind, got)
+			}
+			d := r.decisions()
+			if len(d) != 1 || d[0].Verdict.Action != pipeline.Transform || d[0].Verdict.Rule != "guardrail/project" || d[0].Verdict.Stage != pipeline.StepResponse ||
+				len(d[0].Verdict.Matched) != 1 || d[0].Enforced != (mode == pipeline.ModeEnforce) {
+				t.Fatalf("%v %s: %+v", mode, kind, d)
+			}
+			if o := r.outcome(); o.Verdict.Rule != "guardrail/project" || o.Decision != d[0].ID || len(o.Masks) != 1 || o.Masks[0].Rule != "guardrail/project" {
+				t.Errorf("%v %s: %+v", mode, kind, o)
+			}
+		}
+	}
+}
+
+// named says which rule masked.
+type named struct {
+	fakes.Masker
+	rule string
+}
+
+func (k named) Stream(carrier string, m *pipeline.Meta, before []byte) flow.Rewriter {
+	return namedWriter{k.Masker.Stream(carrier, m, before), k.rule}
+}
+
+type namedWriter struct {
+	flow.Rewriter
+	rule string
+}
+
+func (w namedWriter) Masks() []pipeline.Mask {
+	out := append([]pipeline.Mask(nil), w.Rewriter.Masks()...)
+	for i := range out {
+		out[i].Rule = w.rule
+	}
+	return out
 }

@@ -30,7 +30,7 @@ func (x *exchange) decideCall(ctx context.Context, t *toolCall) error {
 	if t.name == "" {
 		return llm.NotInspected("tool call without a name")
 	}
-	if _, found, err := x.maskWhole("args", []byte(t.name)); err != nil {
+	if _, found, err := x.maskWhole(pipeline.CarrierArgs, nil, []byte(t.name)); err != nil {
 		return err
 	} else if len(found) > 0 { // a model writes what it likes
 		return llm.NotInspected("tool call whose name holds what is to be masked")

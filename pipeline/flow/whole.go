@@ -22,17 +22,19 @@ func (x *exchange) processChunk(ctx context.Context, body []byte, c *llm.Chunk) 
 	x.note(c)
 	var edits []llm.Edit
 	text := make([]string, len(c.Choices)) // new content of choices whose content is masked
-	var dirty []int                        // choices that had something masked or refused: log probabilities would spell it
+	var dirty []int                        // choices that had something masked or refused: token numbers would spell it
+	found := make([]int, len(c.Pieces))    // how many masks are in each
 
 	for i := range c.Pieces {
 		p := &c.Pieces[i]
 		if removedBy(c, p.At) { // inside a tool call: masked with it below
 			continue
 		}
-		masked, masks, err := x.maskText(p.Text)
+		masked, masks, err := x.maskPiece(p)
 		if err != nil {
 			return nil, false, err
 		}
+		found[i] = len(masks)
 		at := slices.IndexFunc(c.Choices, func(ch llm.Choice) bool { return ch.Index == p.Choice })
 		if len(masks) > 0 {
 			x.out.Masks = append(x.out.Masks, masks...)
@@ -69,8 +71,8 @@ func (x *exchange) processChunk(ctx context.Context, body []byte, c *llm.Chunk) 
 			}
 		}
 		edits = append(edits, ce...)
-		if !ch.Logprobs.Empty() && slices.Contains(dirty, ch.Index) {
-			edits = append(edits, llm.Edit{Span: ch.Logprobs, With: []byte("null")})
+		if edits, err = x.wholeLists(body, c, ch.Index, masked, found, edits); err != nil {
+			return nil, false, err
 		}
 		if !ch.Tokens.Empty() && slices.Contains(dirty, ch.Index) {
 			edits = append(edits, llm.Edit{Span: ch.Tokens, With: []byte("null")})
@@ -169,7 +171,7 @@ func (x *exchange) maskRest(c *llm.Chunk, t *llm.ToolPiece, edits []llm.Edit) ([
 		if p.At.Start < t.At.Start || p.At.End > t.At.End {
 			continue
 		}
-		with, masks, err := x.maskText(p.Text)
+		with, masks, err := x.maskPiece(p)
 		if err != nil {
 			return nil, err
 		}

@@ -42,6 +42,7 @@ type Scanner struct {
 	pos   int
 	depth int
 	arena []byte // decoded strings that had escapes
+	key   []byte // of the member that was begun last
 	// Strict refuses \u escapes of lone surrogates in strings that are decoded. Otherwise they are decoded as if UTF-8
 	// had room for them (WTF-8), and AppendString turns them back into the same escapes.
 	Strict bool
@@ -58,7 +59,7 @@ var (
 
 // Reset starts over with data, which must not change while decoded strings are in use. It fails if data is not UTF-8.
 func (s *Scanner) Reset(data []byte) error {
-	s.data, s.pos, s.depth, s.arena = data, 0, 0, s.arena[:0]
+	s.data, s.pos, s.depth, s.arena, s.key = data, 0, 0, s.arena[:0], nil
 	if !utf8.Valid(data) {
 		return errUTF8
 	}
@@ -67,8 +68,11 @@ func (s *Scanner) Reset(data []byte) error {
 
 // ResetAt is Reset for the one value that begins at offset at; offsets stay those of data, which was checked before.
 func (s *Scanner) ResetAt(data []byte, at int) {
-	s.data, s.pos, s.depth = data, at, 0
+	s.data, s.pos, s.depth, s.key = data, at, 0, nil
 }
+
+// Key is the key of the member that was begun last: while its value is read, and that holds no object, it is the value's.
+func (s *Scanner) Key() []byte { return s.key }
 
 // Pos is the offset of the next byte to be read.
 func (s *Scanner) Pos() int { return s.pos }
@@ -153,6 +157,7 @@ func (s *Scanner) Object(f func(Member) error) error {
 		if err := s.expect(':'); err != nil {
 			return err
 		}
+		s.key = key
 		if err := f(Member{Key: key, At: at}); err != nil {
 			return err
 		}

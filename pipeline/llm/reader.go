@@ -78,7 +78,7 @@ func (rd *Reader) Word(to *string) error {
 func (rd *Reader) Rest() error {
 	return rd.Strings(func(text []byte, at Span) error {
 		if len(text) >= MinText {
-			rd.R.Texts = append(rd.R.Texts, Text{At: at, Value: text, Step: -1})
+			rd.R.Texts = append(rd.R.Texts, Text{At: at, Value: text, Key: rd.Key(), Step: -1})
 		}
 		return nil
 	})
@@ -177,6 +177,9 @@ func (rd *Reader) Beside(step int) error {
 			return nil
 		}
 		rd.R.Texts = append(rd.R.Texts, Text{At: at, Value: text, Step: -1})
+		if len(text) < MinSaid {
+			return nil
+		}
 		switch string(text) {
 		case "object", "string", "number", "integer", "boolean", "function", "json_object", "json_schema", "ephemeral", "medium": // the protocols' own words
 		default:

@@ -99,7 +99,7 @@ func (e *Engine) With(rules []*rule.Rule) (*Engine, error) {
 func (e *Engine) finish() (err error) {
 	e.tags = map[*rule.Rule]string{}
 	for _, r := range e.Rules() {
-		e.tags[r] = string(action.AppendTag(nil, r.Type))
+		e.tags[r] = r.Tag()
 	}
 	e.all, err = e.program(func(*compiled) bool { return true })
 	return err
@@ -193,11 +193,13 @@ func (e *Engine) Append(dst []byte, carrier string, text []byte, o StreamOptions
 }
 
 // DeniedError says that the text has a value whose action is to deny. Nothing of the value was released, and nothing will be.
-type DeniedError struct{ Type, Rule, Why string }
+type DeniedError struct{ Carrier, Type, Rule, Why string }
 
 func (e *DeniedError) Error() string {
 	return fmt.Sprintf("the text has a value of type %s (rule %s), which the settings deny", e.Type, e.Rule)
 }
 
 // Refused is what pipeline.MaskRefused asks for.
-func (e *DeniedError) Refused() (typ, rule, why string) { return e.Type, e.Rule, e.Why }
+func (e *DeniedError) Refused() pipeline.Mask {
+	return pipeline.Mask{Carrier: e.Carrier, Type: e.Type, Rule: e.Rule, Why: e.Why, Action: action.Deny.String()}
+}

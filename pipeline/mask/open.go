@@ -206,10 +206,10 @@ func (r *Rewriter) show(dst []byte, to int) ([]byte, error) {
 		v.read = max(v.read, r.base)
 		switch v.action {
 		case action.Deny:
-			return dst, &DeniedError{Type: v.rule.Type, Rule: v.rule.Name, Why: v.rule.Why}
+			return dst, &DeniedError{Carrier: r.carrier, Type: v.rule.Type, Rule: v.rule.Name, Why: v.rule.Why}
 		case action.Tag:
 			n := len(dst)
-			dst = action.AppendTag(dst, v.rule.Type)
+			dst = append(dst, r.e.tags[v.rule.Rule]...)
 			r.mask(v.rule.Rule, v.read, v.action, dst[n:])
 		}
 	}

@@ -31,7 +31,8 @@ type compiled struct {
 
 	part    int            // of the program
 	trigger *syntax.Regexp // every match begins with one of this
-	reach   int            // the longest match of it
+	least   int            // the shortest match of it
+	reach   int            // the longest
 }
 
 func compile(r *rule.Rule, id int) (*compiled, error) {
@@ -77,8 +78,14 @@ const (
 	parts
 )
 
-// Of the patterns of a part only the beginnings are run, of so many characters.
-var depth = [parts]int{numbers: 6, words: 4}
+// ordinary is text as it mostly comes, to find out how much of a pattern says that more must be looked at. Nothing depends on it but speed.
+const ordinary = "The report of last winter says that 42 of the 1,300 people who were asked in March 2024 had read it, and that it's a " +
+	"well-known problem (see section 3.2 below); others were less sure. Each of them works for one or two hours a day with that system, from " +
+	"home, as it was in the past. Would this change? Nobody knows: \"We will see\", as one of them said. return the value if it is valid, else " +
+	"call handle_request(user, id=7) with a list of items in the config file; Both models scored 0.87 or more, which is good enough for us."
+
+// depths are how many characters of a pattern may be run with the others.
+var depths = [...]int{3, 4, 5, 6, 8, 10, 12, 14, 16, 20}
 
 // program is a set of rules that are run together.
 type program struct {
@@ -111,15 +118,35 @@ func (e *Engine) program(with func(*compiled) bool) (*program, error) {
 
 // aim finds out how a rule is looked for.
 func (c *compiled) aim() (err error) {
-	switch p, ok := automaton.Prefixes(c.re); {
-	case ok:
+	if p, ok := automaton.Prefixes(c.re); ok {
 		c.part, c.trigger = known, p
-	case c.exact.BeginsWith('a', 'z') || c.exact.BeginsWith('A', 'Z'):
-		c.part, c.trigger = words, automaton.Trigger(c.re, depth[words])
-	default:
-		c.part, c.trigger = numbers, automaton.Trigger(c.re, depth[numbers])
+	} else {
+		c.part = numbers
+		if c.exact.BeginsWith('a', 'z') || c.exact.BeginsWith('A', 'Z') {
+			c.part = words
+		}
+		best := -1
+		for _, k := range depths {
+			t := automaton.Trigger(c.re, k)
+			x, err := automaton.NewExact(t)
+			if err != nil {
+				return fmt.Errorf("rule %s: %w", c.Name, err)
+			}
+			n := 0
+			for p := range len(ordinary) {
+				if (p == 0 || !c.Left.Has(ordinary[p-1])) && x.Longest([]byte(ordinary[p:])) > 0 {
+					n++
+				}
+			}
+			if best < 0 || n < best {
+				best, c.trigger = n, t
+			}
+			if n == 0 {
+				break
+			}
+		}
 	}
-	_, c.reach, err = rule.Length(c.trigger)
+	c.least, c.reach, err = rule.Length(c.trigger)
 	return err
 }
 

@@ -113,11 +113,11 @@ func (r *Rewriter) replace(dst []byte, f *found, p, end int) ([]byte, error) {
 	case action.Allow:
 		return append(dst, value...), nil
 	case action.Deny:
-		return dst, &DeniedError{Type: f.rule.Type, Rule: f.rule.Name, Why: f.rule.Why}
+		return dst, &DeniedError{Carrier: r.carrier, Type: f.rule.Type, Rule: f.rule.Name, Why: f.rule.Why}
 	}
 	n := len(dst)
 	if act == action.Tag {
-		dst = action.AppendTag(dst, f.rule.Type)
+		dst = append(dst, r.e.tags[f.rule]...)
 	}
 	v := &r.val.v
 	v.Start(r.e.keys, act, f.rule.Type, r.session)

@@ -63,13 +63,13 @@ type Rewriter struct {
 	escapes bool
 	marks   [bufSize]uint8 // of buf
 
-	// hits are the closed rules of which a trigger was seen and that are not asked at all places yet; island is where that begins for those that were
-	// seen last. next is for each rule the first place where it is not asked yet (open rules: where no thread began), at is how far it is asked there.
-	hit    []bool
-	hits   []int
-	island int
-	next   []int
-	at     []place
+	// hits are the closed rules of which triggers were seen and that are not asked yet from next up to upTo, where these began; at is how far one is
+	// asked at next. Of an open rule next is the first place where no thread was begun yet.
+	hit, listed []bool
+	hits        []int
+	next        []int
+	upTo        []int
+	at          []place
 
 	threads []thread
 	best    head // of those that are complete, the one that decides, unless another is complete before
@@ -102,7 +102,7 @@ const (
 )
 
 func newRewriter(e *Engine) *Rewriter {
-	r := &Rewriter{e: e, buf: make([]byte, 0, bufSize), hit: make([]bool, len(e.rules)), next: make([]int, len(e.rules)), at: make([]place, len(e.rules))}
+	r := &Rewriter{e: e, buf: make([]byte, 0, bufSize), hit: make([]bool, len(e.rules)), listed: make([]bool, len(e.rules)), next: make([]int, len(e.rules)), upTo: make([]int, len(e.rules)), at: make([]place, len(e.rules))}
 	if e.names != nil {
 		r.names = e.names.NewScanner()
 	}
@@ -142,10 +142,12 @@ func (r *Rewriter) Release() {
 		return
 	}
 	r.val.v.Drop()
-	w := Rewriter{e: e, buf: r.buf, hit: r.hit, hits: r.hits[:0], next: r.next, at: r.at, threads: r.threads, found: r.found, spans: r.spans, names: r.names}
+	w := Rewriter{e: e, buf: r.buf, hit: r.hit, listed: r.listed, hits: r.hits[:0], next: r.next, upTo: r.upTo, at: r.at, threads: r.threads, found: r.found, spans: r.spans, names: r.names}
 	clear(w.buf[:cap(w.buf)])
 	clear(w.hit)
+	clear(w.listed)
 	clear(w.next)
+	clear(w.upTo)
 	clear(w.threads[:cap(w.threads)])
 	clear(w.found[:cap(w.found)])
 	clear(w.spans[:cap(w.spans)])
@@ -281,13 +283,7 @@ func (r *Rewriter) progress(dst []byte) ([]byte, error) {
 		s := t.State(r.rows[k])
 		hold, openHold = max(hold, s.Hold), max(openHold, s.OpenHold)
 	}
-	full := hold == 0
-	if idle := max(r.idle, r.n-hold); idle != r.idle {
-		if r.island == r.idle {
-			r.island = idle // it is still the same
-		}
-		r.idle = idle
-	}
+	r.idle = max(r.idle, r.n-hold)
 	openFrom := max(r.idle, r.n-openHold)
 	for i := range r.threads {
 		openFrom = min(openFrom, r.threads[i].start)
@@ -303,12 +299,12 @@ func (r *Rewriter) progress(dst []byte) ([]byte, error) {
 		cut = r.n
 	}
 	if len(r.hits) > 0 {
-		lowest, err := r.settle(cut, r.n, openFrom, full, false)
+		lowest, err := r.settleAll(r.n, openFrom, false)
 		if err != nil {
 			return dst, err
 		}
 		if r.drop&holdMatch == 0 {
-			cut = lowest
+			cut = min(cut, lowest)
 		}
 	}
 	cut = min(cut, openFrom)
@@ -365,7 +361,7 @@ func (r *Rewriter) wholeRunes(cut int) int {
 // endSegment settles and releases all of the segment, which ends at end.
 func (r *Rewriter) endSegment(dst []byte, end int) ([]byte, error) {
 	if len(r.hits) > 0 {
-		if _, err := r.settle(end, end, end, true, true); err != nil {
+		if _, err := r.settleAll(end, end, true); err != nil {
 			return dst, err
 		}
 	}

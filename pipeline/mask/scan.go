@@ -97,17 +97,21 @@ func (r *Rewriter) accept(rules []*compiled, accepts []uint16) error {
 			}
 			continue
 		}
-		if len(r.hits) > 0 && r.island != r.idle { // what was seen in islands before this one comes first, so that little is asked
-			if _, err := r.settle(r.idle, r.n, r.openFrom(), true, false); err != nil {
+		from, upTo := max(r.next[c.id], r.idle, r.n-c.reach), r.n-c.least+1
+		if r.hit[c.id] && from > r.upTo[c.id] { // little should be asked in vain
+			if err := r.settle(c, r.n, r.openFrom(), false); err != nil {
 				return err
 			}
 		}
-		r.island = r.idle
 		if !r.hit[c.id] {
 			r.hit[c.id] = true
-			r.hits = append(r.hits, c.id)
-			r.next[c.id] = max(r.next[c.id], r.idle, r.n-c.reach)
+			r.next[c.id] = from
+			if !r.listed[c.id] {
+				r.listed[c.id] = true
+				r.hits = append(r.hits, c.id)
+			}
 		}
+		r.upTo[c.id] = upTo
 	}
 	return nil
 }
@@ -197,49 +201,60 @@ func (r *Rewriter) check(c *compiled, p, e int) (from, to int, ok bool) {
 	return p + from, p + to, ok && from < to
 }
 
-// settle asks the closed rules that were seen at all places before limit where the answer is final. The text ends at end for them; last: for
-// good. An open value may begin at openFrom. full: no trigger that began before limit is going on. It returns the first place that is not settled.
-func (r *Rewriter) settle(limit, end, openFrom int, full, last bool) (int, error) {
-	r.mark(limit)
-	lowest, kept := limit, r.hits[:0]
+// settleAll asks the closed rules of which triggers were seen where the answer is final, and returns the first place that is not settled.
+func (r *Rewriter) settleAll(end, openFrom int, last bool) (int, error) {
+	lowest, kept := end, r.hits[:0]
 	for _, k := range r.hits {
-		c := r.e.rules[k]
-		p := r.next[k]
-		for p < limit {
-			if !r.may(c, p) {
-				if r.e.o.Explain {
-					r.refusedLeft(c, p, end)
-				}
-				p++
-				continue
+		if r.hit[k] {
+			if err := r.settle(r.e.rules[k], end, openFrom, last); err != nil {
+				return 0, err
 			}
-			at := r.ask(c, p, end, last)
-			if !at.state.Dead && !last || at.match > 0 && !last && at.end > openFrom {
-				break
-			}
-			next := p + 1
-			if e := at.match; e > 0 {
-				if e < end && c.right && c.Right.Has(r.buf[e-r.from]) {
-					r.refuse(c, p, e, "the character behind it")
-				} else if from, to, ok := r.check(c, p, e); !ok {
-					r.refuse(c, p, e, "the check of the rule")
-				} else {
-					if err := r.add(found{start: from, end: to, rule: c.Rule, order: k}); err != nil {
-						return 0, err
-					}
-					next = max(next, to)
-				}
-			}
-			p = next
 		}
-		r.next[k] = p
-		lowest = min(lowest, p)
-		if r.hit[k] = p < limit || !full; r.hit[k] {
+		if r.listed[k] = r.hit[k]; r.hit[k] {
 			kept = append(kept, k)
+			lowest = min(lowest, r.next[k])
 		}
 	}
 	r.hits = kept
 	return lowest, nil
+}
+
+// settle asks a closed rule at the places where triggers began, as far as the answer is final. The text ends at end for it; last: for good. An open
+// value may begin at openFrom.
+func (r *Rewriter) settle(c *compiled, end, openFrom int, last bool) error {
+	limit := min(r.upTo[c.id], end)
+	r.mark(limit)
+	p := r.next[c.id]
+	for p < limit {
+		if !r.may(c, p) {
+			if r.e.o.Explain {
+				r.refusedLeft(c, p, end)
+			}
+			p++
+			continue
+		}
+		at := r.ask(c, p, end, last)
+		if !last && (!at.state.Dead || at.match > 0 && at.end > openFrom) {
+			break
+		}
+		next := p + 1
+		if e := at.match; e > 0 {
+			if e < end && c.right && c.Right.Has(r.buf[e-r.from]) {
+				r.refuse(c, p, e, "the character behind it")
+			} else if from, to, ok := r.check(c, p, e); !ok {
+				r.refuse(c, p, e, "the check of the rule")
+			} else {
+				if err := r.add(found{start: from, end: to, rule: c.Rule, order: c.id}); err != nil {
+					return err
+				}
+				next = max(next, to)
+			}
+		}
+		p = next
+	}
+	r.next[c.id] = p
+	r.hit[c.id] = p < limit
+	return nil
 }
 
 // ask reads on with the match of a rule that begins at p, in the text before end, which is the end for good if last.

@@ -179,7 +179,7 @@ type Masker struct {
 }
 
 // Stream makes a rewriter.
-func (k Masker) Stream(carrier string, _ *pipeline.Meta) flow.Rewriter {
+func (k Masker) Stream(carrier string, _ *pipeline.Meta, _ []byte) flow.Rewriter {
 	return &rewriter{k: k, carrier: carrier}
 }
 

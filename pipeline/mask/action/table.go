@@ -9,16 +9,21 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/mask/rule"
 )
 
 // The carriers that rows tell apart. A row may also name one text of replies by its own name, such as reasoning.
 const (
-	Text   = "text"   // any text of a reply that is none of the others
-	Args   = "args"   // arguments of tool calls
-	Prompt = "prompt" // any text of a request, as it is sent
-	Input  = "input"  // what a request wants embeddings of, as it is sent
+	Text   = pipeline.CarrierText   // any text of a reply that is none of the others
+	Args   = pipeline.CarrierArgs   // arguments of tool calls
+	Prompt = pipeline.CarrierPrompt // any text of a request, as it is sent
+	Input  = pipeline.CarrierInput  // what a request wants embeddings of, as it is sent
 )
+
+// carriers are what a row may name.
+var carriers = [...]string{Text, Args, Prompt, Input, pipeline.CarrierReasoning, pipeline.CarrierRefusal, pipeline.CarrierCitation, pipeline.CarrierResult,
+	pipeline.CarrierError, pipeline.CarrierMetadata}
 
 // The groups that rows may name in place of types.
 const (
@@ -36,6 +41,7 @@ const (
 // Settings are what a Table is made of.
 type Settings struct {
 	Prompts bool  // mask requests before they leave the host
+	First   []Row // before all others; not of people's making
 	Rows    []Row // in order; before the built-in ones
 	Rules   []Row // of custom rules; behind Rows
 	Allow   []string
@@ -51,13 +57,25 @@ type Row struct {
 	Action   Action
 }
 
+// Group is the smallest group that a rule is in.
+func Group(r *rule.Rule) string {
+	switch {
+	case r.Family <= rule.Secret:
+		return Secrets
+	case r.Family >= rule.Address:
+		return Names
+	}
+	return Personal
+}
+
 // Table holds the rows. It is immutable but for a cache, and may be used by any number of goroutines. A nil Table has the built-in rows.
 type Table struct {
-	rows  []Row
-	wants []uint64 // by row: the role patterns, one of which a caller must meet; 0: none
-	roles []string // patterns, by bit
-	asks  bool     // for prompts
-	allow list
+	rows    []Row
+	written []Row    // of rows: those of people
+	wants   []uint64 // by row: the role patterns, one of which a caller must meet; 0: none
+	roles   []string // patterns, by bit
+	asks    bool     // for prompts
+	allow   list
 
 	mu    sync.RWMutex
 	plans map[planKey]*Plan
@@ -94,7 +112,7 @@ var (
 
 // New compiles settings. The error names every row and entry that cannot be, with the mend.
 func New(s Settings) (*Table, error) {
-	t := &Table{asks: s.Prompts, plans: map[planKey]*Plan{}}
+	t := &Table{asks: s.Prompts, written: s.Rows, plans: map[planKey]*Plan{}}
 	var errs []error
 	for i, r := range s.Rows {
 		if err := check(&r); err != nil {
@@ -104,7 +122,7 @@ func New(s Settings) (*Table, error) {
 	if len(s.Rows) > maxRows {
 		errs = append(errs, fmt.Errorf("actions: %d rows: at most %d are allowed", len(s.Rows), maxRows))
 	}
-	t.rows = slices.Concat(s.Rows, s.Rules, builtin)
+	t.rows = slices.Concat(s.First, s.Rows, s.Rules, builtin)
 	for _, r := range t.rows {
 		var bits uint64
 		for _, p := range r.Roles {
@@ -146,6 +164,11 @@ func check(r *Row) error {
 			}
 		}
 	}
+	for _, v := range r.Carriers {
+		if !slices.Contains(carriers[:], v) {
+			return fmt.Errorf("carrier %q: want one of %s", v, strings.Join(carriers[:], ", "))
+		}
+	}
 	for _, v := range r.Types {
 		if v != Secrets && v != Personal && v != Names && v != strings.ToUpper(v) {
 			return fmt.Errorf("type %q: types are in capitals, such as EMAIL; groups are secrets, personal and names", v)
@@ -160,7 +183,7 @@ func check(r *Row) error {
 // Unknown returns an error that names the entries of rows that match none of these types and rules, which are all there are: they would do nothing.
 func (t *Table) Unknown(rules []*rule.Rule) error {
 	var errs []error
-	for i, r := range t.rows[:len(t.rows)-len(builtin)] {
+	for i, r := range t.written {
 		for _, p := range r.Types {
 			if p != Secrets && p != Personal && p != Names && !slices.ContainsFunc(rules, func(k *rule.Rule) bool { return glob(p, k.Type) }) {
 				errs = append(errs, fmt.Errorf("actions[%d]: no rule finds type %s: `sallyport mask --list` has all types", i, p))

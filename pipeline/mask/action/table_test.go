@@ -128,6 +128,7 @@ func TestSettingsErrors(t *testing.T) {
 		{"empty type", Settings{Rows: []Row{{Types: []string{""}}}}, "empty entry of types"},
 		{"class", Settings{Rows: []Row{{Roles: []string{"a[b]"}}}}, "only * is a wildcard"},
 		{"glob of carriers", Settings{Rows: []Row{{}, {Carriers: []string{"t*"}}}}, "actions[1]: carriers"},
+		{"unknown carrier", Settings{Rows: []Row{{Carriers: []string{"texts"}}}}, "want one of text, args, prompt"},
 		{"action", Settings{Rows: []Row{{Action: 9}}}, "unknown"},
 		{"roles", Settings{Rows: many}, "use globs"},
 		{"rows", Settings{Rows: make([]Row, 300)}, "at most 256"},

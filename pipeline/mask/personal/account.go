@@ -108,9 +108,9 @@ func issuer(d []byte) int {
 	rank := 0
 	switch {
 	case d[0] == 4:
-		if n == 16 {
+		if n == 16 || n == 19 {
 			rank = 2
-		} else if n == 13 || n == 19 {
+		} else if n == 13 {
 			rank = 1
 		}
 	case two == 34, two == 37:
@@ -246,5 +246,6 @@ func (l *lexicon) routing(left, match []byte) (int, int, bool) {
 func (l *lexicon) bic(left, match []byte) (int, int, bool) {
 	var a around
 	l.look(&a, left)
-	return 0, len(match), a.col&bicWord != 0 || a.col == 0 && a.near(bicWord, telling&^bicWord, 2, false) >= 0
+	i := a.near(bicWord, telling&^bicWord, 0, false)
+	return 0, len(match), a.col&bicWord != 0 || a.col == 0 && i >= 0 && (a.keyed || i == 0 || a.word[0].class&numberWord != 0)
 }

@@ -123,6 +123,12 @@ func (l *lexicon) birth(left, match []byte) (int, int, bool) {
 	if a.near(birthWord, stop, 5, false) >= 0 {
 		return 0, len(match), true
 	}
+	if last(left, 0) == '*' && (last(left, 1) == '(' || last(left, 1) == ' ' && isAlnum(last(left, 3))) && isDigit(match[0]) && year <= 2015 {
+		return 0, len(match), true // German: Frau Meier, *3.5.1980
+	}
+	if row := bytes.TrimSuffix(left, []byte("(")); len(row) < len(left) && year >= 1920 && year <= 2010 && isDigit(match[0]) && isDigit(match[len(match)-1]) && len(match) <= 10 && !isLetter(match[len(match)/2]) && namely(row) {
+		return 0, len(match), true
+	}
 	c := cell(left)
 	if c == 0 || c == ' ' || year < 1920 || year > 2012 {
 		return 0, 0, false

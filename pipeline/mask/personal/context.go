@@ -209,6 +209,9 @@ func foreignClass(w []byte) (c bits) {
 
 // column returns the classes of the heading over a value in a table: the cell of the same place in an earlier line that is whole in sight.
 func (l *lexicon) column(left []byte) bits {
+	if i := bytes.LastIndex(left, []byte("VALUES")); i >= 0 {
+		return l.inserted(left[:i], left[i:])
+	}
 	line := bytes.LastIndexByte(left, '\n')
 	if line < 0 && !bytes.HasPrefix(left, []byte("PID|")) {
 		return 0
@@ -253,6 +256,16 @@ func (l *lexicon) column(left []byte) bits {
 		}
 	}
 	return 0
+}
+
+// inserted returns the classes of the column that a value of SQL goes to: INSERT INTO t (name, dob) VALUES ('x', '.
+func (l *lexicon) inserted(head, row []byte) bits {
+	open, close := bytes.LastIndexByte(head, '('), bytes.LastIndexByte(head, ')')
+	i := bytes.LastIndexByte(row, '(')
+	if open < 0 || close < open || i < 0 {
+		return 0
+	}
+	return l.cell(head[open+1:close], ',', bytes.Count(row[i:], []byte{','}))
 }
 
 // patientSegment returns the class of field k of a PID segment of HL7 version 2.
@@ -303,7 +316,7 @@ func (a *around) near(want, stop bits, far int, digits bool) int {
 		w := &a.word[i]
 		switch {
 		case w.gap&blankGap != 0 && !(i == 0 && w.gap&colonGap != 0),
-			i > 0 && a.keyed && special && w.gap&(commaGap|braceGap|lineGap|cellGap) != 0 && w.gap&colonGap == 0,
+			i > 0 && a.keyed && special && w.gap&(commaGap|braceGap|lineGap|cellGap) != 0 && w.gap&(colonGap|digitsGap) != colonGap,
 			i > 0 && w.gap&cellGap != 0,
 			!digits && w.gap&digitsGap != 0,
 			w.gap&sentenceGap != 0 && !number && i > 0:
@@ -316,7 +329,7 @@ func (a *around) near(want, stop bits, far int, digits bool) int {
 		if w.class&want != 0 {
 			return i
 		}
-		if w.class&stop != 0 {
+		if w.class&stop != 0 && (w.class&issueWord == 0 || want&(passportWord|drivingWord|licenceWord) == 0) {
 			return -1
 		}
 		if w.class&numberWord != 0 {
@@ -329,6 +342,11 @@ func (a *around) near(want, stop bits, far int, digits bool) int {
 		}
 	}
 	return -1
+}
+
+// numbered tells whether the nearest word says that a number follows, so that it may be far from what it is the number of.
+func (a *around) numbered() bool {
+	return a.n > 0 && a.word[0].class&numberWord != 0 && a.word[0].class&fillWord == 0
 }
 
 // pair looks for words of x and y at most three words apart, from the value to the left.

@@ -102,6 +102,24 @@ func afterHex(left []byte) bool {
 	return num && (s == 0 || !isWord(left[s-1]))
 }
 
+// inEscape tells whether c, which follows left, is of an escape of JSON: the n of \n, a digit of \u00e9.
+func inEscape(left []byte, c byte) bool {
+	e := len(left)
+	for i := 0; i < 3 && e > 0 && left[e-1] != '\\' && left[e-1] != 'u'; i++ {
+		e--
+	}
+	if e > 0 && left[e-1] == 'u' {
+		e--
+	} else if e != len(left) || c != 'n' && c != 'r' && c != 't' && c != 'b' && c != 'f' && c != 'u' {
+		return false
+	}
+	n := 0
+	for n < e && left[e-1-n] == '\\' {
+		n++
+	}
+	return n%2 == 1
+}
+
 // last is the byte i places before the end of left, 0 if there is none.
 func last(left []byte, i int) byte {
 	if i < len(left) {
@@ -110,10 +128,10 @@ func last(left []byte, i int) byte {
 	return 0
 }
 
-// inNumber tells whether what follows left goes on a number that left ends with: a fraction, a date, a time.
+// inNumber tells whether what follows left goes on a number that left ends with: a fraction, a date, a time. A comma parts cells.
 func inNumber(left []byte) bool {
 	switch last(left, 0) {
-	case '.', ',', '/', '-', ':':
+	case '.', '/', '-', ':':
 		return isDigit(last(left, 1))
 	}
 	return false

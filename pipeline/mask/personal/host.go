@@ -11,7 +11,7 @@ import (
 // hosts are the rules for addresses of machines.
 func (l *lexicon) hosts() []*rule.Rule {
 	return []*rule.Rule{
-		{Name: "ipv4", Type: "IP_ADDRESS", Family: rule.Structured, Pattern: `[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?:[./][0-9])?`,
+		{Name: "ipv4", Type: "IP_ADDRESS", Family: rule.Structured, Pattern: `[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?:\.[0-9]|/[0-9]{1,2})?`,
 			Left: rule.Word.And(rule.Of(".")), Right: rule.Word, Check: l.ipv4,
 			Why: "four bytes with dots that are not a version, a mask or the host itself"},
 		{Name: "ipv6", Type: "IP_ADDRESS", Family: rule.Structured, Pattern: `(?:[0-9A-Fa-f]{1,4}:|::)[0-9A-Fa-f:.]{1,41}(?:%[0-9A-Za-z]{1,15})?`,
@@ -54,7 +54,7 @@ func (l *lexicon) ipv4(left, match []byte) (int, int, bool) {
 		return 0, 0, false
 	}
 	switch c := last(left, 0); {
-	case c == '/' && last(left, 1) != '/' && last(left, 1) != ' ' && last(left, 1) != 0, // Chrome/120.0.6.1
+	case c == '/' && isAlnum(last(left, 1)) && (small || oct[1] == 0), // Chrome/120.0.6.1
 		c == '=' && last(left, 1) == '=', // pip: name==1.2.3.4
 		c == '-' && isAlnum(last(left, 1)) && !isDigit(last(left, 1)),
 		c == '^' || c == '~':
@@ -67,7 +67,7 @@ func (l *lexicon) ipv4(left, match []byte) (int, int, bool) {
 		if w.gap&(blankGap|sentenceGap) != 0 && !(i == 0 && w.gap&colonGap != 0) || i > 6 {
 			break
 		}
-		if w.class&versionWord != 0 {
+		if w.class&versionWord != 0 && (small || i < 2) {
 			return 0, 0, false
 		}
 		if w.class&hostWord != 0 && (w.class&fillWord == 0 || !small) {
@@ -98,7 +98,9 @@ func ipv6(_, match []byte) (int, int, bool) {
 					return 0, 0, false
 				}
 				compressed = true
-				i++
+				if i++; i+1 < len(s) && s[i+1] == ':' {
+					return 0, 0, false
+				}
 			}
 			size, v = 0, 0
 		case c == '.':

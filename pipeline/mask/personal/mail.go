@@ -23,6 +23,9 @@ func mailRule() *rule.Rule {
 
 // mail refuses what only looks like an address: a password and a host in a URL, the shell account of a code host, a file for a dense screen.
 func mail(left, match []byte) (int, int, bool) {
+	if inEscape(left, match[0]) {
+		return 0, 0, false
+	}
 	at := bytes.IndexByte(match, '@')
 	if at < 0 {
 		at = bytes.Index(match, []byte("%40"))

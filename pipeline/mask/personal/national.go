@@ -77,7 +77,7 @@ func digitsOnly(d, match []byte) (want bits, alone bool) {
 		if weighted(d, "987654321")%11 == 2*int(d[8])%11 { // the last weight is -1
 			want |= bsnNL
 		}
-		if weighted(d, "14378695a")%11 == 0 {
+		if weighted(d, "14375869a")%11 == 0 {
 			want |= tfnAU
 		}
 		if v := mod11(d, "98765432"); v%10 == int(d[8]) {

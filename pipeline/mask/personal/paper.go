@@ -126,11 +126,17 @@ func (l *lexicon) passport(left, match []byte) (int, int, bool) {
 	if i := a.near(numberWord, telling|eventWord, 0, false); i >= 0 && i < 2 && i+1 < a.n && a.word[i+1].class&passWord != 0 {
 		return 0, f.to, true
 	}
+	if a.pair(travelWord, numberWord, telling&^passportWord, 1) >= 0 {
+		return 0, f.to, true
+	}
 	far := 6
 	if f.letters == 0 && n != 9 {
 		far = 1 // passports are counted, too
+		if a.numbered() {
+			far = 3
+		}
 	}
-	return 0, f.to, a.near(passportWord, telling&^passportWord|eventWord, far, false) >= 0
+	return 0, f.to, a.near(passportWord, telling&^passportWord|eventWord, far, a.numbered()) >= 0
 }
 
 func (l *lexicon) licence(left, match []byte) (int, int, bool) {
@@ -147,12 +153,12 @@ func (l *lexicon) licence(left, match []byte) (int, int, bool) {
 		return 0, f.to, c&drivingWord != 0 || c&licenceWord != 0 && c&(softWord|passportWord|cardWord&^licenceWord) == 0 && c&(driveWord|telling) == c&driveWord
 	}
 	const stop = telling&^(drivingWord|driveWord|cardWord) | eventWord
-	if a.near(drivingWord, stop, 6, false) >= 0 || a.pair(licenceWord, driveWord, stop, 6) >= 0 || a.pair(driveWord, numberWord, stop|softWord|versionWord&^driveWord, 0) == 0 {
+	if a.near(drivingWord, stop, 6, a.numbered()) >= 0 || a.pair(licenceWord, driveWord, stop, 6) >= 0 || a.pair(driveWord, numberWord, stop|softWord|versionWord&^driveWord, 0) == 0 {
 		return 0, f.to, true
 	}
 	// "License no. D1234567", but not that of a program.
 	i := a.near(licenceWord, stop|softWord, 0, false)
-	if i < 0 || i > 2 || f.lower || i == 0 && !a.keyed && a.word[0].gap&hashGap == 0 {
+	if i < 0 || i > 2 || f.lower || i == 0 && !a.keyed && a.word[0].gap&hashGap == 0 && f.letters+f.digits < 6 {
 		return 0, 0, false
 	}
 	for k := range min(a.n, i+3) {
@@ -184,8 +190,8 @@ func (l *lexicon) record(left, match []byte) (int, int, bool) {
 		return 0, f.to, c&mrnWord != 0 || c&patientWord != 0 && c&(numberWord|recordWord) != 0 && c&telling == 0
 	}
 	const stop = telling&^(mrnWord) | eventWord
-	if a.near(mrnWord, stop, 4, false) >= 0 || a.pair(patientWord, recordWord|numberWord, stop, 3) >= 0 {
+	if a.near(mrnWord, stop, 4, a.numbered()) >= 0 || a.pair(patientWord, recordWord|numberWord, stop, 3) >= 0 {
 		return 0, f.to, true
 	}
-	return 0, f.to, a.n > 0 && (a.word[0].class&patientWord != 0 && a.word[0].gap&hashGap != 0 || a.word[0].class&chartWord != 0 && f.digits > 4) && a.word[0].gap&(digitsGap|lineGap|sentenceGap) == 0
+	return 0, f.to, a.n > 0 && (a.word[0].class&patientWord != 0 && a.word[0].gap&hashGap != 0 || a.word[0].class&chartWord != 0 && f.digits > 5) && a.word[0].gap&(digitsGap|lineGap|sentenceGap) == 0
 }

@@ -212,6 +212,9 @@ func (l *lexicon) international(r *run, d []byte, k int) bool {
 		if n > 0 && d[i+1] == 0 {
 			zero = 1
 		}
+		if r.plus && k > 1 && k == r.n && n >= 7 && n <= 12 {
+			return true // groups behind a code that exists; not all that is written is a number that works
+		}
 		return n < 16 && n-zero >= 4 && (lengths>>n&1 != 0 || zero == 1 && lengths>>(n-1)&1 != 0 || r.plus && k > 2 && (lengths>>(n+1)&1 != 0 || lengths>>(n-1)&1 != 0))
 	}
 	return false
@@ -261,13 +264,26 @@ func (r *run) weak(k int) bool {
 	return !(k == 4 && dots == 3 && n <= 12 && r.group[0].size < 4 && r.group[1].size < 4 && r.group[3].size < 4) // an address of a host
 }
 
+// part returns where the first k groups are in a match, without parentheses around them all.
+func (r *run) part(m []byte, k int) (from, to int, ok bool) {
+	to = r.group[k-1].end
+	open, close := bytes.Count(m[:to], []byte{'('}), bytes.Count(m[:to], []byte{')'})
+	if m[0] == '(' && (open > close || !r.group[0].paren && m[to-1] == ')') {
+		from, open = 1, open-1
+	}
+	if m[to-1] == ')' && close > open {
+		to--
+	}
+	return from, to, true
+}
+
 func year(d []byte) bool { return d[0] == 1 || d[0] == 2 && d[1] == 0 }
 
 func (l *lexicon) phone(left, match []byte) (int, int, bool) {
 	var r run
 	c, before := last(left, 0), last(left, 1)
 	switch c {
-	case '.', ',', '/', ':', '-':
+	case '.', '/', ':', '-':
 		if isDigit(before) || c == '-' && isAlnum(before) || c == '/' && isAlnum(before) && !bytes.HasSuffix(left, []byte("wa.me/")) || c == '.' && isAlnum(before) {
 			return 0, 0, false
 		}
@@ -278,12 +294,8 @@ func (l *lexicon) phone(left, match []byte) (int, int, bool) {
 			return 0, 0, false
 		}
 	}
-	if !r.read(match) {
+	if !r.read(match) || c == ',' && isDigit(before) && r.group[0].size == 3 && !r.plus && r.n < 3 {
 		return 0, 0, false
-	}
-	from := 0
-	if match[0] == '(' && bytes.IndexByte(match[:r.group[r.n-1].end], ')') < 0 {
-		from = 1 // of a parenthesis around the number
 	}
 	var a around
 	looked := false
@@ -301,7 +313,7 @@ func (l *lexicon) phone(left, match []byte) (int, int, bool) {
 		if !r.plus && (a.col&telling != 0 && a.col&phoneWord == 0 || a.col == 0 && a.near(telling&^phoneWord&^cardWord&^birthWord|patientWord, phoneWord|callWord, 1, false) >= 0) {
 			break
 		}
-		return from, r.group[k-1].end, true
+		return r.part(match, k)
 	}
 	if r.digits < 6 {
 		return 0, 0, false
@@ -314,7 +326,7 @@ func (l *lexicon) phone(left, match []byte) (int, int, bool) {
 			continue
 		}
 		if l.said(&r, &a, left, k) {
-			return from, r.group[k-1].end, true
+			return r.part(match, k)
 		}
 	}
 	return 0, 0, false
@@ -354,7 +366,10 @@ func (l *lexicon) said(r *run, a *around, left []byte, k int) bool {
 	if i := a.near(callWord, stop, far, true); i >= 0 && (k > 1 || n >= 8 || i < 2) {
 		return true
 	}
-	if i := a.near(numberWord, stop, 1, true); i >= 0 && i+1 < a.n && a.word[i+1].class&ourWord != 0 && n < 14 {
+	if i := a.near(numberWord, stop, 1, true); i >= 0 && i+1 < a.n && n < 14 && (a.word[i+1].class&ourWord != 0 || k > 1 && n > 7 && !r.thousands(k) && a.near(telling|patientWord|licenceWord, 0, 4, true) < 0) {
+		return true
+	}
+	if c := last(left, 0); k == 1 && r.d[0] == 0 && (n == 10 || n == 11 && r.d[1] != 0 || n > 11 && r.d[1] == 0 && l.international(r, r.d[2:n], 1)) && (c == ' ' || c == '(') && !a.keyed && cell(left) == 0 && !afterHex(left) && a.near(telling|patientWord|numberWord, phoneWord, 3, true) < 0 {
 		return true
 	}
 	if k == 1 && n < 9 || n > 13 && r.d[1] != 0 || n < 8 {
@@ -370,7 +385,7 @@ func (l *lexicon) said(r *run, a *around, left []byte, k int) bool {
 				return true
 			}
 		}
-		return false
+		return mailbox(line[:len(line)-1])
 	}
 	if row := bytes.TrimSuffix(left, []byte("(")); len(row) < len(left) && (k > 1 || r.d[0] == 0 || n > 9) && namely(row) {
 		return true
@@ -383,6 +398,11 @@ func (l *lexicon) said(r *run, a *around, left []byte, k int) bool {
 	if sep != ' ' && afterName(left, sep) {
 		return true
 	}
+	return mailbox(left)
+}
+
+// mailbox tells whether the last line of left has an address of mail in it.
+func mailbox(left []byte) bool {
 	row := left[bytes.LastIndexByte(left, '\n')+1:]
 	at := bytes.LastIndexByte(row, '@')
 	return at > 0 && isAlnum(row[at-1]) && bytes.IndexByte(row[at:], '.') > 0

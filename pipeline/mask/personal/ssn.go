@@ -13,7 +13,7 @@ func (l *lexicon) ssnRule() *rule.Rule {
 func (l *lexicon) ssn(left, match []byte) (int, int, bool) {
 	var buf [10]byte
 	d, n := digits(buf[:0], match)
-	if n != 9 || last(left, 0) != ',' && inNumber(left) {
+	if n != 9 || inNumber(left) {
 		return 0, 0, false
 	}
 	area := int(d[0])*100 + int(d[1])*10 + int(d[2])
@@ -67,6 +67,11 @@ func cell(left []byte) byte {
 				return ' ' // prose
 			}
 			return c
+		case '/':
+			if i == 1 && last(left, 2) == ' ' {
+				return c
+			}
+			return 0
 		case ' ', '"', '\'':
 		default:
 			return 0

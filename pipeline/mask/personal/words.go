@@ -24,11 +24,13 @@ const (
 	numberWord // "number", "no", "id"
 	ourWord    // "my", "his"
 	fillWord   // says nothing
+	issueWord  // of those, what papers have a date of
 	eventWord  // says that a date is of something else
 	otherWord  // says that a number is of something else
 	versionWord
 	hostWord
 	socialWord
+	travelWord
 	passWord // German: a passport, with a number word
 	payWord
 	chartWord // a record of a patient if a number follows at once
@@ -92,18 +94,19 @@ var vocabulary = []struct {
 	{socialWord, "social soc"},
 	{birthWord, "dob dobs birth birthdate* birthday* birthdat* born bday bdate geboren geb geburt geburts* geburtstag* geburtsdatum* naissance nee naiss nacimiento* nacido nacida nac nascimento nascido nascida nasc nascita nato nata " +
 		"geboorte* geboortedatum urodz* urodzenia urodzony urodzona ur fodsels* fodt fodd fodelse* fodelsedatum narozen* narozeni syntym* syntynyt syntynyt syntaika dogum* dogumtarihi dateofbirth* birthyear datanascimento datenaissance fechanacimiento " +
-		"fechadenacimiento datadinascita sunth szuletesi szuletett rojstva rodjen rodenja nacio nasceu naquit nacque narodil narozena rozhdeniya nasterii nascut tanggallahir lahir seinengappi seinen tgl"},
+		"fechadenacimiento datadinascita sunth szuletesi szuletett rojstva rodjen rodenja anniversaire compleanno cumpleanos verjaardag* urodziny aniversario fodelsedag* geburtsjahr nacio nasceu naquit nacque narodil narozena rozhdeniya nasterii nascut tanggallahir lahir seinengappi seinen tgl"},
 	{eventWord, "since admitted admission issued issue expires expiry expire expiration expired exp created updated visit* travel* died death dead joined hired hire signed deployed released release published shipped due dated " +
 		"invoice* arrives arrived arrival departure departs appointment starts started start end ended ends effective registered registration discharged discharge paid payment booked modified deadline valid until scheduled " +
 		"meeting opened closed founded enrolled vaccinated diagnosed diagnosis seen login logged delivered delivery purchased seit bis ausgestellt gultig aufgenommen emis delivre expire depuis desde emitido vence hasta rilasciato scade dal geldig afgegeven admis ingreso ingresado scadenza sterbedatum timestamp rate rates control"},
 	{passportWord, "passport* reisepass* reisepas* pasaporte* passeport* passaporto passaporte paspoort* paszport* passnummer passnr pasnummer cestovni putovnica passeports ppt pasport passinumero"},
+	{travelWord, "travel"},
 	{passWord, "pass"},
 	{payWord, "charge* paid pay paying payment* billing billed exp expiry"},
-	{chartWord, "chart akte dossier mr mrno"},
-	{licenceWord, "licence* license* lic licenses licences permis permit permits licencia licencia patente patent carnet carta carteira prawo permesso licenca permiso rijbewijs*"},
+	{chartWord, "chart akte dossier mr mrno patient paciente pasient pacjent"},
+	{licenceWord, "carne licence* license* lic licenses licences permis permit permits licencia licencia patente patent carnet carta carteira prawo permesso licenca permiso rijbewijs*"},
 	{driveWord, "driver* drivers driving drive drives dvla dmv motorist operator operators conduire conducir guida jazdy motorista conducao conductor conducere"},
 	{drivingWord, "dl dln dlno driverslicen* driverlicen* drivinglicen* drivernumber fuhrerschein* rijbewijs* korkort* korekort* forerkort* ajokort* cnh habilitacao vodicsky ridicsky prukaz jogositvany fahrerlaubnis* surucu ehliyet drivinglicence dlnumber fuehrerschein*"},
-	{patientWord, "medical med unit ur patient* chart hospital health clinic* clinical medico medica medicale medic paciente* clinica dossier historia krankenakte* akte patienten* cartella sanitario case pasient pacjenta ehr emr inpatient outpatient klinik spital medizinische sante zorg"},
+	{patientWord, "medical med pt unit ur patient* chart hospital health clinic* clinical medico medica medicale medic paciente* clinica dossier historia krankenakte* akte patienten* cartella sanitario case pasient pacjenta ehr emr inpatient outpatient klinik spital medizinische sante zorg"},
 	{recordWord, "record records rec file files chart account acct identifier numero number no id nr num nummer nro code kartei historia dossier akte ref clinica clinico karta fallnummer"},
 	{mrnWord, "mrn mrns mrnumber uhid nhc patientennummer patientnummer patientid patientno patientnumber patientennr patientenid medicalrecord* medrec medrecno medicalrec* chartno hospitalno fallnummer krankenaktennummer ipp nip prontuario journalnummer patientidentifier chartnumber healthrecord* recordlocatorpatient"},
 	{numberWord, "number numbers no n id ids nr num nummer numero nro nos identifier numer numeru numerot code identification value key digits nb nbr document doc documento"},
@@ -111,6 +114,7 @@ var vocabulary = []struct {
 	{fillWord, "is are was be been a an the of on at in to as for from and or de del di da do du des le la el il les los las l d s am vom von van der den das dem die und y e et og och i ist est es er este sein " +
 		"with by mit avec con com met z w o to em na no que this that these listed shown given under which we have has had file reads following same now new full date data datum dato fecha jour day dag tag giorno dia year place city " +
 		"user customer holder client person employee member string text name td tr th span div value val true type format mm dd yyyy yy iso us uk usa it its if not please ending starting was"},
+	{issueWord, "issue issued expires expiry expire expiration expired exp valid until ausgestellt gultig emis delivre emitido rilasciato afgegeven"},
 	{otherWord, "order orders orderid invoice* tracking sku part serial item items isbn* issn doi model batch lot ticket* issue pr transaction* txn reference confirmation booking parcel shipment product upc ean " +
 		"commit hash sha* md5 checksum digest build request session trace uuid guid amount total price cost usd eur gbp qty quantity size bytes count port line lines page pages zip postal postcode plz " +
 		"population revenue sales units stock score scores latitude longitude lat lng lon coordinates coordinate coord timestamp epoch time duration offset width height seed random prime integer int float sum average mean " +

@@ -3,7 +3,6 @@
 package secrets
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/sallyport-dev/sallyport/pipeline/mask/rule"
@@ -19,51 +18,73 @@ const (
 	key     // many keys are no secrets: the word before tells
 	session // of cookies
 	vendor  // only the vendor's name is there
-	awsKey  // exactly 40 bytes of base64
 )
 
 // Words that name a secret, in any case, as parts of patterns.
 const (
-	passwordWords = `passw(?:or)?d|passwd|passwort|passphrase|passcode|password|pass|pwd|psw|pw|kennwort|contrase(?:ñ|n)a|mot de passe|senha|wachtwoord|lösenord|hasło|пароль|密码|密碼|パスワード|비밀번호`
-	secretWords   = `secret|credential|creds|salt|seed`
-	tokenWords    = `token|jwt|bearer|authorization|oauth|api_?pat|_pat|otp`
-	keyWords      = `key|auth`
-	sessionWords  = `session|sessid|sess|sid|cookie|remember_me`
+	passwordWords = `passw(?:or)?d|passwort|passphrase|passcode|pass|pwd|psw|pw|kennwort|contrase(?:ñ|n)a|mot de passe|senha|wachtwoord|lösenord|hasło|пароль|密码|密碼|パスワード|비밀번호`
+	otherWords    = `secret|credential|creds|token|jwt|authorization|oauth|key|auth|session|sessid|[_.]sid|cookie`
 	awsWords      = `secret[_ .-]?access[_ .-]?key|aws[_ .-]?secret[a-z_ .-]{0,12}`
 )
 
-// gap is what may stand between the word and the value: the rest of the identifier, up to two words, closing quotes, a separator, a word
-// that goes with it, opening quotes. The check reads it again, byte by byte.
+// gap is what may stand between the word and the value: the rest of the identifier, closing quotes, a separator, a word that goes with it,
+// opening quotes. The check reads it again, byte by byte.
 const (
-	gap   = `[A-Za-z0-9_.-]{0,32}(?:[ ]\(?[A-Za-z0-9#"'_-]{1,16}\)?){0,2}` + punct + `{1,16}(?:` + links + punct + `{1,10}){0,2}`
+	gap   = `[A-Za-z0-9_.-]{0,32}` + punct + `{1,16}(?:` + links + punct + `{1,10})?`
 	punct = "(?:[\\t\\n\\r !-/:-@\\[-`{-~]|：|→|–|—|“|‘)"
-	links = `(?i:value|val|default|content|string|str|text|bytes?|char|any|const|secretstr|bearer|basic|token|apikey|is|was|are|as|to|now|set|b|r|f|u|n|env|raw|bash|sh|json|yaml|ini|new|equals|ist|est|es|lautet)`
+	links = `(?i:value|val|default|content|string|str|text|bytes?|any|bearer|basic|token|is|was|to|set to|now|b|r|f|u|new|ist|est|es|lautet|bash|sh|json|yaml|ini|env)`
 )
 
 // assignments are the rules for an identifier or a word and, behind it, a value.
 func assignments() []*rule.Rule {
-	of := func(name, typ string, k kind, why, words, value string) *rule.Rule {
-		n, space := 240, ""
-		if k == password {
-			n, space = 96, " " // of runes of up to two bytes
-		}
-		quoted := fmt.Sprintf("(?:\"[%[1]s%[2]s'`]{1,%[3]d}|'[%[1]s%[2]s\"`]{1,%[3]d}|`[%[1]s%[2]s\"']{1,%[3]d}|[%[1]s]{1,%[3]d})", value, space, n)
-		return &rule.Rule{
-			Name: name, Type: typ, Family: rule.Secret, Why: why,
-			Pattern: "(?i:" + words + ")" + gap + quoted,
-			Check:   func(left, m []byte) (int, int, bool) { return assigned(k, left, m) },
-		}
-	}
-	const ascii = "!#-&(-_a-~"
+	const value = "[!#-&(-_a-~\\x{80}-\\x{7ff}]{1,150}"
 	return []*rule.Rule{
-		of("aws-secret-key", awsSecret, awsKey, "AWS: 40 bytes of base64 behind secret access key", awsWords, ascii),
-		of("password-assignment", generic, password, "password, passwd, pwd, … = or : or is, and a value that no one would write for a placeholder", passwordWords, ascii+`\x{80}-\x{7ff}`),
-		of("secret-assignment", generic, secret, "secret, credential, … and a random value", secretWords, ascii),
-		of("token-assignment", generic, token, "token, jwt, authorization, … and a random value", tokenWords, ascii),
-		of("key-assignment", generic, key, "api key, access key, private key, … and a random value", keyWords, ascii),
-		of("session-assignment", generic, session, "session, sid, cookie, … and a random value", sessionWords, ascii),
-		of("vendor-assignment", vendorToken, vendor, "the name of a vendor, and a random value", strings.Join(vendors, "|"), ascii),
+		{
+			Name: "aws-secret-key", Type: awsSecret, Family: rule.Secret, Why: "AWS: 40 bytes of base64 behind secret access key",
+			Pattern: "(?i:" + awsWords + ")[^A-Za-z0-9+/\\x{80}-\\x{10ffff}]{1,16}(?:is |value\\W{1,6}|to )?[`\"'*]{0,2}[A-Za-z0-9+/]{40}", Right: rule.Alnum.And(rule.Of("+/=")),
+			Check: func(_, m []byte) (int, int, bool) {
+				t := measure(m[len(m)-40:])
+				return len(m) - 40, len(m), t.distinct >= 10 && t.run < 8 && (t.digit > 0 || t.upper > 0 && t.lower > 0) && !ends(m, "examplekey")
+			},
+		},
+		{
+			Name: "assignment", Type: generic, Family: rule.Secret,
+			Why:     "password, secret, token, api key, authorization, session, … in an identifier or a text, then = or : or is, and a plausible value",
+			Pattern: "(?i:" + passwordWords + "|" + otherWords + ")" + gap + "(?:\"" + value + "|'" + value + "|`" + value + "|" + value + ")",
+			Check: func(left, m []byte) (int, int, bool) {
+				return assigned(kindOf(m), left, m)
+			},
+		},
+		{
+			Name: "passphrase", Type: generic, Family: rule.Secret,
+			Why:     "password or passphrase, = or :, and words in quotes",
+			Pattern: "(?i:passphrase|password|passwort)[\"']?[ ]{0,2}[:=]{1,2}[ ]{0,2}[\"'][!-~]{1,32}(?: [!-~]{1,32}){1,6}[\"']",
+			Check: func(left, m []byte) (int, int, bool) {
+				return assigned(password, left, m)
+			},
+		},
+		{
+			Name: "vendor-assignment", Type: vendorToken, Family: rule.Secret, Left: rule.Alnum,
+			Why:     "the name of a vendor in an identifier or a text, = or :, and a random value",
+			Pattern: "(?i:" + strings.Join(vendors, "|") + ")[A-Za-z0-9_.-]{0,24}" + "[\\t\\n\\r !-,:-@\\[-`{-~]" + "{1,12}[A-Za-z0-9_.~+/=:|%-]{14,150}",
+			Check:   func(left, m []byte) (int, int, bool) { return assigned(vendor, left, m) },
+		},
 	}
+}
+
+// kindOf tells by the word that m begins with what it asks of the value.
+func kindOf(m []byte) kind {
+	switch {
+	case at(m, 0, "secret"), at(m, 0, "cred"):
+		return secret
+	case at(m, 0, "token"), at(m, 0, "jwt"), at(m, 0, "authorization"), at(m, 0, "oauth"):
+		return token
+	case at(m, 0, "key"), at(m, 0, "auth"):
+		return key
+	case at(m, 0, "sess"), at(m, 0, "cookie"), at(m, 1, "sid"):
+		return session
+	}
+	return password
 }
 
 // assigned reads m: word, rest of the identifier, separator, value.
@@ -94,8 +115,6 @@ func plausible(k kind, v []byte, g hole, name ident, whole bool) bool {
 	switch k {
 	case password:
 		return plausiblePassword(v, &t, g, name, whole)
-	case awsKey:
-		return len(v) == 40 && t.distinct >= 10 && t.run < 8 && (t.digit > 0 || t.upper > 0 && t.lower > 0)
 	case session:
 		return len(v) >= 16 && t.random() && !uuid(v) && !(t.hex && t.n == 34 || v[0] == 'A' && v[1] == 'C' && len(v) == 34) && (g.equals || g.quote != 0)
 	case vendor:

@@ -82,12 +82,11 @@ func coreLen(k kind, m []byte) int {
 // cores are the words of the patterns that have other words behind them in one identifier.
 var cores = [...][]string{
 	password: {"password", "passwd", "passwort", "passphrase", "passcode", "passwrd", "pass", "pwd", "psw", "pw", "mot de passe", "kennwort", "senha"},
-	secret:   {"secret", "credential", "creds", "salt", "seed"},
-	token:    {"token", "jwt", "bearer", "authorization", "oauth", "api_pat", "apipat", "_pat", "otp"},
+	secret:   {"secret", "credential", "creds"},
+	token:    {"token", "jwt", "authorization", "oauth"},
 	key:      {"key", "auth"},
-	session:  {"session", "sessid", "sess", "sid", "cookie", "remember_me"},
+	session:  {"session", "sessid", "_sid", ".sid", "cookie"},
 	vendor:   vendors,
-	awsKey:   {"secret"},
 }
 
 // edges tells whether the word is a word, or a part of an identifier: not the pass of compass, not the key of monkey.

@@ -81,12 +81,12 @@ func commands() []*rule.Rule {
 			},
 		},
 		{
-			Name: "app-password", Type: generic, Family: rule.Secret, Left: rule.Alnum, Right: rule.Alnum,
+			Name: "app-password", Type: generic, Family: rule.Secret, Right: rule.Alnum,
 			Why:     "four groups of four letters behind app password (Google)",
-			Pattern: `[a-z]{4} [a-z]{4} [a-z]{4} [a-z]{4}`,
-			Check: func(left, m []byte) (int, int, bool) {
-				t := measure(m)
-				return 0, len(m), !t.wordy() && (has(left, "password") || has(left, "passwort"))
+			Pattern: `(?i:password|passwort)[^A-Za-z0-9\n\x{80}-\x{10ffff}]{1,8}[a-z]{4} [a-z]{4} [a-z]{4} [a-z]{4}`,
+			Check: func(_, m []byte) (int, int, bool) {
+				t := measure(m[len(m)-19:])
+				return len(m) - 19, len(m), !t.wordy()
 			},
 		},
 	}

@@ -10,7 +10,7 @@ func labels() []*rule.Rule {
 		{
 			Name: "prose-secret", Type: generic, Family: rule.Secret,
 			Why:     "is, was, to, = or : behind a sentence about a password, a key or a token, and a value that is no word",
-			Pattern: `(?i: is| was| to| as| =|:|=>| are| with| use| using) {1,2}(?i:now |set to |currently )?["'` + "`" + `*(]{0,3}[!#-&(-_a-~]{5,200}["'` + "`" + `]?`,
+			Pattern: `(?:(?i: is| was| =|:|=>) {1,2}(?i:now |set to |currently )?["'` + "`" + `*(]{0,3}|(?i: to| as| are| with) ["'` + "`" + `])[!#-&(-_a-~]{5,200}["'` + "`" + `]?`,
 			Check:   prose,
 		},
 		{
