@@ -179,14 +179,7 @@ func (f *filler) town(form int) string {
 	if f.chance(20) {
 		c = f.pick([]string{"Port ", "East ", "New ", "North ", "Lake ", "South ", "West "}) + f.first() + f.pick([]string{"", "ville", "bury", "ton", "mouth", "burgh", "fort", "berg", "shire", "view"})
 	}
-	letters := func(n int) string {
-		b := make([]byte, n)
-		for i := range b {
-			b[i] = 'A' + byte(f.r.IntN(26))
-		}
-		return string(b)
-	}
-	d := f.digits
+	letters, d := f.letters, f.digits
 	switch form {
 	case 0:
 		return c + ", " + f.pick(states) + " " + d(5) + f.pick([]string{"", "", "", "-" + d(4)})

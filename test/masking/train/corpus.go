@@ -8,6 +8,7 @@ import (
 	"hash/fnv"
 	"math/rand/v2"
 	"strings"
+	"unicode"
 
 	"github.com/sallyport-dev/sallyport/pipeline/mask/names/token"
 )
@@ -105,7 +106,7 @@ func (c *corpus) epoch(s *sources, seed uint64, times int, keep func(group, text
 		}
 		n := times
 		switch {
-		case t.group == "own address" || t.group == "own nothing":
+		case t.group == "own address" || t.group == "own nothing" || t.group == "own fields":
 			n *= 2
 		case t.group == "own-a":
 			n = (n + 2) / 3
@@ -127,7 +128,44 @@ func (c *corpus) epoch(s *sources, seed uint64, times int, keep func(group, text
 		for range n {
 			out = append(out, d)
 		}
+		if len(d.spans) > 0 {
+			for range (times + 2) / 4 {
+				out = append(out, f.others(d))
+			}
+		}
 	}
 	f.r.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
 	return out
+}
+
+// others is a text with other people in it.
+func (f *filler) others(d doc) doc {
+	f.out.Reset()
+	f.spans = nil
+	f.newHome()
+	at := 0
+	for _, s := range d.spans {
+		f.out.WriteString(d.text[at:s.start])
+		old, name := d.text[s.start:s.end], ""
+		words := strings.Fields(old)
+		switch {
+		case strings.IndexFunc(old, func(r rune) bool { return !unicode.IsLetter(r) && r != ' ' }) >= 0 || len(words) > 3:
+			name = old
+		case len(words) > 1:
+			name = f.full()
+		case f.chance(60):
+			name = f.first()
+		default:
+			name = f.last()
+		}
+		if old == strings.ToLower(old) {
+			name = strings.ToLower(name)
+		} else if len(old) > 1 && old == strings.ToUpper(old) {
+			name = strings.ToUpper(name)
+		}
+		f.put(name, s.tag)
+		at = s.end
+	}
+	f.out.WriteString(d.text[at:])
+	return doc{group: d.group, text: f.out.String(), spans: f.spans}
 }

@@ -49,6 +49,14 @@ func (f *filler) digits(n int) string {
 	return string(b)
 }
 
+func (f *filler) letters(n int) string {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = 'A' + byte(f.r.IntN(26))
+	}
+	return string(b)
+}
+
 // newHome chooses a locale.
 func (f *filler) newHome() {
 	f.home = f.pick(f.locales)
@@ -251,11 +259,29 @@ func (f *filler) put1(name string) {
 	case "EMAIL":
 		f.put(strings.ToLower(f.first())+f.pick([]string{"", ".", "_"})+f.num(1, 99)+"@"+f.pick([]string{"example.com", "gmail.com", "mail.example.org", "firma.de"}), 0)
 	case "PHONE":
-		f.put(f.pick([]string{"+1 ", "(" + f.digits(3) + ") ", "+49 ", "0"})+f.digits(3)+f.pick([]string{"-", " ", ""})+f.digits(4), 0)
+		f.put(f.pick([]string{"+1 ", "(" + f.digits(3) + ") ", "+49 ", "0", "+" + f.digits(2) + " " + f.digits(2) + " ", f.digits(3) + "-", "0" + f.digits(3) + "/"})+f.digits(3)+f.pick([]string{"-", " ", "", " " + f.digits(2) + " "})+f.digits(4), 0)
 	case "IP_ADDRESS":
 		f.put("10."+f.num(0, 255)+"."+f.num(0, 255)+"."+f.num(1, 254), 0)
+	case "STATE":
+		f.put(f.pick(states), 0)
+	case "US_SSN":
+		f.put(f.digits(3)+f.pick([]string{"-", " "})+f.digits(2)+f.pick([]string{"-", " "})+f.digits(4), 0)
+	case "IBAN":
+		s := f.letters(2) + f.digits(2)
+		sep := f.pick([]string{" ", ""})
+		for range 4 + f.r.IntN(2) {
+			s += sep + f.digits(4)
+		}
+		f.put(s, 0)
+	case "BIC":
+		f.put(f.letters(8), 0)
+	case "CREDIT_CARD":
+		sep := f.pick([]string{" ", "-", ""})
+		f.put(f.digits(4)+sep+f.digits(4)+sep+f.digits(4)+sep+f.digits(4), 0)
 	default:
-		f.put(f.digits(4)+" "+f.digits(4)+" "+f.digits(4), 0)
+		f.put(f.pick([]string{f.digits(4) + " " + f.digits(4) + " " + f.digits(4), f.letters(1) + f.digits(7), f.letters(2) + f.digits(6), f.digits(8),
+			f.letters(1) + f.digits(3) + "-" + f.digits(4) + "-" + f.digits(4), f.letters(3) + "-" + f.digits(5), f.letters(2) + " " + f.digits(3) + " " + f.digits(3),
+			f.letters(5) + f.digits(4) + f.letters(1), f.digits(2) + f.letters(2) + f.digits(5)}), 0)
 	}
 }
 

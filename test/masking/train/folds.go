@@ -44,12 +44,15 @@ func folds() []fold {
 		{name: "own chat", out: group("own chat")},
 		{name: "own address", out: group("own address")},
 		{name: "own languages", out: group("own more")},
-		{name: "clean", out: group("mtbench", "gosrc", "prose", "own nothing")},
+		{name: "clean", out: group("mtbench", "gosrc", "prose", "cloud", "own nothing", "negatives", "foreign")},
 		{name: "texts 0", out: some(0)},
 		{name: "texts 1", out: some(1)},
 		{name: "locales", out: some(2), home: func(l string) bool { return strings.Contains(locales, l) }},
 	}
 }
+
+// sweep are other leans that are tried, to see what they would change.
+var sweep = [][2]float64{{-0.5, -0.2}, {0.5, 0.8}}
 
 // report prints how models do on their folds.
 func report(o options, only string, show int) error {
@@ -71,7 +74,8 @@ func report(o options, only string, show int) error {
 		if err != nil {
 			return err
 		}
-		m := names.With(s.gazetteer(func(n string) bool { return !unknown(n) }), l.weights(o.lean))
+		lists := s.gazetteer(func(n string) bool { return !unknown(n) })
+		m := names.With(lists, l.weights(o.lean))
 		c, err := readCorpus()
 		if err != nil {
 			return err
@@ -96,6 +100,9 @@ func report(o options, only string, show int) error {
 				}
 			}
 			fmt.Printf("%-14s %-6s %s\n", f.name, h, try(m, docs, func(*doc) bool { return true }))
+			for _, lean := range sweep {
+				fmt.Printf("  lean %.1f %.1f      %s\n", lean[0], lean[1], try(names.With(lists, l.weights(lean)), docs, func(*doc) bool { return true }))
+			}
 			for i := range min(show, len(docs)) {
 				mistakes(m, &docs[i])
 			}

@@ -35,11 +35,12 @@ func newLearner(lists *token.Lists, seed uint64) *learner {
 
 // Percent of what is hidden from learning.
 const (
-	hideNames = 35 // of the names in the lists, in each text
-	hideWord  = 70 // of the words that are part of something
-	hideOther = 10 // of those that are not
-	ownTags   = 35 // of texts: decisions are built on those of the model
-	rate      = 0.12
+	hideNames   = 35 // of the names in the lists, in each text
+	hideWord    = 60 // of the words that are part of something
+	hideOther   = 50 // of those that are not
+	hideFeature = 25 // of all that speaks for or against
+	ownTags     = 35 // of texts: decisions are built on those of the model
+	rate        = 0.12
 )
 
 func (l *learner) learn(d *doc) {
@@ -85,6 +86,13 @@ func (l *learner) Decide(v *token.View) token.Tag {
 		hide = hideWord
 	}
 	l.features = v.Features(l.features[:0], l.r.IntN(100) < hide)
+	kept := l.features[:0] // some are left out, so that none is relied on alone
+	for _, f := range l.features {
+		if l.r.IntN(100) >= hideFeature {
+			kept = append(kept, f)
+		}
+	}
+	l.features = kept
 	var s [2]float32
 	for _, f := range l.features {
 		s[0] += l.w[f][0]

