@@ -65,11 +65,11 @@ func (l *lexicon) card(left, match []byte) (int, int, bool) {
 		}
 		var a around
 		l.look(&a, left)
-		if a.col != 0 {
-			if a.col&cardWord != 0 {
+		if a.col() != 0 {
+			if a.col()&cardWord != 0 {
 				return 0, ends[n], true
 			}
-			if a.col&telling != 0 {
+			if a.col()&telling != 0 {
 				return 0, 0, false
 			}
 		}
@@ -240,12 +240,12 @@ func (l *lexicon) routing(left, match []byte) (int, int, bool) {
 	}
 	var a around
 	l.look(&a, left)
-	return 0, 9, a.col&routeWord != 0 || a.col == 0 && a.near(routeWord, telling&^routeWord, 3, false) >= 0
+	return 0, 9, a.col()&routeWord != 0 || a.col() == 0 && a.near(routeWord, telling&^routeWord, 3, false) >= 0
 }
 
 func (l *lexicon) bic(left, match []byte) (int, int, bool) {
 	var a around
 	l.look(&a, left)
 	i := a.near(bicWord, telling&^bicWord, 0, false)
-	return 0, len(match), a.col&bicWord != 0 || a.col == 0 && i >= 0 && (a.keyed || i == 0 || a.word[0].class&numberWord != 0)
+	return 0, len(match), a.col()&bicWord != 0 || a.col() == 0 && i >= 0 && (a.keyed || i == 0 || a.word[0].class&numberWord != 0)
 }

@@ -116,8 +116,8 @@ func (l *lexicon) birth(left, match []byte) (int, int, bool) {
 	}
 	var a around
 	l.look(&a, left)
-	if a.col&(telling|eventWord) != 0 {
-		return 0, len(match), a.col&birthWord != 0
+	if a.col()&(telling|eventWord) != 0 {
+		return 0, len(match), a.col()&birthWord != 0
 	}
 	const stop = telling&^birthWord&^passportWord&^driveWord | eventWord
 	if a.near(birthWord, stop, 5, false) >= 0 {

@@ -22,73 +22,69 @@ const (
 	hashGap                 // #
 )
 
-// around is the context of a value: words to its left, the nearest first.
+// around is the context of a value: the words to its left, the nearest first. They are read as they are asked for, because most values are
+// settled by the first of them.
 type around struct {
+	l     *lexicon
+	left  []byte
+	rest  int // left[:rest] has not been read
 	n     int
 	keyed bool // the value is that of a key: "key": value, key=value
-	col   bits // classes of the heading over the value, if one is in sight
 	word  [maxWords]struct {
 		class bits
 		gap   uint16
 	}
+	heading bits
+	headed  bool // heading is known
 }
 
-// look reads the words of left.
+// look begins with left.
 func (l *lexicon) look(a *around, left []byte) {
-	a.n, a.keyed, a.col = 0, false, 0
-	l.words(a, left)
-	if a.n > 0 && a.word[0].gap&colonGap != 0 && a.word[0].gap&lineGap == 0 {
-		a.keyed = true
-	}
-	a.col = l.column(left)
+	a.l, a.left, a.rest = l, left, len(left)
+	a.keyed = a.has(0) && a.word[0].gap&colonGap != 0 && a.word[0].gap&lineGap == 0
 }
 
-func (l *lexicon) words(a *around, left []byte) {
-	var buf [longestWord]byte
-	gap, digits := uint16(0), 0
-	p := len(left)
-	for p > 0 && a.n < maxWords {
-		c := left[p-1]
+// has tells whether there is word i, and reads up to it.
+func (a *around) has(i int) bool {
+	for a.n <= i && a.rest > 0 && a.n < maxWords {
+		a.next()
+	}
+	return i < a.n
+}
+
+// col returns the classes of the heading over the value, 0 if none is in sight.
+func (a *around) col() bits {
+	if !a.headed {
+		a.heading, a.headed = a.l.column(a.left), true
+	}
+	return a.heading
+}
+
+// next reads one word, if there is one.
+func (a *around) next() {
+	gap, digits, p := uint16(0), 0, a.rest
+	for p > 0 {
+		c := a.left[p-1]
 		switch {
-		case 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c >= 0x80:
-			start := wordStart(left[:p])
-			for p-start == 1 && start > 1 && left[start-1] == '.' && isLetter(left[start-2]) && (start == 2 || !isLetter(left[start-3])) || p-start > 1 && start > 1 && left[start] != '.' && left[start+1] == '.' && left[start-1] == '.' && isLetter(left[start-2]) && (start == 2 || !isLetter(left[start-3])) {
-				start -= 2 // D.O.B.
-			}
-			w, foreign := fold(buf[:0], left[start:p])
+		case isLetter(c) || c >= 0x80:
 			if digits >= 2 {
 				gap |= digitsGap
 			}
-			if start > 0 && left[start-1] == '\\' && start < p && (left[start] == 'n' || left[start] == 't' || left[start] == 'r') { // an escape
-				start--
-				w = w[min(1, len(w)):]
-				if len(w) == 0 {
-					if left[start+1] == 't' {
-						gap |= cellGap
-					} else if gap&lineGap != 0 {
-						gap |= blankGap
-					} else {
-						gap |= lineGap
-					}
-					p, digits = start, 0
-					continue
-				}
+			digits = 0
+			start, class, size := a.read(p)
+			if size == 0 { // an escape of JSON: the end of a line, a tab
+				gap |= escapeGap(a.left[start+1], gap)
+				p = start
+				continue
 			}
-			var class bits
-			if foreign {
-				class = foreignClass(left[start:p])
-			} else {
-				class = l.class(w)
-			}
-			class |= byLook(w, left, start, p)
-			if gap&sentenceGap != 0 && (len(w) <= 4 && class != 0 && class&(fillWord|ourWord) == 0 || len(w) == 1) {
+			if gap&sentenceGap != 0 && (size <= 4 && class != 0 && class&(fillWord|ourWord) == 0 || size == 1) {
 				gap &^= sentenceGap // an abbreviation: "tel.", "no."
 			}
 			a.word[a.n].class, a.word[a.n].gap = class, gap
 			a.n++
-			p, gap, digits = start, 0, 0
-			continue
-		case '0' <= c && c <= '9':
+			a.rest = start
+			return
+		case isDigit(c):
 			if digits++; digits >= 3 {
 				gap |= digitsGap
 			}
@@ -97,30 +93,67 @@ func (l *lexicon) words(a *around, left []byte) {
 				gap |= digitsGap
 			}
 			digits = 0
-			switch c {
-			case '.', '!', '?':
-				if p < len(left) && (left[p] == ' ' || left[p] == '\n') {
-					gap |= sentenceGap
-				}
-			case ',', ';':
-				gap |= commaGap
-			case ':', '=':
-				gap |= colonGap
-			case '\n':
-				if gap&lineGap != 0 {
-					gap |= blankGap
-				}
-				gap |= lineGap
-			case '|', '\t':
-				gap |= cellGap
-			case '{', '}', '[', ']', '<', '>':
-				gap |= braceGap
-			case '#':
-				gap |= hashGap
+			if (c == '.' || c == '!' || c == '?') && p < len(a.left) && (a.left[p] == ' ' || a.left[p] == '\n') {
+				gap |= sentenceGap
 			}
+			gap |= gapOf(c, gap)
 		}
 		p--
 	}
+	a.rest = 0
+}
+
+// gapOf returns what c adds to a gap.
+func gapOf(c byte, gap uint16) uint16 {
+	switch c {
+	case ',', ';':
+		return commaGap
+	case ':', '=':
+		return colonGap
+	case '\n':
+		if gap&lineGap != 0 {
+			return blankGap
+		}
+		return lineGap
+	case '|', '\t':
+		return cellGap
+	case '{', '}', '[', ']', '<', '>':
+		return braceGap
+	case '#':
+		return hashGap
+	}
+	return 0
+}
+
+func escapeGap(c byte, gap uint16) uint16 {
+	if c == 't' {
+		return cellGap
+	}
+	return gapOf('\n', gap)
+}
+
+// read reads the word that ends at p: where it begins, its classes, and its length. The length is 0 for an escape of JSON by itself.
+func (a *around) read(p int) (start int, class bits, size int) {
+	var buf [longestWord]byte
+	left := a.left
+	start = wordStart(left[:p])
+	for p-start == 1 || start+1 < p && left[start+1] == '.' { // D.O.B.
+		if start < 2 || left[start-1] != '.' || !isLetter(left[start-2]) || start > 2 && isLetter(left[start-3]) {
+			break
+		}
+		start -= 2
+	}
+	w, foreign := fold(buf[:0], left[start:p])
+	if start > 0 && left[start-1] == '\\' && (left[start] == 'n' || left[start] == 't' || left[start] == 'r') {
+		start--
+		if w = w[min(1, len(w)):]; len(w) == 0 {
+			return start, 0, 0
+		}
+	}
+	if foreign {
+		return start, foreignClass(left[start:p]), max(1, len(w))
+	}
+	return start, a.l.class(w) | byLook(w, left, start, p), max(1, len(w))
 }
 
 // wordStart is where the word begins that left ends with. A capital after a small letter begins a word.
@@ -209,8 +242,11 @@ func foreignClass(w []byte) (c bits) {
 
 // column returns the classes of the heading over a value in a table: the cell of the same place in an earlier line that is whole in sight.
 func (l *lexicon) column(left []byte) bits {
-	if i := bytes.LastIndex(left, []byte("VALUES")); i >= 0 {
-		return l.inserted(left[:i], left[i:])
+	switch c := last(bytes.TrimRight(left, " '\""), 0); c {
+	case '(', ',':
+		if i := bytes.LastIndex(left, []byte("VALUES")); i >= 0 {
+			return l.inserted(left[:i], left[i:])
+		}
 	}
 	line := bytes.LastIndexByte(left, '\n')
 	if line < 0 && !bytes.HasPrefix(left, []byte("PID|")) {
@@ -297,9 +333,8 @@ func (l *lexicon) cell(head []byte, delim byte, k int) (c bits) {
 	if i := bytes.IndexByte(head, delim); i >= 0 && delim != 0 {
 		head = head[:i]
 	}
-	var a around
-	l.words(&a, head)
-	if a.n > 5 {
+	a := around{l: l, left: head, rest: len(head)}
+	if a.has(5) {
 		return 0
 	}
 	for i := range a.n {
@@ -312,7 +347,7 @@ func (l *lexicon) cell(head []byte, delim byte, k int) (c bits) {
 // digits: numbers may stand in between. It returns the place of the word, or -1.
 func (a *around) near(want, stop bits, far int, digits bool) int {
 	number, special := false, false // special: the key says something; "value" and "number" do not
-	for i := range a.n {
+	for i := 0; a.has(i); i++ {
 		w := &a.word[i]
 		switch {
 		case w.gap&blankGap != 0 && !(i == 0 && w.gap&colonGap != 0),
@@ -346,7 +381,7 @@ func (a *around) near(want, stop bits, far int, digits bool) int {
 
 // numbered tells whether the nearest word says that a number follows, so that it may be far from what it is the number of.
 func (a *around) numbered() bool {
-	return a.n > 0 && a.word[0].class&numberWord != 0 && a.word[0].class&fillWord == 0
+	return a.has(0) && a.word[0].class&numberWord != 0 && a.word[0].class&fillWord == 0
 }
 
 // pair looks for words of x and y at most three words apart, from the value to the left.
@@ -362,7 +397,7 @@ func (a *around) pair(x, y, stop bits, far int) int {
 	if a.word[i].class&x != 0 && a.word[i].class&y != 0 {
 		other = x | y
 	}
-	for k := i + 1; k < min(a.n, i+4); k++ {
+	for k := i + 1; k < i+4 && a.has(k); k++ {
 		if a.word[k].gap&(blankGap|digitsGap|cellGap|lineGap|sentenceGap) != 0 {
 			return -1
 		}

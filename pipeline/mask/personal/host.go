@@ -62,7 +62,7 @@ func (l *lexicon) ipv4(left, match []byte) (int, int, bool) {
 	}
 	var a around
 	l.look(&a, left)
-	for i := range a.n {
+	for i := 0; a.has(i); i++ {
 		w := &a.word[i]
 		if w.gap&(blankGap|sentenceGap) != 0 && !(i == 0 && w.gap&colonGap != 0) || i > 6 {
 			break
@@ -177,5 +177,5 @@ func (l *lexicon) mac(left, match []byte) (int, int, bool) {
 	}
 	var a around
 	l.look(&a, left)
-	return 0, 17, a.col&macWord != 0 || a.near(macWord, otherWord|hostWord&^macWord, 4, true) >= 0
+	return 0, 17, a.col()&macWord != 0 || a.near(macWord, otherWord|hostWord&^macWord, 4, true) >= 0
 }

@@ -54,8 +54,8 @@ func (l *lexicon) national(left, match []byte) (int, int, bool) {
 	if alone && !afterHex(left) {
 		return 0, len(match), a.near(otherWord, want, 2, false) < 0
 	}
-	if a.col&telling != 0 {
-		return 0, len(match), a.col&(want|nationalWord) != 0
+	if a.col()&telling != 0 {
+		return 0, len(match), a.col()&(want|nationalWord) != 0
 	}
 	if dateLike(match) {
 		return 0, 0, false

@@ -120,10 +120,10 @@ func (l *lexicon) passport(left, match []byte) (int, int, bool) {
 	}
 	var a around
 	l.look(&a, left)
-	if a.col&telling != 0 {
-		return 0, f.to, a.col&passportWord != 0
+	if a.col()&telling != 0 {
+		return 0, f.to, a.col()&passportWord != 0
 	}
-	if i := a.near(numberWord, telling|eventWord, 0, false); i >= 0 && i < 2 && i+1 < a.n && a.word[i+1].class&passWord != 0 {
+	if i := a.near(numberWord, telling|eventWord, 0, false); i >= 0 && i < 2 && a.has(i+1) && a.word[i+1].class&passWord != 0 {
 		return 0, f.to, true
 	}
 	if a.pair(travelWord, numberWord, telling&^passportWord, 1) >= 0 {
@@ -149,7 +149,7 @@ func (l *lexicon) licence(left, match []byte) (int, int, bool) {
 	}
 	var a around
 	l.look(&a, left)
-	if c := a.col; c != 0 {
+	if c := a.col(); c != 0 {
 		return 0, f.to, c&drivingWord != 0 || c&licenceWord != 0 && c&(softWord|passportWord|cardWord&^licenceWord) == 0 && c&(driveWord|telling) == c&driveWord
 	}
 	const stop = telling&^(drivingWord|driveWord|cardWord) | eventWord
@@ -161,7 +161,7 @@ func (l *lexicon) licence(left, match []byte) (int, int, bool) {
 	if i < 0 || i > 2 || f.lower || i == 0 && !a.keyed && a.word[0].gap&hashGap == 0 && f.letters+f.digits < 6 {
 		return 0, 0, false
 	}
-	for k := range min(a.n, i+3) {
+	for k := 0; k < i+3 && a.has(k); k++ {
 		if a.word[k].class&softWord != 0 {
 			return 0, 0, false
 		}
@@ -186,12 +186,12 @@ func (l *lexicon) record(left, match []byte) (int, int, bool) {
 	}
 	var a around
 	l.look(&a, left)
-	if c := a.col; c&(telling|patientWord) != 0 {
+	if c := a.col(); c&(telling|patientWord) != 0 {
 		return 0, f.to, c&mrnWord != 0 || c&patientWord != 0 && c&(numberWord|recordWord) != 0 && c&telling == 0
 	}
 	const stop = telling&^(mrnWord) | eventWord
 	if a.near(mrnWord, stop, 4, a.numbered()) >= 0 || a.pair(patientWord, recordWord|numberWord, stop, 3) >= 0 {
 		return 0, f.to, true
 	}
-	return 0, f.to, a.n > 0 && (a.word[0].class&patientWord != 0 && a.word[0].gap&hashGap != 0 || a.word[0].class&chartWord != 0 && f.digits > 5) && a.word[0].gap&(digitsGap|lineGap|sentenceGap) == 0
+	return 0, f.to, a.has(0) && (a.word[0].class&patientWord != 0 && a.word[0].gap&hashGap != 0 || a.word[0].class&chartWord != 0 && f.digits > 5) && a.word[0].gap&(digitsGap|lineGap|sentenceGap) == 0
 }

@@ -310,7 +310,7 @@ func (l *lexicon) phone(left, match []byte) (int, int, bool) {
 			l.look(&a, left)
 			looked = true
 		}
-		if !r.plus && (a.col&telling != 0 && a.col&phoneWord == 0 || a.col == 0 && a.near(telling&^phoneWord&^cardWord&^birthWord|patientWord, phoneWord|callWord, 1, false) >= 0) {
+		if !r.plus && (a.col()&telling != 0 && a.col()&phoneWord == 0 || a.col() == 0 && a.near(telling&^phoneWord&^cardWord&^birthWord|patientWord, phoneWord|callWord, 1, false) >= 0) {
 			break
 		}
 		return r.part(match, k)
@@ -339,8 +339,8 @@ func (r *run) barely(k int) bool {
 
 // said tells whether what stands to the left says that the first k groups are a phone number.
 func (l *lexicon) said(r *run, a *around, left []byte, k int) bool {
-	if a.col&telling != 0 {
-		return a.col&phoneWord != 0
+	if a.col()&telling != 0 {
+		return a.col()&phoneWord != 0
 	}
 	n := r.group[k-1].digits
 	if last(left, 0) == '-' && k == 1 {
@@ -366,7 +366,7 @@ func (l *lexicon) said(r *run, a *around, left []byte, k int) bool {
 	if i := a.near(callWord, stop, far, true); i >= 0 && (k > 1 || n >= 8 || i < 2) {
 		return true
 	}
-	if i := a.near(numberWord, stop, 1, true); i >= 0 && i+1 < a.n && n < 14 && (a.word[i+1].class&ourWord != 0 || k > 1 && n > 7 && !r.thousands(k) && a.near(telling|patientWord|licenceWord, 0, 4, true) < 0) {
+	if i := a.near(numberWord, stop, 1, true); i >= 0 && a.has(i+1) && n < 14 && (a.word[i+1].class&ourWord != 0 || k > 1 && n > 7 && !r.thousands(k) && a.near(telling|patientWord|licenceWord, 0, 4, true) < 0) {
 		return true
 	}
 	if c := last(left, 0); k == 1 && r.d[0] == 0 && (n == 10 || n == 11 && r.d[1] != 0 || n > 11 && r.d[1] == 0 && l.international(r, r.d[2:n], 1)) && (c == ' ' || c == '(') && !a.keyed && cell(left) == 0 && !afterHex(left) && a.near(telling|patientWord|numberWord, phoneWord, 3, true) < 0 {
@@ -377,7 +377,7 @@ func (l *lexicon) said(r *run, a *around, left []byte, k int) bool {
 	}
 	// The end of a letter: a closing word, a name, the number on a line of its own.
 	if line := bytes.TrimRight(left, " \t"); len(line) > 0 && line[len(line)-1] == '\n' {
-		for i := range min(a.n, 8) {
+		for i := 0; i < 8 && a.has(i); i++ {
 			if a.word[i].gap&digitsGap != 0 {
 				break
 			}
@@ -392,7 +392,7 @@ func (l *lexicon) said(r *run, a *around, left []byte, k int) bool {
 	}
 	// A row with an address of mail, or a name, in it.
 	sep := cell(left)
-	if sep == 0 || a.col != 0 || sep == ' ' && k == 1 {
+	if sep == 0 || a.col() != 0 || sep == ' ' && k == 1 {
 		return false
 	}
 	if sep != ' ' && afterName(left, sep) {

@@ -32,15 +32,15 @@ func (l *lexicon) ssn(left, match []byte) (int, int, bool) {
 	}
 	var a around
 	l.look(&a, left)
-	if a.col&telling != 0 {
-		return 0, len(match), a.col&(ssnWord|nationalWord) != 0
+	if a.col()&telling != 0 {
+		return 0, len(match), a.col()&(ssnWord|nationalWord) != 0
 	}
 	const own = ssnWord | nationalWord | taxDE
 	const stop = telling&^own | patientWord | licenceWord
 	if a.near(own, stop, 4, false) >= 0 || a.pair(socialWord, numberWord|recordWord|ninoWord|ssnWord|nirFR|sinCA|softWord, stop, 4) >= 0 {
 		return 0, len(match), true
 	}
-	for i := range min(a.n, 4) {
+	for i := 0; i < 4 && a.has(i); i++ {
 		if a.word[i].class&socialWord != 0 {
 			return 0, len(match), true
 		}
