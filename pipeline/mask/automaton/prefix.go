@@ -5,10 +5,11 @@ package automaton
 import (
 	"regexp/syntax"
 	"slices"
+	"unicode/utf8"
 )
 
 const (
-	shortest = 3   // a beginning with fewer runes says too little
+	shortest = 3   // a beginning with fewer bytes says too little
 	longest  = 16  // runes that are looked at
 	most     = 512 // beginnings of one pattern
 )
@@ -28,7 +29,11 @@ func Prefixes(re *syntax.Regexp) (_ *syntax.Regexp, ok bool) {
 	var kept [][]letter
 	slices.SortFunc(list, func(a, b []letter) int { return len(a) - len(b) })
 	for _, l := range list {
-		if len(l) < shortest {
+		n := 0
+		for _, c := range l {
+			n += utf8.RuneLen(c.r)
+		}
+		if n < shortest {
 			return nil, false
 		}
 		if !slices.ContainsFunc(kept, func(k []letter) bool { return covers(k, l) }) {
@@ -135,7 +140,7 @@ func Trigger(re *syntax.Regexp, k int) *syntax.Regexp {
 	return t
 }
 
-// trigger returns besides how many runes of the k are still to come.
+// trigger returns besides how many runes of the k are still to come: as long as there are, what it returns is re itself.
 func trigger(re *syntax.Regexp, k int) (*syntax.Regexp, int) {
 	if k <= 0 {
 		return &syntax.Regexp{Op: syntax.OpEmptyMatch}, 0
@@ -151,8 +156,7 @@ func trigger(re *syntax.Regexp, k int) (*syntax.Regexp, int) {
 	case syntax.OpCapture:
 		return trigger(re.Sub[0], k)
 	case syntax.OpQuest:
-		t, _ := trigger(re.Sub[0], k)
-		return &syntax.Regexp{Op: syntax.OpQuest, Flags: re.Flags, Sub: []*syntax.Regexp{t}}, k
+		return re, k
 	case syntax.OpConcat:
 		c := &syntax.Regexp{Op: syntax.OpConcat, Flags: re.Flags}
 		for _, s := range re.Sub {
@@ -172,7 +176,10 @@ func trigger(re *syntax.Regexp, k int) (*syntax.Regexp, int) {
 			a.Sub = append(a.Sub, t)
 			left = max(left, l)
 		}
-		return a, left
+		if left > 0 {
+			return re, left
+		}
+		return a, 0
 	case syntax.OpRepeat:
 		if re.Min == 0 {
 			return re, k
