@@ -9,10 +9,10 @@ const cardMax = 19
 // accounts are the rules for what money is moved by.
 func (l *lexicon) accounts() []*rule.Rule {
 	return []*rule.Rule{
-		{Name: "card", Type: "CREDIT_CARD", Family: rule.Structured, Pattern: `[0-9](?:(?:[ -]|\x{a0})?[0-9]){11,18}(?:[-.]?[0-9])?`,
+		{Name: "card", Type: "CREDIT_CARD", Family: rule.Structured, Pattern: `[0-9](?:(?: {1,2}|[.` + blanks + dashes + `-])?[0-9]){11,18}(?:[-.]?[0-9])?`,
 			Left: rule.Word, Right: rule.Word, Check: l.card,
 			Why: "12 to 19 digits that pass Luhn, in the ranges of an issuer or behind words about cards"},
-		{Name: "iban", Type: "IBAN", Family: rule.Structured, Pattern: `[A-Za-z]{2}[0-9]{2}(?:(?:[ -]|\x{a0})?[A-Za-z0-9]{4}){2,7}(?:(?:[ -]|\x{a0})?[A-Za-z0-9]{1,4})?`,
+		{Name: "iban", Type: "IBAN", Family: rule.Structured, Pattern: `[A-Za-z]{2}[0-9]{2}(?:[` + blanks + dashes + ` -]?[A-Za-z0-9]{4}){2,7}(?:[` + blanks + dashes + ` -]?[A-Za-z0-9]{1,4})?`,
 			Left: rule.Word, Check: l.iban,
 			Why: "the length of its country and ISO 7064 MOD 97-10"},
 		{Name: "routing-number", Type: "BANK_ROUTING", Family: rule.Structured, Pattern: `[0-9]{9}`, Left: rule.Word, Right: rule.Word, Check: l.routing,

@@ -20,7 +20,7 @@ func (l *lexicon) births() []*rule.Rule {
 	}
 	const why = " behind words about birth, or behind a name in a row"
 	return []*rule.Rule{
-		birth("birth-date", `[0-9]{1,4}(?:[-/. ]|\. | / )[0-9]{1,2}(?:[-/. ]|\. | / )[0-9]{2,4}|[0-9]{8}|[0-9]{4} ?(?:年|년) ?[0-9]{1,2} ?(?:月|월) ?[0-9]{1,2} ?(?:日|일)`, "a date in digits"+why, rule.Word),
+		birth("birth-date", `[0-9]{1,4}(?:[-/. `+dashes+`]|\. | / |\\/)[0-9]{1,2}(?:[-/. `+dashes+`]|\. | / |\\/)[0-9]{2,4}|[0-9]{8}|[0-9]{4} ?(?:年|년) ?[0-9]{1,2} ?(?:月|월) ?[0-9]{1,2} ?(?:日|일)`, "a date in digits"+why, rule.Word),
 		birth("birth-date-month", `[0-9]{1,2}`+ordinal+`[ ,./-]{0,2}(?:of |de |den |d')?`+monthName+`[ ,./-]{0,3}(?:de |del |of )?'?[0-9]{2,4}`, "a day, a month by its name, a year"+why, rule.Word),
 		birth("birth-month-date", monthName+`[ ./-]{1,2}(?:the )?[0-9]{1,2}`+ordinal+`[ ,./-]{1,3}(?:of )?'?[0-9]{2,4}`, "a month by its name, a day, a year"+why, rule.Word),
 		birth("birth-year-month", `[0-9]{4}[ ./-]{1,2}`+monthName+`[ ./-]{1,2}[0-9]{1,2}`, "a year, a month by its name, a day"+why, rule.Word),

@@ -11,7 +11,7 @@ import (
 // hosts are the rules for addresses of machines.
 func (l *lexicon) hosts() []*rule.Rule {
 	return []*rule.Rule{
-		{Name: "ipv4", Type: "IP_ADDRESS", Family: rule.Structured, Pattern: `[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?:\.[0-9]|/[0-9]{1,2})?`,
+		{Name: "ipv4", Type: "IP_ADDRESS", Family: rule.Structured, Pattern: `[0-9]{1,3}(?:(?:\.|\[\.\])[0-9]{1,3}){3}(?:\.[0-9]|/[0-9]{1,2})?`,
 			Left: rule.Word.And(rule.Of(".")), Right: rule.Word, Check: l.ipv4,
 			Why: "four bytes with dots that are not a version, a mask or the host itself"},
 		{Name: "ipv6", Type: "IP_ADDRESS", Family: rule.Structured, Pattern: `(?:[0-9A-Fa-f]{1,4}:|::)[0-9A-Fa-f:.]{1,41}(?:%[0-9A-Za-z]{1,15})?`,
@@ -31,7 +31,10 @@ func (l *lexicon) ipv4(left, match []byte) (int, int, bool) {
 		}
 	}
 	k, n, small := 0, 0, true // no number of it is large, as in a version
-	for i, c := range match {
+	for _, c := range match {
+		if c == '[' || c == ']' {
+			continue // 203[.]0[.]113[.]77
+		}
 		if c == '.' {
 			if k++; k > 3 {
 				return 0, 0, false
@@ -44,7 +47,7 @@ func (l *lexicon) ipv4(left, match []byte) (int, int, bool) {
 		}
 		oct[k] = oct[k]*10 + int(c-'0')
 		n++
-		if oct[k] > 255 || i > 15 {
+		if oct[k] > 255 {
 			return 0, 0, false
 		}
 		small = small && oct[k] < 100

@@ -49,6 +49,9 @@ func (l *lexicon) national(left, match []byte) (int, int, bool) {
 			return 0, 0, false
 		}
 	}
+	if want == 0 {
+		return 0, 0, false
+	}
 	var a around
 	l.look(&a, left)
 	if alone && !afterHex(left) {

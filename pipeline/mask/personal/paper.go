@@ -10,7 +10,7 @@ import (
 
 // paperPattern is a number of a paper or of a record: letters, then digits and letters, in groups. A group behind a space begins with a
 // digit, so that prose does not go on a number.
-const paperPattern = `(?:[A-Z]{1,3} |[A-Za-z]{1,9}-?)?[0-9](?:[A-Za-z0-9*]|[ ./-][0-9]|-[A-Z]){2,19}`
+const paperPattern = `(?:[A-Z]{1,3} |[A-Za-z]{1,9}-?)?[0-9](?:[A-Za-z0-9*]|[ ./-][0-9]|-[A-Z]|[` + dashes + `][0-9A-Z]){2,19}`
 
 // papers are the rules for numbers that only the words before them tell apart.
 func (l *lexicon) papers() []*rule.Rule {
@@ -144,7 +144,7 @@ func (l *lexicon) licence(left, match []byte) (int, int, bool) {
 	if !l.groups(&f, left, match) {
 		return 0, 0, false
 	}
-	if n := f.letters + f.digits; n < 5 || n > 20 || f.date || f.digits < 4 || f.letters > 10 {
+	if n := f.letters + f.digits; n < 5 || n == 5 && f.letters == 0 || n > 20 || f.date || f.digits < 4 || f.letters > 10 {
 		return 0, 0, false
 	}
 	var a around
@@ -174,7 +174,7 @@ func (l *lexicon) record(left, match []byte) (int, int, bool) {
 	if !l.groups(&f, left, match) {
 		return 0, 0, false
 	}
-	if n := f.letters + f.digits; n < 4 || n > 14 || f.date || f.digits < 4 || f.letters > 6 {
+	if n := f.letters + f.digits; n < 4 || n > 14 || f.date || f.digits < 4 || f.letters > 6 || n == 4 && (match[0] == '1' || match[0] == '2') {
 		return 0, 0, false
 	}
 	if f.head > 1 {

@@ -5,7 +5,7 @@ package personal
 import "github.com/sallyport-dev/sallyport/pipeline/mask/rule"
 
 func (l *lexicon) ssnRule() *rule.Rule {
-	return &rule.Rule{Name: "us-ssn", Type: "US_SSN", Family: rule.Structured, Pattern: `[0-9]{3}(?:[ .-]?[0-9]{2}[ .-]?|\x{2011}[0-9]{2}\x{2011}|\x{2013}[0-9]{2}\x{2013})[0-9]{4}(?:[.-]?[0-9])?`,
+	return &rule.Rule{Name: "us-ssn", Type: "US_SSN", Family: rule.Structured, Pattern: `[0-9]{3}(?:[ .-]?[0-9]{2}[ .-]?|[` + blanks + dashes + `][0-9]{2}[` + blanks + dashes + `])[0-9]{4}(?:[.-]?[0-9])?`,
 		Left: rule.Word, Right: rule.Word, Check: l.ssn,
 		Why: "3-2-4 digits of an area that exists; without dashes only behind words about social security"}
 }

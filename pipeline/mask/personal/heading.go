@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package personal
+
+import "bytes"
+
+// column returns the classes of the heading over a value in a table: the cell of the same place in an earlier line that is whole in sight.
+func (l *lexicon) column(left []byte) bits {
+	switch c := last(bytes.TrimRight(left, " '\""), 0); c {
+	case '(', ',':
+		if i := bytes.LastIndex(left, []byte("VALUES")); i >= 0 {
+			return l.inserted(left[:i], left[i:])
+		}
+	}
+	line := bytes.LastIndexByte(left, '\n')
+	if line < 0 && !bytes.HasPrefix(left, []byte("PID|")) {
+		return 0
+	}
+	row := left[line+1:]
+	delim := byte(0)
+	for p := len(row); p > 0 && delim == 0; p-- {
+		switch c := row[p-1]; c {
+		case '|', ',', ';', '\t':
+			delim = c
+		case ' ', '"', '\'', '(', '+':
+		default:
+			return 0
+		}
+	}
+	if delim == 0 && len(row) > 1 {
+		return 0
+	}
+	k := bytes.Count(row, []byte{delim})
+	if delim == '|' && bytes.HasPrefix(row, []byte("PID|")) {
+		return patientSegment(k)
+	}
+	if delim == 0 {
+		k = 0
+	}
+	for end := line; end > 0; {
+		start := bytes.LastIndexByte(left[:end], '\n')
+		if start < 0 && len(left) >= 96 {
+			return 0
+		}
+		head := left[start+1 : end]
+		end = start
+		if delim == 0 { // the first cell: whatever parts the heading
+			i := bytes.IndexAny(head, "|,;\t")
+			if i <= 0 {
+				return 0
+			}
+			head = head[:i]
+		}
+		if c := l.cell(head, delim, k); c&(telling|licenceWord|patientWord|callWord) != 0 {
+			return c
+		}
+	}
+	return 0
+}
+
+// inserted returns the classes of the column that a value of SQL goes to: INSERT INTO t (name, dob) VALUES ('x', '.
+func (l *lexicon) inserted(head, row []byte) bits {
+	open, close := bytes.LastIndexByte(head, '('), bytes.LastIndexByte(head, ')')
+	i := bytes.LastIndexByte(row, '(')
+	if open < 0 || close < open || i < 0 {
+		return 0
+	}
+	return l.cell(head[open+1:close], ',', bytes.Count(row[i:], []byte{','}))
+}
+
+// patientSegment returns the class of field k of a PID segment of HL7 version 2.
+func patientSegment(k int) bits {
+	switch k {
+	case 2, 3, 4:
+		return mrnWord
+	case 7:
+		return birthWord
+	case 13, 14:
+		return phoneWord
+	case 19:
+		return ssnWord
+	case 20:
+		return drivingWord
+	}
+	return fillWord
+}
+
+// cell returns the classes of the words of cell k.
+func (l *lexicon) cell(head []byte, delim byte, k int) (c bits) {
+	for range k {
+		i := bytes.IndexByte(head, delim)
+		if i < 0 {
+			return 0
+		}
+		head = head[i+1:]
+	}
+	if i := bytes.IndexByte(head, delim); i >= 0 && delim != 0 {
+		head = head[:i]
+	}
+	a := around{l: l, left: head, rest: len(head)}
+	if a.has(5) {
+		return 0
+	}
+	for i := range a.n {
+		c |= a.word[i].class
+	}
+	return c
+}
