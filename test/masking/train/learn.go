@@ -99,7 +99,7 @@ func (l *learner) Decide(v *token.View) token.Tag {
 		s[1] += l.w[f][1]
 	}
 	m := max(0, s[0], s[1])
-	eo, ep, ea := math.Exp(float64(-m)), math.Exp(float64(s[0]-m)), math.Exp(float64(s[1]-m))
+	eo, ep, ea := exp(float64(-m)), exp(float64(s[0]-m)), exp(float64(s[1]-m))
 	sum := eo + ep + ea
 	p := [2]float32{float32(ep / sum), float32(ea / sum)}
 	said := token.Other
@@ -145,4 +145,19 @@ func (l *learner) weights(lean [2]float64) *token.Weights {
 		w.Bias[c] = int32(lean[c] * token.Scale)
 	}
 	return w
+}
+
+// exp is e to the power of x, which is not above 0, to the same last bit on every machine: the conversions keep products and sums apart.
+func exp(x float64) float64 {
+	if x < -700 {
+		return 0
+	}
+	k := math.Floor(float64(x * math.Log2E))
+	r := x - float64(k*math.Ln2)
+	sum, term := 1.0, 1.0
+	for i := 1.0; i < 18; i++ {
+		term = float64(term * r / i)
+		sum += term
+	}
+	return math.Ldexp(sum, int(k))
 }
