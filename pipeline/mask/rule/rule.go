@@ -29,8 +29,9 @@ import (
 	"regexp/syntax"
 )
 
-// Context is how many bytes before a match Check is shown, at most. They are of the same segment.
-const Context = 96
+// Context is how many bytes before a match Check is shown, at most. They are of the same segment. So many, because the heading of a table
+// is to be in sight of its first rows.
+const Context = 400
 
 // MaxBound is the longest match that a rule may have, in bytes: the most that it can hold back.
 const MaxBound = 1024
