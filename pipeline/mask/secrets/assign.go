@@ -3,8 +3,6 @@
 package secrets
 
 import (
-	"strings"
-
 	"github.com/sallyport-dev/sallyport/pipeline/mask/rule"
 )
 
@@ -32,12 +30,12 @@ const (
 const (
 	gap   = `[A-Za-z0-9_.-]{0,32}` + punct + `{1,16}(?:` + links + punct + `{1,10})?`
 	punct = "(?:[\\t\\n\\r !-/:-@\\[-`{-~]|：|→|–|—|“|‘)"
-	links = `(?i:value|val|default|content|string|str|text|bytes?|any|bearer|basic|token|is|was|to|set to|now|b|r|f|u|new|ist|est|es|lautet|bash|sh|json|yaml|ini|env)`
+	links = `(?i:value|val|default|content|string|str|text|bytes?|any|bearer|basic|token|is|was|to|with|set to|now|b|r|f|u|new|ist|est|es|lautet|bash|sh|json|yaml|ini|env)`
 )
 
 // assignments are the rules for an identifier or a word and, behind it, a value.
 func assignments() []*rule.Rule {
-	const value = "[!#-&(-_a-~\\x{80}-\\x{7ff}]{1,150}"
+	const value = "[!-~\\x{80}-\\x{7ff}]{1,150}"
 	return []*rule.Rule{
 		{
 			Name: "aws-secret-key", Type: awsSecret, Family: rule.Secret, Why: "AWS: 40 bytes of base64 behind secret access key",
@@ -50,7 +48,7 @@ func assignments() []*rule.Rule {
 		{
 			Name: "assignment", Type: generic, Family: rule.Secret,
 			Why:     "password, secret, token, api key, authorization, session, … in an identifier or a text, then = or : or is, and a plausible value",
-			Pattern: "(?i:" + passwordWords + "|" + otherWords + ")" + gap + "(?:\"" + value + "|'" + value + "|`" + value + "|" + value + ")",
+			Pattern: "(?i:" + passwordWords + "|" + otherWords + ")" + gap + value,
 			Check: func(left, m []byte) (int, int, bool) {
 				return assigned(kindOf(m), left, m)
 			},
@@ -62,12 +60,6 @@ func assignments() []*rule.Rule {
 			Check: func(left, m []byte) (int, int, bool) {
 				return assigned(password, left, m)
 			},
-		},
-		{
-			Name: "vendor-assignment", Type: vendorToken, Family: rule.Secret, Left: rule.Alnum,
-			Why:     "the name of a vendor in an identifier or a text, = or :, and a random value",
-			Pattern: "(?i:" + strings.Join(vendors, "|") + ")[A-Za-z0-9_.-]{0,24}" + "[\\t\\n\\r !-,:-@\\[-`{-~]" + "{1,12}[A-Za-z0-9_.~+/=:|%-]{14,150}",
-			Check:   func(left, m []byte) (int, int, bool) { return assigned(vendor, left, m) },
 		},
 	}
 }
@@ -103,7 +95,7 @@ func assigned(k kind, left, m []byte) (from, to int, ok bool) {
 		return 0, 0, false
 	}
 	v := m[g.from:g.to]
-	if skipsCode(v, g, k) || placeholder(v) || !plausible(k, v, g, name, g.to == len(m)) {
+	if !plausible(k, v, g, name, g.to == len(m)) || skipsCode(v, g, k) || placeholder(v) {
 		return 0, 0, false
 	}
 	return g.from, g.to, true

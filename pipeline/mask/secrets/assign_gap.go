@@ -178,7 +178,7 @@ func linkAt(w []byte) (link, is bool) {
 var linkWords = []string{"value", "val", "default", "content", "string", "str", "text", "bytes", "byte", "char", "any", "const", "secretstr", "bearer", "basic", "token", "apikey", "now", "set", "b", "r", "f", "u", "n", "env",
 	"raw", "bash", "sh", "json", "yaml", "ini", "new", "ssws", "negotiate", "digest"}
 
-var isWords = []string{"is", "was", "are", "as", "to", "equals", "ist", "est", "es", "lautet"}
+var isWords = []string{"is", "was", "are", "as", "to", "with", "equals", "ist", "est", "es", "lautet"}
 
 // links tells whether what stands between makes the value belong to the name.
 func (g *hole) links(left, m []byte, name ident) bool {

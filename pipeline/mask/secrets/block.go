@@ -28,20 +28,20 @@ func blocks() []*rule.Rule {
 			Tail: &rule.Tail{Class: rule.Of("A-Za-z0-9+/=_-")},
 		},
 		{
-			Name: "json-web-token", Type: jwt, Family: rule.Secret, Left: rule.Alnum.And(rule.Of("+/")),
+			Name: "json-web-token", Type: jwt, Family: rule.Secret, Left: rule.Alnum,
 			Why: "JSON web token: the header begins with alg, typ, kid, enc, x5t, cty, jku or zip",
 			Pattern: `(?:eyJhbGciO|eyJ0eXAiO|eyJraWQiO|eyJlbmMiO|eyJ4NXQiO|eyJ4NWMiO|eyJjdHkiO|eyJqa3UiO|eyJ6aXAiO|eyJ2ZXIiO|eyAiYWxnIj|eyAidHlwIj|eyAia2lkIj|ewogICJhbGciO|ewogICJ0eXAiO|ew0KICAiYWxnI)` +
 				`[A-Za-z0-9_=-]{5}`,
 			Tail: &rule.Tail{Class: rule.Of("A-Za-z0-9_=-"), Joint: rule.Of(".")},
 		},
 		{
-			Name: "json-web-token-base64", Type: vendorToken, Family: rule.Secret, Left: rule.Alnum.And(rule.Of("+/")),
+			Name: "json-web-token-base64", Type: vendorToken, Family: rule.Secret, Left: rule.Alnum,
 			Why: "base64 of a JSON web token", Pattern: `ZXlK[A-Za-z0-9+/]{20,28}`,
 			Check: func(_, m []byte) (int, int, bool) { return 0, len(m), letters.accepts(m[4:]) },
 			Tail:  &rule.Tail{Class: rule.Of("A-Za-z0-9+/=_-")},
 		},
 		{
-			Name: "json-web-token-other", Type: jwt, Family: rule.Secret, Left: rule.Alnum.And(rule.Of("+/_-.")),
+			Name: "json-web-token-other", Type: jwt, Family: rule.Secret, Left: inToken,
 			Why: "two parts of base64 that are JSON, with a dot between", Pattern: `ey[A-Za-z0-9_-]{15,300}\.ey[A-Za-z0-9_-]{15}`,
 			Tail: &rule.Tail{Class: rule.Of("A-Za-z0-9_=-"), Joint: rule.Of(".")},
 		},

@@ -8,22 +8,22 @@ import "github.com/sallyport-dev/sallyport/pipeline/mask/rule"
 func commands() []*rule.Rule {
 	return []*rule.Rule{
 		{
-			Name: "authorization-bearer", Type: generic, Family: rule.Secret, Left: rule.Word,
-			Why:     "Bearer, Token, ApiKey, SSWS and a value that looks random, or any behind Authorization",
-			Pattern: `(?i:bearer|token|apikey|ssws|genie ?key|splunk|snowflake token=)[ :]{1,3}["'` + "`" + `]?[A-Za-z0-9_.~+/=:%|!-]{8,600}`,
+			Name: "authorization-bearer", Type: generic, Family: rule.Secret, Left: rule.Alnum,
+			Why:     "Bearer, ApiKey, SSWS and a value that looks random, or any behind Authorization",
+			Pattern: `(?i:bearer|apikey|ssws|genie ?key|splunk)[ :]{1,3}["'` + "`" + `]?[A-Za-z0-9_.~+/=:%|!-]{1,600}`,
 			Check:   bearer,
 		},
 		{
-			Name: "authorization-basic", Type: generic, Family: rule.Secret, Left: rule.Word,
+			Name: "authorization-basic", Type: generic, Family: rule.Secret, Left: rule.Alnum,
 			Why:     "Basic and base64 of name:password",
-			Pattern: `(?i:basic) {1,2}[A-Za-z0-9+/_-]{8,300}={0,2}`,
+			Pattern: `(?i:basic) {1,2}[A-Za-z0-9+/=_-]{1,300}`,
 			Check: func(left, m []byte) (int, int, bool) {
 				from := 5
-				for m[from] == ' ' {
+				for from < len(m) && m[from] == ' ' {
 					from++
 				}
 				v := m[from:]
-				if placeholder(v) {
+				if len(v) < 8 || placeholder(v) {
 					return 0, 0, false
 				}
 				near := left[max(0, len(left)-24):]

@@ -8,25 +8,18 @@ import "github.com/sallyport-dev/sallyport/pipeline/mask/rule"
 func labels() []*rule.Rule {
 	return []*rule.Rule{
 		{
-			Name: "prose-secret", Type: generic, Family: rule.Secret,
-			Why:     "is, was, to, = or : behind a sentence about a password, a key or a token, and a value that is no word",
-			Pattern: `(?:(?i: is| was| =|:|=>) {1,2}(?i:now |set to |currently )?["'` + "`" + `*(]{0,3}|(?i: to| as| are| with) ["'` + "`" + `])[!#-&(-_a-~]{5,200}["'` + "`" + `]?`,
-			Check:   prose,
-		},
-		{
-			Name: "code-span-key", Type: generic, Family: rule.Secret,
-			Why:     "a random value in backticks, and behind it: as the key, for the token, …",
-			Pattern: "`[A-Za-z0-9_.~+/=-]{20,100}` (?:as|for|is) (?:(?:the|your|my|our|an|a) )?(?:[A-Za-z]{2,12} ){0,2}(?i:key|token|secret|password|credential)",
-			Check: func(_, m []byte) (int, int, bool) {
-				to := 1
-				for m[to] != '`' {
-					to++
+			Name: "labelled-value", Type: generic, Family: rule.Secret,
+			Why:     "=, :, is, was, … behind the name of a vendor, or behind a sentence about a password, a key or a token, and a value that is no word",
+			Pattern: "(?:(?i: is| was| (?:to|as|are|with) [\"'`])|[=:])[\\t \"'`*=>:(]{0,8}(?i:now |set to |currently )?[!-~]{5,200}",
+			Check: func(left, m []byte) (int, int, bool) {
+				if from, to, ok := ofVendor(left, m); ok {
+					return from, to, true
 				}
-				return 1, to, random(m[1:to], 20) && !placeholder(m[1:to]) && !uuid(m[1:to])
+				return prose(left, m)
 			},
 		},
 		{
-			Name: "labelled-hex", Type: generic, Family: rule.Secret, Left: rule.Word.And(rule.Of("-/.+")), Right: rule.Word.And(rule.Of("-/.+")),
+			Name: "labelled-hex", Type: generic, Family: rule.Secret, Left: inToken, Right: rule.Word.And(rule.Of("-/+")),
 			Why:     "hex digits with key, token, secret or the like to the left and no word for a hash between",
 			Pattern: `[0-9a-fA-F]{32,128}`,
 			Check: func(left, m []byte) (int, int, bool) {
@@ -35,7 +28,7 @@ func labels() []*rule.Rule {
 			},
 		},
 		{
-			Name: "labelled-uuid", Type: generic, Family: rule.Secret, Left: rule.Word.And(rule.Of("-")), Right: rule.Word.And(rule.Of("-")),
+			Name: "labelled-uuid", Type: generic, Family: rule.Secret, Left: inToken, Right: rule.Word.And(rule.Of("-")),
 			Why:     "UUID with key, token, secret or the like to the left and no word for an identifier between",
 			Pattern: `[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}`,
 			Check: func(left, m []byte) (int, int, bool) {
@@ -91,21 +84,22 @@ var innocent = []string{
 // prose asks whether a value behind "is" or ":" is what a sentence about a secret gives.
 func prose(left, m []byte) (from, to int, ok bool) {
 	i := 0
+	if m[0] == ' ' { // a word
+		for i = 1; i < len(m) && letter(m[i]); i++ {
+		}
+	} else if m[0] == ',' || m[0] == '|' || len(m) > 1 && m[1] != ' ' {
+		return 0, 0, false
+	}
 	for i < len(m) && (m[i] == ' ' || m[i] == '=' || m[i] == ':' || m[i] == '>') {
 		i++
-	}
-	if m[0] == ' ' && i == 1 { // a word
-		for i < len(m) && letter(m[i]) {
-			i++
-		}
-		for i < len(m) && (m[i] == ' ' || m[i] == ':') {
-			i++
-		}
 	}
 	for _, w := range []string{"now ", "set to ", "currently "} {
 		if at(m, i, w) {
 			i += len(w)
 		}
+	}
+	if i+1 < len(m) && letter(m[i]) && (m[i+1] == '"' || m[i+1] == '\'') { // b"…"
+		i++
 	}
 	quote := byte(0)
 	for i < len(m) && (m[i] == '"' || m[i] == '\'' || m[i] == '`' || m[i] == '*' || m[i] == '(') {
@@ -127,10 +121,14 @@ func prose(left, m []byte) (from, to int, ok bool) {
 	}
 	v := m[from:to]
 	t := measure(v)
-	if t.digit == 0 && t.other == 0 && quote == 0 || placeholder(v) || skipsCode(v, hole{}, password) {
+	if t.digit == 0 && t.other == 0 && quote == 0 {
 		return 0, 0, false
 	}
-	switch subject(left) {
+	about := subject(left)
+	if about == 0 || placeholder(v) || skipsCode(v, hole{}, password) {
+		return 0, 0, false
+	}
+	switch about {
 	case 'p':
 		for _, w := range commonWords {
 			if len(v) == len(w) && at(v, 0, w) {
@@ -169,8 +167,16 @@ func aboutSecret(w []byte) byte {
 	case at(w, 0, "password"), at(w, 0, "passcode"), at(w, 0, "passphrase"), at(w, 0, "passwort"), at(w, 0, "pwd"), at(w, 0, "kennwort"):
 		return 'p'
 	case at(w, 0, "token") && !at(w, 0, "tokens") && !at(w, 0, "tokeniz"), at(w, 0, "secret"), at(w, 0, "credential"), at(w, 0, "api key"), at(w, 0, "api-key"), at(w, 0, "api_key"), at(w, 0, "apikey"), at(w, 0, "access key"), at(w, 0, "private key"),
-		at(w, 0, "signing key"), at(w, 0, "encryption key"), at(w, 0, "secret key"), at(w, 0, "license key"), at(w, 0, "master key"):
+		at(w, 0, "license key"):
 		return 's'
+	}
+	for i := range w {
+		if w[i] == ' ' {
+			if at(w, i+1, "key") && anyEnds(w[:i], qualifiers) { // "unseal key"
+				return 's'
+			}
+			break
+		}
 	}
 	return 0
 }

@@ -140,13 +140,26 @@ func placeholder(v []byte) bool {
 	if xs(v) {
 		return true
 	}
-	for _, w := range stand {
-		if has(v, w) {
-			return true
+	for i, c := range v {
+		if c >= 'A' && c <= 'Z' {
+			c += 32
+		}
+		for _, w := range standBy[c&127] {
+			if at(v, i, w) {
+				return true
+			}
 		}
 	}
 	return false
 }
+
+// standBy are the words of stand by their first byte.
+var standBy = func() (t [128][]string) {
+	for _, w := range stand {
+		t[w[0]] = append(t[w[0]], w)
+	}
+	return t
+}()
 
 // stand are parts of values that stand for a secret. They are long enough not to occur in random values.
 var stand = []string{

@@ -66,9 +66,9 @@ func (r row) rule() *rule.Rule {
 	for i, p := range prefixes {
 		quoted[i] = regexp.QuoteMeta(p)
 	}
-	left := rule.Alnum.And(rule.Of("+"))
+	left := rule.Alnum
 	if r.how == weak {
-		left = rule.Word.And(rule.Of("+./\\-"))
+		left = inToken
 	}
 	typ := r.typ
 	if typ == "" {

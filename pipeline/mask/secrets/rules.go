@@ -25,6 +25,9 @@ const (
 	vendorToken = "VENDOR_TOKEN"
 )
 
+// inToken are bytes that stand inside words, paths and base64. Rules share few sets of such bytes: each more makes the automaton larger.
+var inToken = rule.Word.And(rule.Of("+./\\-"))
+
 // Rules are all rules for secrets. Among rules that find the same bytes the first names them: those that know most come first.
 func Rules() []*rule.Rule {
 	return slices.Concat(blocks(), prefixed(), shapes(), urls(), commands(), assignments(), labels())

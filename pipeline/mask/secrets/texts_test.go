@@ -185,7 +185,6 @@ var found = []string{
 	"INFO request headers={\"authorization\":\"Bearer «alnum:40»\",\"accept\":\"*/*\"}",
 	"Found credentials in config.yml: admin_password: «pw»",
 	"The old password was «pw», please change it.",
-	"Use `«alnum:40»` as the API key.",
 	"Please rotate this token immediately: `«alnum:40»`",
 	"I found an API key in the file: «alnum:40»",
 	"password is: «pw»",

@@ -9,17 +9,10 @@ func urls() []*rule.Rule {
 	userinfo := `://[!-.0-9;-?A-Z\[-~]{0,64}:[!#-&(-;=?-_a-~\x{80}-\x{7ff}]{1,96}@[A-Za-z0-9\[]`
 	return []*rule.Rule{
 		{
-			Name: "connection-url-password", Type: connection, Family: rule.Secret, Pattern: userinfo,
-			Why: "the password in a URL of a data base or a broker: scheme://user:password@host",
+			Name: "url-password", Type: connection, Family: rule.Secret, Pattern: userinfo,
+			Why: "the password in a URL: scheme://user:password@host",
 			Check: func(left, m []byte) (int, int, bool) {
-				return userPassword(m, !anyEnds(left, webSchemes), false)
-			},
-		},
-		{
-			Name: "web-url-password", Type: generic, Family: rule.Secret, Pattern: userinfo,
-			Why: "the password in a URL of the web: https://user:password@host",
-			Check: func(left, m []byte) (int, int, bool) {
-				return userPassword(m, anyEnds(left, webSchemes), true)
+				return userPassword(m, anyEnds(left, webSchemes))
 			},
 		},
 		{
@@ -47,7 +40,6 @@ func urls() []*rule.Rule {
 			Name: "pgpass-password", Type: connection, Family: rule.Secret,
 			Why:     ".pgpass: host:port:data base:user:password",
 			Pattern: `:(?:[0-9]{4,5}|\*):[A-Za-z0-9_*-]{1,63}:[A-Za-z0-9_*-]{1,63}:[!-~]{4,100}`,
-			Left:    rule.Of(": \t\n"),
 			Check: func(left, m []byte) (int, int, bool) {
 				colons, i := 0, 0
 				for ; i < len(m) && colons < 4; i++ {
@@ -57,7 +49,7 @@ func urls() []*rule.Rule {
 				}
 				v := m[i:]
 				t := measure(v)
-				return i, len(m), len(left) > 0 && !placeholder(v) && t.digit < t.n && t.digit > 0 && t.lower+t.upper > 0 && !bytesHave(v, ':')
+				return i, len(m), len(left) > 0 && alnum(left[len(left)-1]) && !placeholder(v) && t.digit < t.n && t.digit > 0 && t.lower+t.upper > 0 && !bytesHave(v, ':')
 			},
 		},
 	}
@@ -66,10 +58,7 @@ func urls() []*rule.Rule {
 var webSchemes = []string{"http", "https", "ws", "wss", "ftp", "ftps", "sftp", "ssh", "git", "git+https", "git+http", "svn"}
 
 // userPassword finds the password in ://user:password@h.
-func userPassword(m []byte, mine, web bool) (from, to int, ok bool) {
-	if !mine {
-		return 0, 0, false
-	}
+func userPassword(m []byte, web bool) (from, to int, ok bool) {
 	from = 3
 	for from < len(m) && m[from] != ':' {
 		if m[from] == '/' || m[from] == '?' || m[from] == '#' {
