@@ -84,7 +84,7 @@ func (r *rig) stream(carrier string, o StreamOptions, drop hold, pieces [][]byte
 	w.drop = drop
 	most := r.e.MostHeld()
 	var out, whole []byte
-	runes := true
+	runes := utf8.Valid(bytes.Join(pieces, nil))
 	for _, p := range pieces {
 		n := len(out)
 		whole = append(whole, p...)
@@ -97,7 +97,6 @@ func (r *rig) stream(carrier string, o StreamOptions, drop hold, pieces [][]byte
 		if w.Held() > most || w.Held() < 0 {
 			return "", nil, fmt.Errorf("%d bytes held, at most %d may be", w.Held(), most)
 		}
-		runes = runes && utf8.Valid(p)
 		if runes && !utf8.Valid(out[n:]) {
 			return "", nil, fmt.Errorf("released %q, which cuts a rune", out[n:])
 		}
@@ -221,6 +220,7 @@ func testRules() []*rule.Rule {
 		{Name: "invalid", Type: "ODD", Family: rule.Structured, Pattern: `~[^a-z ]{1,3}~`},
 		{Name: "ref", Type: "REF", Family: rule.Structured, Pattern: `ref[0-9]{1,90}[^ ]{1,90}`, Left: rule.Alnum},
 		{Name: "pin", Type: "PIN", Family: rule.Structured, Pattern: `p:[0-9]{1,3}`, Left: rule.Alnum},
+		{Name: "half", Type: "HALF", Family: rule.Structured, Pattern: `[^a-z ]{2,3}\|\|`, Left: rule.Of("=")},
 		{Name: "two", Type: "NAME", Family: rule.Name, Pattern: `ann [a-z0-9@_.]{1,30}`},
 		{Name: "street", Type: "ADDRESS", Family: rule.Address, Pattern: `[0-9]{1,5} [A-Z][a-z]{1,12} St`, Right: rule.Letter},
 	}
@@ -230,7 +230,7 @@ func testRules() []*rule.Rule {
 var fragments = []string{"@", ".", "..", "co", "uk", "com", "é", "\xc3", "\xa9", "联", "\xe8\x81", "-", "--", "_", " ", "  ", "\n", `\n`, `\`, `\\`, `\u00`, "e9", `\u00e9`,
 	"k_", "k_ab=", "k_abcd", "abc1", "k_ab=12", "=", "x", "xk_", "!", "k_abc!", "<<", "<<<", "<", ">>>>", ">", ">>", "§", "€", "§ab€", "§é联€", "example@", "ok1234", "ok",
 	"secret", "my_secret=", "password: ", "passwd", "token", "TOKEN=\"", "\"", ":", "'", "not ", "born ", "1999", "4111", "4111 1111 1111 1111", "5", "0", "123", " 4", "-4",
-	"a@b.co", "joe.doe@", "mail", "id ", "id ab cd", "q", "~", "~é~", "~\xff", "ann ", "ann bob@c.de", "ref", "p:", "ref12", "bob", "12 High St", "High", " St", "a", "Z", "%", "/", "abcdefghij",
+	"a@b.co", "joe.doe@", "mail", "id ", "id ab cd", "q", "~", "~é~", "~\xff", "ann ", "ann bob@c.de", "=é", "|", "||", "ref", "p:", "ref12", "bob", "12 High St", "High", " St", "a", "Z", "%", "/", "abcdefghij",
 	"0123456789", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "Mr. Fox", "Fox ", "Mr. "}
 
 func randomText(rnd *rand.Rand, fragments []string, most int) string {

@@ -52,6 +52,7 @@ type Rewriter struct {
 	tables [parts]*automaton.Table
 	rows   [parts]uint32
 	idle   int // no match of a trigger that is going on began before this
+	old    [parts]trail
 
 	// What lies before anchor is settled; esc and free are of the byte there. marks tells which bytes from there to marked belong to JSON escapes, if
 	// escapes.
@@ -278,12 +279,11 @@ func (r *Rewriter) run(dst []byte) (_ []byte, err error) {
 
 // progress settles and releases what can be, at the end of a piece.
 func (r *Rewriter) progress(dst []byte) ([]byte, error) {
-	hold, openHold := 0, 0
+	openHold := 0
 	for k, t := range r.tables {
-		s := t.State(r.rows[k])
-		hold, openHold = max(hold, s.Hold), max(openHold, s.OpenHold)
+		openHold = max(openHold, t.State(r.rows[k]).OpenHold)
 	}
-	r.idle = max(r.idle, r.n-hold)
+	r.idle = r.oldest()
 	openFrom := max(r.idle, r.n-openHold)
 	for i := range r.threads {
 		openFrom = min(openFrom, r.threads[i].start)

@@ -79,6 +79,59 @@ func (r *Rewriter) scan() error {
 	return nil
 }
 
+// trail is the earliest match of a trigger that is going on, of one automaton: where it began, and how far it is read.
+type trail struct {
+	table     *automaton.Table
+	row       uint32
+	start, at int
+}
+
+// oldest is where the earliest match of a trigger began that is still going on at n. The states of the automata do not know, so it is tried.
+func (r *Rewriter) oldest() int {
+	least := r.n
+	for k, table := range r.tables {
+		s := table.State(r.rows[k])
+		if s.Hold == 0 {
+			continue
+		}
+		if k == known { // of which each place in a trigger is at one distance from where it began
+			least = max(r.idle, r.n-s.Hold)
+			continue
+		}
+		o, class := &r.old[k], &r.planned.prog.unions[k].Class
+		if low := max(r.idle, r.n-s.Hold); o.table == nil || o.start < low {
+			*o = trail{start: low}
+		}
+	places:
+		for ; o.start < least; o.table, o.start = nil, o.start+1 {
+			if o.table == nil {
+				before, any := byte(0), o.start == r.seg
+				if !any {
+					b := r.text(max(r.seg, r.from, o.start-6), o.start) // an escape is no longer
+					before, any = b[len(b)-1], bytes.IndexByte(b, '\\') >= 0
+				}
+				o.table, o.row = table.Place(before, any)
+				o.at = o.start
+			}
+			for ; o.at < r.n; o.at++ {
+				c := r.buf[o.at-r.from]
+				t := atomic.LoadUint32(&o.table.Next[o.row|uint32(class[c])])
+				if t == 0 {
+					o.table, t = o.table.Step(o.row, c)
+				}
+				r.steps++
+				if t&automaton.Idle != 0 {
+					continue places
+				}
+				o.row = t & automaton.Row
+			}
+			least = o.start
+			break
+		}
+	}
+	return max(r.idle, least)
+}
+
 // scanEnd is up to where the automata read, in buf.
 func (r *Rewriter) scanEnd() int {
 	if r.best.rule != nil {
@@ -182,7 +235,7 @@ func escaped(in, inner bool) (m uint8) {
 func (r *Rewriter) may(c *compiled, p int) bool {
 	at := p - r.from
 	switch {
-	case r.escapes && r.marks[at]&markInner != 0:
+	case r.escapes && r.marks[at]&markInner != 0, r.buf[at]&0xC0 == 0x80:
 		return false
 	case p == r.seg || !c.Left.Has(r.buf[at-1]):
 		return true

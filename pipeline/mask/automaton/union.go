@@ -58,7 +58,15 @@ type State struct {
 	threads []int32
 	group   uint8 // which patterns may start behind it
 	escape  uint8 // how far a JSON escape is: 0 none, 1 the backslash, 2 and more: u and hex digits
+	mode    uint8
 }
+
+// A state is of the text as it goes on, or of matches that begin at one place: at it, or behind it.
+const (
+	running uint8 = iota
+	atPlace
+	behindPlace
+)
 
 // Table holds the states that are known. It is read by many and written under the lock of its Union.
 type Table struct {
@@ -68,6 +76,7 @@ type Table struct {
 	ids    map[string]uint32
 	n      int
 	start  uint32
+	places [256]uint32
 }
 
 // NewUnion compiles patterns into an automaton that keeps at most max states.
@@ -127,7 +136,7 @@ func (u *Union) compileGroups(patterns []Pattern) {
 // compileClasses gives a column to all bytes that no pattern tells apart.
 func (u *Union) compileClasses() {
 	type span struct{ lo, hi byte }
-	spans := map[span]bool{{'0', '9'}: true, {'a', 'f'}: true, {'A', 'F'}: true}
+	spans := map[span]bool{{'0', '9'}: true, {'a', 'f'}: true, {'A', 'F'}: true, {0x80, 0xbf}: true}
 	for _, c := range []byte(`\"/bfnrtu`) {
 		spans[span{c, c}] = true
 	}
@@ -161,7 +170,7 @@ func (u *Union) compileClasses() {
 
 func (u *Union) newTable() *Table {
 	t := &Table{u: u, Next: make([]uint32, (u.max+1)<<u.shift), states: make([]State, u.max+1), ids: map[string]uint32{}}
-	t.start, _ = t.intern(nil, 0, 0)
+	t.start, _ = t.intern(nil, 0, 0, running)
 	return t
 }
 
@@ -177,6 +186,29 @@ func (t *Table) Current() bool { return t.u.table.Load() == t }
 // Start is the row of a text that begins.
 func (t *Table) Start() uint32 { return t.start }
 
+// Place is the row of matches that begin behind the byte before, or where any may begin. What follows it is read with Next and Step; the row is idle
+// when none of them is going on any more.
+func (t *Table) Place(before byte, any bool) (*Table, uint32) {
+	group := t.u.group[before]
+	if any {
+		group = 0
+	}
+	if row := atomic.LoadUint32(&t.places[group]); row != 0 {
+		return t, row
+	}
+	t.u.mu.Lock()
+	defer t.u.mu.Unlock()
+	row, ok := t.intern(nil, group, 0, atPlace)
+	if !ok {
+		to := t.u.newTable()
+		t.u.table.Store(to)
+		t = to
+		row, _ = t.intern(nil, group, 0, atPlace)
+	}
+	atomic.StoreUint32(&t.places[group], row)
+	return t, row
+}
+
 // State tells what is known of a row.
 func (t *Table) State(row uint32) *State { return &t.states[row>>t.u.shift] }
 
@@ -190,12 +222,12 @@ func (t *Table) Move(row uint32) (*Table, uint32) {
 	defer u.mu.Unlock()
 	to := u.table.Load()
 	s := t.State(row)
-	if r, ok := to.intern(s.threads, s.group, s.escape); ok {
+	if r, ok := to.intern(s.threads, s.group, s.escape, s.mode); ok {
 		return to, r
 	}
 	to = u.newTable()
 	u.table.Store(to)
-	r, _ := to.intern(s.threads, s.group, s.escape)
+	r, _ := to.intern(s.threads, s.group, s.escape, s.mode)
 	return to, r
 }
 
@@ -212,25 +244,28 @@ func (t *Table) Step(row uint32, c byte) (*Table, uint32) {
 	rep := u.reps[k]
 	esc, marked, inner := Escape(s.escape, rep)
 	var firsts []int32
-	if !inner {
+	if !inner && s.mode != behindPlace && rep&0xC0 != 0x80 {
 		firsts = u.firsts(s.group, k)
 	}
 	threads := u.step(s.threads, firsts, rep)
-	group := u.group[rep]
+	group, mode := u.group[rep], running
 	if marked {
 		group = 0
 	}
-	next, ok := t.intern(threads, group, esc)
+	if s.mode != running {
+		group, esc, mode = 0, 0, behindPlace
+	}
+	next, ok := t.intern(threads, group, esc, mode)
 	if ok {
 		e := t.entry(next)
 		atomic.StoreUint32(&t.Next[row|uint32(k)], e)
 		return t, e
 	}
 	to := u.table.Load()
-	if next, ok = to.intern(threads, group, esc); !ok {
+	if next, ok = to.intern(threads, group, esc, mode); !ok {
 		to = u.newTable()
 		u.table.Store(to)
-		next, _ = to.intern(threads, group, esc)
+		next, _ = to.intern(threads, group, esc, mode)
 	}
 	return to, to.entry(next)
 }
@@ -263,9 +298,9 @@ func (u *Union) firsts(group, column uint8) []int32 {
 }
 
 // intern finds or adds a state; it cannot if the table is full. Under the lock.
-func (t *Table) intern(threads []int32, group, esc uint8) (uint32, bool) {
-	key := make([]byte, 0, 4*len(threads)+2)
-	key = append(key, group, esc)
+func (t *Table) intern(threads []int32, group, esc, mode uint8) (uint32, bool) {
+	key := make([]byte, 0, 4*len(threads)+3)
+	key = append(key, group, esc, mode)
 	for _, n := range threads {
 		key = binary.LittleEndian.AppendUint32(key, uint32(n))
 	}
@@ -278,7 +313,7 @@ func (t *Table) intern(threads []int32, group, esc uint8) (uint32, bool) {
 	t.n++ // row 0 is nobody's, so that no entry of a known state is 0
 	t.u.built++
 	row := uint32(t.n) << t.u.shift
-	s := State{threads: threads, group: group, escape: esc}
+	s := State{threads: threads, group: group, escape: esc, mode: mode}
 	for _, n := range threads {
 		d := &t.u.nodes[n]
 		s.Hold = max(s.Hold, int(d.prefix))

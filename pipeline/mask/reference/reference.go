@@ -84,7 +84,7 @@ func (s *Set) open(text []byte) (rule.Span, bool) {
 			if p >= best.End {
 				break
 			}
-			if inner[p] || p > 0 && !esc[p-1] && r.Left.Has(text[p-1]) || r.longest.Find(text[p:]) == nil {
+			if inner[p] || text[p]&0xC0 == 0x80 || p > 0 && !esc[p-1] && r.Left.Has(text[p-1]) || r.longest.Find(text[p:]) == nil {
 				continue
 			}
 			for e := p + 1; e <= min(len(text), p+r.bound, best.End); e++ {
@@ -161,7 +161,7 @@ func (s *Set) segment(text []byte) []rule.Span {
 		}
 		for p := 0; p < len(text); {
 			next := p + 1
-			if !inner[p] && (p == 0 || esc[p-1] || !r.Left.Has(text[p-1])) {
+			if !inner[p] && text[p]&0xC0 != 0x80 && (p == 0 || esc[p-1] || !r.Left.Has(text[p-1])) {
 				if m := r.longest.FindIndex(text[p:]); m != nil {
 					e := p + m[1]
 					if e == len(text) || !r.Right.Has(text[e]) {

@@ -60,7 +60,8 @@ type Rule struct {
 	Pattern string
 
 	// Left and Right are bytes that must not stand directly before or after a match. A byte of a JSON escape (\n, \u00e9) before a
-	// match is taken for a separator, so it is in no Left: texts in texts have such. No match begins behind the backslash in one.
+	// match is taken for a separator, so it is in no Left: texts in texts have such. No match begins behind the backslash in one, nor
+	// in the middle of a rune.
 	Left, Right Class
 
 	// Check is asked about a match, with up to Context bytes that stand before it, and says which part of the match is the value, or
