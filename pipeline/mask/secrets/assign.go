@@ -21,7 +21,7 @@ const (
 // Words that name a secret, in any case, as parts of patterns.
 const (
 	passwordWords = `passw(?:or)?d|passwort|passphrase|passcode|pass|pwd|psw|pw|kennwort|contrase(?:ñ|n)a|mot de passe|senha|wachtwoord|lösenord|hasło|пароль|密码|密碼|パスワード|비밀번호`
-	otherWords    = `secret|credential|creds|token|jwt|authorization|oauth|key|auth|session|sessid|[_.]sid|cookie`
+	otherWords    = `secret|credential|creds|token|_pat|jwt|authorization|oauth|key|auth|session|sessid|[_.]sid|cookie`
 	awsWords      = `secret[_ .-]?access[_ .-]?key|aws[_ .-]?secret[a-z_ .-]{0,12}`
 )
 
@@ -69,7 +69,7 @@ func kindOf(m []byte) kind {
 	switch {
 	case at(m, 0, "secret"), at(m, 0, "cred"):
 		return secret
-	case at(m, 0, "token"), at(m, 0, "jwt"), at(m, 0, "authorization"), at(m, 0, "oauth"):
+	case at(m, 0, "token"), at(m, 0, "_pat"), at(m, 0, "jwt"), at(m, 0, "authorization"), at(m, 0, "oauth"):
 		return token
 	case at(m, 0, "key"), at(m, 0, "auth"):
 		return key
@@ -121,7 +121,7 @@ func plausible(k kind, v []byte, g hole, name ident, whole bool) bool {
 	}
 	switch {
 	case t.digit == t.n:
-		return t.n >= 16 && g.quote != 0 && t.distinct >= 5 && k != key
+		return t.n >= 16 && (g.quote != 0 || t.n >= 24) && t.distinct >= 5 && k != key
 	case t.n < 8, t.n < 12 && (k != secret || g.quote == 0), g.newline && t.n < 16:
 		return false
 	case t.n < 16: // short ones must have all of the looks

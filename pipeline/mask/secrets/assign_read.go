@@ -83,7 +83,7 @@ func coreLen(k kind, m []byte) int {
 var cores = [...][]string{
 	password: {"password", "passwd", "passwort", "passphrase", "passcode", "passwrd", "pass", "pwd", "psw", "pw", "mot de passe", "kennwort", "senha"},
 	secret:   {"secret", "credential", "creds"},
-	token:    {"token", "jwt", "authorization", "oauth"},
+	token:    {"token", "_pat", "jwt", "authorization", "oauth"},
 	key:      {"key", "auth"},
 	session:  {"session", "sessid", "_sid", ".sid", "cookie"},
 	vendor:   vendors,
@@ -170,7 +170,7 @@ var notBehind = []string{
 	"name", "type", "file", "path", "url", "uri", "length", "len", "size", "count", "expiry", "expires", "expires_in", "ttl", "policy", "field", "prefix", "regex", "pattern", "var", "ref",
 	"manager", "version", "rotation", "algorithm", "usage", "limit", "required", "enabled", "disabled", "budget", "hint", "strength", "label", "placeholder", "endpoint", "format", "provider",
 	"generator", "validator", "error", "message", "status", "index", "word", "board", "words", "store", "pair", "down", "code_verifier", "ring", "id_token_signing_alg", "title", "description",
-	"environment", "image", "class", "handler", "owner", "scope", "timeout", "max", "min", "age", "at", "by", "for", "from", "date", "time", "created", "reset", "fingerprint", "identifier",
+	"environment", "image", "class", "handler", "owner", "scope", "timeout", "max", "min", "age", "at", "by", "for", "from", "date", "time", "created", "reset", "fingerprint", "identifier", "domain", "host", "hostname", "server", "port", "email", "user", "username", "region", "issuer", "audience", "callback", "redirect", "method", "header", "param", "mode",
 }
 
 // notBefore: of max_tokens, public_key, csrf_token.

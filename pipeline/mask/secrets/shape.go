@@ -19,7 +19,13 @@ func shapes() []*rule.Rule {
 			func(_, m []byte) (int, int, bool) {
 				return len(m) - 40, len(m), random(m[len(m)-40:], 40)
 			}),
-		closed("azure-client-secret", generic, "Microsoft Entra client secret: a digit, Q~ and 31 bytes or more", `[0-9]Q~[A-Za-z0-9_~.-]{31,34}`, rule.Class{}, nonUniform),
+		closed("azure-client-secret", generic, "Microsoft Entra client secret: three bytes behind a quote or =, a digit, Q~ and 31 bytes or more", "(?:[\"'=>`][A-Za-z0-9_~.-]{3})?[0-9]Q~[A-Za-z0-9_~.-]{31,34}", rule.Class{}, func(_, m []byte) (int, int, bool) {
+			from := 0
+			if !digit(m[0]) || m[1] != 'Q' {
+				from = 1
+			}
+			return from, len(m), !xs(m[from+3:]) && random(m[from:], 30)
+		}),
 		closed("sas-signature", vendorToken, "signature of a signed URL: sig=, Signature=, X-Amz-Signature=", `(?i:sig|signature)=[A-Za-z0-9%/+_~-]{30,344}={0,2}`, rule.Alnum, afterEquals),
 		closed("terraform-token", vendorToken, "HCP Terraform: .atlasv1. and what follows", `\.atlasv1\.[A-Za-z0-9_=-]{30,80}`, rule.Class{}, nonUniform),
 		closed("telegram-bot-token", vendorToken, "Telegram: a number, a colon, A and 33 to 35 bytes", `[0-9]{5,16}:A[A-Za-z0-9_-]{33,35}`, edge, nonUniform),

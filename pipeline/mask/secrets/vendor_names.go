@@ -2,6 +2,8 @@
 
 package secrets
 
+import "github.com/sallyport-dev/sallyport/pipeline/mask/rule"
+
 // vendors whose keys have no form of their own: hex digits, UUIDs or letters and digits that only the name beside them gives away.
 var vendors = []string{
 	"abuseipdb", "adafruit", "adobe", "aerisweather", "agora", "airbrake", "airtable", "alchemy", "algolia", "alibaba", "alphavantage", "amplitude", "apigee", "appcenter", "appsflyer", "artifactory", "asana",
@@ -46,7 +48,8 @@ func ofVendor(left, m []byte) (from, to int, ok bool) {
 	for from < len(m) && !alnum(m[from]) && m[from] != '_' && m[from] != '/' && m[from] != '-' && m[from] != '+' {
 		from++
 	}
-	to = len(m)
+	for to = from; to < len(m) && (alnum(m[to]) || tokenMarks.Has(m[to])); to++ {
+	}
 	for to > from && !alnum(m[to-1]) && m[to-1] != '=' && m[to-1] != '-' && m[to-1] != '_' {
 		to--
 	}
@@ -98,6 +101,8 @@ func ofVendor(left, m []byte) (from, to int, ok bool) {
 	}
 	return 0, 0, false
 }
+
+var tokenMarks = rule.Of("_.~+/=:|%-")
 
 // quotedValue tells whether the value of ", value" is in quotes.
 func quotedValue(m []byte) bool {
