@@ -47,6 +47,10 @@ func (v *View) Hopeless() bool {
 		return false
 	}
 	if !t.Number() { // a.B and B( are code
+		if t.Shape == Cap && r.Shape == Lower && t.Flags.Usual() == 3 && t.Flags.First() == 0 && t.Flags.Last() < 2 &&
+			(l.Flags&(Title|Street) == 0 || l.Flags.Usual() == 3) && r.Flags&(Street|Particle) == 0 && t.Flags&(Street|City) == 0 {
+			return true // a sentence begins
+		}
 		return l.Shape == Lower && t.Gap == gapDot || r.Gap&31 == inOpen && r.Gap>>10&31 != inDash && t.Gap&31 != inLine && t.End+1 == r.Start
 	}
 	for i, o := range v.Tok {

@@ -40,6 +40,8 @@ type Sequence struct {
 
 	open  Found // Tag is Other: none
 	run   int
+	weak  bool // all of it is numbers, or it is one letter: no name or address by itself
+	last  int  // where the last address ended
 	seen  [seenSize]uint32 // upper 30 bits of a hash, and a tag
 	Spans []Found          // complete ones; the user takes them away
 	view  View             // of the decision that is being made
@@ -151,8 +153,10 @@ func (s *Sequence) extend(t *Token, tag Tag) {
 	}
 	if s.open.Tag == Other {
 		s.open = Found{Start: t.Start, Tag: tag}
+		s.weak, s.run = true, 0
 	}
 	s.open.End = t.End
+	s.weak = s.weak && (t.Number() || t.Shape == Initial && s.run == 0)
 	s.run++
 	if tag == Person && t.Shape != Lower && t.Flags.Usual() < 2 {
 		s.seen[t.Hash%seenSize] = t.Hash&^3 | uint32(tag)
@@ -160,10 +164,16 @@ func (s *Sequence) extend(t *Token, tag Tag) {
 }
 
 func (s *Sequence) close() {
-	if s.open.Tag != Other {
-		s.Spans = append(s.Spans, s.open)
-		s.open.Tag = Other
+	if s.open.Tag == Other {
+		return
 	}
+	if near := s.open.Tag == Address && s.last > 0 && s.open.Start-s.last < MaxSpan/2; !s.weak || near {
+		s.Spans = append(s.Spans, s.open)
+		if s.open.Tag == Address {
+			s.last = s.open.End
+		}
+	}
+	s.open.Tag = Other
 }
 
 // joins tells whether a gap may be inside of a span.
