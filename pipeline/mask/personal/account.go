@@ -2,7 +2,11 @@
 
 package personal
 
-import "github.com/sallyport-dev/sallyport/pipeline/mask/rule"
+import (
+	"bytes"
+
+	"github.com/sallyport-dev/sallyport/pipeline/mask/rule"
+)
 
 const cardMax = 19
 
@@ -51,12 +55,13 @@ func (l *lexicon) card(left, match []byte) (int, int, bool) {
 			return 0, 0, false
 		}
 	}
+	dotted := bytes.IndexByte(match, '.') >= 0
 	for n := min(len(d), cardMax); n >= 12; n-- {
 		if ends[n] == 0 || allSame(d[:n]) || !luhn(d[:n]) {
 			continue
 		}
 		whole := n == len(d)
-		if !whole && !printed(group[:groups], n) {
+		if (!whole || dotted) && !printed(group[:groups], n) {
 			continue
 		}
 		rank := issuer(d[:n])

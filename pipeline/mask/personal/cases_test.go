@@ -105,7 +105,7 @@ func cases() map[string]ruleCases {
 			found: []string{
 				"MRN «1234567»", "(MRN: «576-03-099»)", "medical record number «A1234567»", `"patientId":"«88123456»"`, "Patient ID: «P-5521»", "chart #«55210»", "MRN «MR123456»", "«MRN-123456»", "Patientennummer «123456»",
 				"n° de dossier médical «123456»", "historia clínica nº «123456»", "cartella clinica n. «123456»", "numer pacjenta «123456»", "hospital no. «1234567»", "name,dob,mrn\nAnn,1980,«123456»", "patient «4471920»",
-				"PID|1||«8827123»", "MR# «123456»", "カルテ番号 «123456»", "U.R. number «123456»"},
+				"PID|1||«8827123»", "MR# «123456»", "| Name | MRN |\n|---|---|\n| Ann | «1234567» |\n| Bob | «7654321» |\n| Cid | «2233445» |", "Patient Ann Lee («1234567»)", "カルテ番号 «123456»", "U.R. number «123456»"},
 			passed: []string{
 				"The hospital treated 123456 patients", "Patients: 123456", "record 123456", "MRN 2024-05-17", "1234567", "patient 12", "MRN: none, order 1234567", "health 12345",
 			},

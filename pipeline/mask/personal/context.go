@@ -7,7 +7,10 @@ import (
 	"unicode/utf8"
 )
 
-const maxWords = 14
+const (
+	maxWords = 14
+	reach    = 96 // bytes to the left in which words are looked for; headings may be farther
+)
 
 // What stands between a word and what is to the right of it: the next word, or the value.
 const (
@@ -27,7 +30,8 @@ const (
 type around struct {
 	l     *lexicon
 	left  []byte
-	rest  int // left[:rest] has not been read
+	first int // words begin here or behind
+	rest  int // left[first:rest] has not been read
 	n     int
 	keyed bool // the value is that of a key: "key": value, key=value
 	word  [maxWords]struct {
@@ -40,13 +44,13 @@ type around struct {
 
 // look begins with left.
 func (l *lexicon) look(a *around, left []byte) {
-	a.l, a.left, a.rest = l, left, len(left)
+	a.l, a.left, a.rest, a.first = l, left, len(left), max(0, len(left)-reach)
 	a.keyed = a.has(0) && a.word[0].gap&colonGap != 0 && a.word[0].gap&lineGap == 0
 }
 
 // has tells whether there is word i, and reads up to it.
 func (a *around) has(i int) bool {
-	for a.n <= i && a.rest > 0 && a.n < maxWords {
+	for a.n <= i && a.rest > a.first && a.n < maxWords {
 		a.next()
 	}
 	return i < a.n
@@ -63,7 +67,7 @@ func (a *around) col() bits {
 // next reads one word, if there is one.
 func (a *around) next() {
 	gap, digits, p := uint16(0), 0, a.rest
-	for p > 0 {
+	for p > a.first {
 		c := a.left[p-1]
 		switch {
 		case isLetter(c) || c >= 0x80:
@@ -100,7 +104,7 @@ func (a *around) next() {
 		}
 		p--
 	}
-	a.rest = 0
+	a.rest = a.first
 }
 
 // gapOf returns what c adds to a gap.
@@ -250,6 +254,7 @@ func (a *around) near(want, stop bits, far int, digits bool) int {
 		case w.gap&blankGap != 0 && !(i == 0 && w.gap&colonGap != 0),
 			i > 0 && a.keyed && special && w.gap&(commaGap|braceGap|lineGap|cellGap) != 0 && w.gap&(colonGap|digitsGap) != colonGap,
 			i > 0 && w.gap&cellGap != 0,
+			i == 0 && w.gap&lineGap != 0 && tabular(a.left),
 			!digits && w.gap&digitsGap != 0,
 			w.gap&sentenceGap != 0 && !number && i > 0:
 			return -1

@@ -7,7 +7,7 @@
 // Check, in this order, cheapest first:
 //
 //   - the form: groups and separators of a phone number, check digits (Luhn, ISO 7064, Verhoeff and the national ones), lengths per country;
-//   - the words to the left (context.go): up to 14 of the 96 bytes that a rule is shown, looked up in a table of stems of a dozen languages
+//   - the words to the left (context.go): up to 14 in the last 96 bytes, looked up in a table of stems of a dozen languages
 //     (words.go). "born", "geboren" and the key "birthDate" are one class. The nearest telling word wins, so "MRN 123, order 456" gives one
 //     number away and not the other. In a table or in CSV with a heading in sight, the cell of the heading over the value is asked instead.
 //

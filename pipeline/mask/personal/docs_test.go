@@ -20,7 +20,8 @@ form and are not here.
 - **Behind words about**: the words are in the 96 bytes to the left, in English, German, French, Spanish, Italian, Dutch, Portuguese, Polish,
   Swedish, Danish, Norwegian, Finnish, Czech, Hungarian, Romanian, Turkish or Indonesian, a few of them also in Russian, Greek, Japanese,
   Chinese and Korean; as a label, a key of JSON, YAML, XML or a query, in a sentence, or in the heading of the column of a table, of CSV or of
-  SQL. The nearest telling word counts. A heading that is more than 96 bytes away is not seen.
+  SQL. The nearest telling word counts. A heading that begins more than 400 bytes before the value is not seen: in a table, that is after some
+  four to ten rows.
 - Not found: a value that only words to its right tell apart; a mailbox with blanks in quotes (its last word is masked, with the host);
   "name at example dot com"; digits of other scripts; ages.
 - Left alone on purpose: 127.0.0.0/8, 0.0.0.0/8, 224.0.0.0/3, ::1, ::, networks (10.0.0.0/8), versions, hosts under .local and .internal in

@@ -2,7 +2,11 @@
 
 package personal
 
-import "bytes"
+import (
+	"bytes"
+
+	"github.com/sallyport-dev/sallyport/pipeline/mask/rule"
+)
 
 // column returns the classes of the heading over a value in a table: the cell of the same place in an earlier line that is whole in sight.
 func (l *lexicon) column(left []byte) bits {
@@ -39,10 +43,13 @@ func (l *lexicon) column(left []byte) bits {
 	}
 	for end := line; end > 0; {
 		start := bytes.LastIndexByte(left[:end], '\n')
-		if start < 0 && len(left) >= 96 {
+		if start < 0 && len(left) >= rule.Context {
 			return 0
 		}
 		head := left[start+1 : end]
+		if len(head) == 0 || bytes.Count(head, []byte{delim}) < k {
+			return 0 // no row of this table
+		}
 		end = start
 		if delim == 0 { // the first cell: whatever parts the heading
 			i := bytes.IndexAny(head, "|,;\t")
@@ -51,11 +58,36 @@ func (l *lexicon) column(left []byte) bits {
 			}
 			head = head[:i]
 		}
-		if c := l.cell(head, delim, k); c&(telling|licenceWord|patientWord|callWord) != 0 {
+		if c := heading(l.cell(head, delim, k)); c&telling != 0 {
 			return c
 		}
 	}
 	return 0
+}
+
+// heading makes of classes that tell together, or that tell in a heading, the class that they tell.
+func heading(c bits) bits {
+	if c&telling != 0 {
+		return c
+	}
+	switch {
+	case c&socialWord != 0:
+		c |= ssnWord
+	case c&licenceWord != 0 && c&softWord == 0:
+		c |= drivingWord
+	case c&patientWord != 0 && c&(numberWord|recordWord) != 0:
+		c |= mrnWord
+	case c&callWord != 0:
+		c |= phoneWord
+	}
+	return c
+}
+
+// tabular tells whether the line before the one that left ends in is a row of cells.
+func tabular(left []byte) bool {
+	line := left[:max(0, bytes.LastIndexByte(left, '\n'))]
+	line = line[bytes.LastIndexByte(line, '\n')+1:]
+	return bytes.IndexAny(line, "|;\t") >= 0 || bytes.Count(line, []byte{','}) > 1
 }
 
 // inserted returns the classes of the column that a value of SQL goes to: INSERT INTO t (name, dob) VALUES ('x', '.
@@ -65,7 +97,7 @@ func (l *lexicon) inserted(head, row []byte) bits {
 	if open < 0 || close < open || i < 0 {
 		return 0
 	}
-	return l.cell(head[open+1:close], ',', bytes.Count(row[i:], []byte{','}))
+	return heading(l.cell(head[open+1:close], ',', bytes.Count(row[i:], []byte{','})))
 }
 
 // patientSegment returns the class of field k of a PID segment of HL7 version 2.

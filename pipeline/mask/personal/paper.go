@@ -149,8 +149,8 @@ func (l *lexicon) licence(left, match []byte) (int, int, bool) {
 	}
 	var a around
 	l.look(&a, left)
-	if c := a.col(); c != 0 {
-		return 0, f.to, c&drivingWord != 0 || c&licenceWord != 0 && c&(softWord|passportWord|cardWord&^licenceWord) == 0 && c&(driveWord|telling) == c&driveWord
+	if c := a.col(); c&telling != 0 {
+		return 0, f.to, c&drivingWord != 0 || c&licenceWord != 0 && c&driveWord != 0
 	}
 	const stop = telling&^(drivingWord|driveWord|cardWord) | eventWord
 	if a.near(drivingWord, stop, 6, a.numbered()) >= 0 || a.pair(licenceWord, driveWord, stop, 6) >= 0 || a.pair(driveWord, numberWord, stop|softWord|versionWord&^driveWord, 0) == 0 {
@@ -186,12 +186,23 @@ func (l *lexicon) record(left, match []byte) (int, int, bool) {
 	}
 	var a around
 	l.look(&a, left)
-	if c := a.col(); c&(telling|patientWord) != 0 {
-		return 0, f.to, c&mrnWord != 0 || c&patientWord != 0 && c&(numberWord|recordWord) != 0 && c&telling == 0
+	if c := a.col(); c&telling != 0 {
+		return 0, f.to, c&mrnWord != 0
 	}
 	const stop = telling&^(mrnWord) | eventWord
 	if a.near(mrnWord, stop, 4, a.numbered()) >= 0 || a.pair(patientWord, recordWord|numberWord, stop, 3) >= 0 {
 		return 0, f.to, true
+	}
+	// "Patient Ann Lee (1234567)"
+	if c := last(left, 0); (c == '(' || c == ' ' && last(left, 1) == ',') && f.digits > 5 {
+		for i := 0; i < 4 && a.has(i) && a.word[i].gap&(digitsGap|sentenceGap|lineGap|cellGap|colonGap) == 0; i++ {
+			if i > 0 && a.word[i].class&chartWord != 0 && a.word[i].class&patientWord != 0 {
+				return 0, f.to, true
+			}
+			if a.word[i].class != 0 {
+				break
+			}
+		}
 	}
 	return 0, f.to, a.has(0) && (a.word[0].class&patientWord != 0 && a.word[0].gap&hashGap != 0 || a.word[0].class&chartWord != 0 && f.digits > 5) && a.word[0].gap&(digitsGap|lineGap|sentenceGap) == 0
 }

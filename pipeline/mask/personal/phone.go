@@ -10,7 +10,7 @@ import (
 
 // phonePattern is 6 to 18 digits in groups, an extension, and what shows that the last group goes on.
 const phonePattern = `(?:%2[Bb]|[+(]{1,2})?[0-9](?:(?: ?\(| ?\)[ /-]{0,2}| ?[/-] ?| {1,2}|[.` + blanks + dashes + `])?[0-9]){5,17}\)?` +
-	`(?: ?(?:x|X|ext\.?|Ext\.?|extn|poste|#) ?[0-9]{1,5})?(?:[A-Za-z0-9_%]|[:,][0-9]| ?[-(]?(?:[Oo]ffice|[Ff]ax|[Mm]obile|[Cc]ell|[Dd]esk|[Hh]ome|[Ww]ork|tel|mob))?`
+	`(?: ?(?:x|X|ext\.?|Ext\.?|extn|poste|#) ?[0-9]{1,5})?(?:[A-Za-z0-9_%]|:[0-9]| ?[-(]?(?:[Oo]ffice|[Ff]ax|[Mm]obile|[Cc]ell|[Dd]esk|[Hh]ome|[Ww]ork|tel|mob))?`
 
 func (l *lexicon) phoneRule() *rule.Rule {
 	return &rule.Rule{Name: "phone", Type: "PHONE", Family: rule.Structured, Pattern: phonePattern, Left: rule.Word, Check: l.phone,

@@ -101,7 +101,7 @@ var vocabulary = []struct {
 	{passportWord, "passport* reisepass* reisepas* pasaporte* passeport* passaporto passaporte paspoort* paszport* passnummer passnr pasnummer cestovni putovnica passeports ppt pasport passinumero"},
 	{travelWord, "travel"},
 	{passWord, "pass"},
-	{payWord, "charge* paid pay paying payment* billing billed exp expiry"},
+	{payWord, "charge* paid pay paying payment* billing billed"},
 	{chartWord, "chart akte dossier mr mrno patient paciente pasient pacjent"},
 	{licenceWord, "carne licence* license* lic licenses licences permis permit permits licencia licencia patente patent carnet carta carteira prawo permesso licenca permiso rijbewijs*"},
 	{driveWord, "driver* drivers driving drive drives dvla dmv motorist operator operators conduire conducir guida jazdy motorista conducao conductor conducere"},
