@@ -37,9 +37,7 @@ func (c *Chunk) Texts(p Piece) error {
 					return err
 				}
 			}
-			if !plainKey(m.Key) {
-				c.Pieces = append(c.Pieces, Piece{Choice: p.Choice, Carrier: p.Carrier, At: m.At, Text: m.Key, Whole: true})
-			}
+			c.Key(p)
 			below := p
 			below.Key = m.Key
 			if !p.Whole { // else no lane is made
@@ -52,26 +50,21 @@ func (c *Chunk) Texts(p Piece) error {
 	return s.Pass()
 }
 
-// plainKey tells whether a key is an identifier of letters, or too short: nothing in it has to be masked.
-func plainKey(key []byte) bool {
-	if len(key) < MinText {
-		return true
-	}
-	for _, c := range key {
-		if (c|0x20 < 'a' || c|0x20 > 'z') && c != '_' {
-			return false
-		}
-	}
-	return true
-}
-
 // Aside makes a piece of every string of the next value, which belongs to no choice.
 func (c *Chunk) Aside(carrier string) error {
 	return c.Texts(Piece{Choice: -1, Carrier: carrier, Whole: true})
 }
 
-// Member is Aside for the value of a member whose key may tell what it is.
+// Key makes a piece like p, a text by itself, of the key of the member that was begun last, if it is no plain word.
+func (c *Chunk) Key(p Piece) {
+	if m := &c.Scanner.key; !plainKey(m.Key) {
+		c.Pieces = append(c.Pieces, Piece{Choice: p.Choice, Carrier: p.Carrier, At: m.At, Text: m.Key, Whole: true})
+	}
+}
+
+// Member is Aside for the value of the member that was begun last, and for its key, which may tell what it is.
 func (c *Chunk) Member(carrier string, key []byte) error {
+	c.Key(Piece{Choice: -1, Carrier: carrier})
 	if OpaqueKey(key) {
 		if passed, err := c.Opaque(); passed || err != nil {
 			return err
@@ -126,7 +119,9 @@ func (c *Chunk) Label(key []byte) error {
 		}
 		s.Seek(from)
 	case Array, Object:
+		own := s.key
 		at, err := s.Skip()
+		s.key = own
 		if err != nil || bytes.IndexByte(s.data[at.Start:at.End], '"') < 0 {
 			return err
 		}

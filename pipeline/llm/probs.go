@@ -61,7 +61,7 @@ func (c *Chunk) prob(l *ProbList) error {
 		null := s.Peek() == Null
 		switch {
 		case k < 0:
-			return c.Texts(Piece{Choice: l.Choice, Key: m.Key, Whole: true})
+			return c.Member("", m.Key)
 		case null:
 			return s.Pass()
 		case k == 0:
@@ -117,7 +117,7 @@ func (c *Chunk) ProbTable(l ProbList) error {
 		}
 		switch {
 		case k < 0:
-			return c.Texts(Piece{Choice: l.Choice, Key: m.Key, Whole: true})
+			return c.Member("", m.Key)
 		case s.Peek() == Null:
 			return s.Pass()
 		case k == 0:

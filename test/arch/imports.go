@@ -70,7 +70,7 @@ var testPermissions = []permission{
 	{"cmd/sallyport", []string{"agent/admin"}},                                                  // its scripts talk to a real server with fakes behind it
 	{"pipeline/policy/*", []string{"pipeline/policy", "pipeline/policy/*", "pipeline/journal"}}, // real rules, over a real record
 	{"pipeline/mask/*", []string{"pipeline/mask", "pipeline/mask/*"}},
-	{"pipeline/flow", []string{"pipeline/llm/*"}}, // an exchange is tested in a protocol that exists
+	{"pipeline/flow", []string{"pipeline/llm/*", "pipeline/mask", "pipeline/mask/*"}}, // an exchange is tested in a protocol that exists, and masks what there is
 }
 
 // reasons explain why one package must not import another: the first row that matches is the message.

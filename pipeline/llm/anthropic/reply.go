@@ -309,6 +309,9 @@ func (r reply) usage() error {
 
 // pieces makes a text of every string of the value of a member, but of what is encrypted.
 func (r reply) pieces(choice int, carrier, key string) error {
+	if key != "" {
+		r.c.Key(llm.Piece{Choice: choice, Carrier: carrier})
+	}
 	if llm.OpaqueKey([]byte(key)) {
 		if passed, err := r.c.Opaque(); passed || err != nil {
 			return err

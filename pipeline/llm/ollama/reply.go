@@ -208,6 +208,7 @@ func (r *reply) message(s *llm.Scanner) error {
 			return nil, s.Array(func(int) error { return llm.NotInspected("reply with images") })
 		}
 		r.choice.Other = true
+		r.c.Key(llm.Piece{Choice: -1})
 		return nil, r.c.Texts(llm.Piece{Lane: r.c.Word(m.Key), Key: m.Key, Whole: r.whole})
 	})
 }

@@ -246,6 +246,7 @@ func message(s *llm.Scanner, c *llm.Chunk, at int, whole bool) error {
 			}
 			return nil, s.Pass()
 		}
+		c.Key(llm.Piece{Choice: -1})
 		if llm.OpaqueKey(m.Key) {
 			if passed, err := c.Opaque(); passed || err != nil {
 				return nil, err

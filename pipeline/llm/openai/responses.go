@@ -307,7 +307,7 @@ func (rd *reader) all(step pipeline.Step, what int) error {
 	if what != itemOutput && what != itemHosted {
 		return rd.Rest()
 	}
-	return rd.Strings(func(text []byte, at llm.Span) error {
+	return rd.Each(func(text []byte, at llm.Span) error {
 		switch {
 		case len(text) >= llm.MinSaid:
 			step.Text = llm.Shared(text)
