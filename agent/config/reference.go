@@ -73,7 +73,7 @@ record:
   max_bytes: 10GiB                   # B, KiB, MiB, GiB, TiB, KB, MB, GB, TB
   when_full: stop                    # stop: recorded exchanges are refused until there is room
 
-mask:                                # secrets and personal data in replies, and in what is recorded (docs/masking.md)
+mask:                                # secrets and personal data in replies, and in what is recorded (docs/mask-actions.md)
   key_file: /var/lib/sallyport/mask.key # of fingerprints and pseudonyms; made if it is not there
   prompts: false                     # true: requests too, before they leave the host; they stay masked
   names: true                        # look for names of people and postal addresses

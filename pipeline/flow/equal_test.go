@@ -240,7 +240,7 @@ func TestEqual(t *testing.T) {
 					check(events)
 				}
 				bytes := strings.Join(f.events(s, func(text string) []string { return someCuts(text, r) }), "")
-				for i := 1; i < len(bytes); i += 1 + len(bytes)/1500 {
+				for i := 1; i < len(bytes); i += 1 + len(bytes)/400 {
 					check([]string{bytes[:i], bytes[i:]})
 				}
 				check(strings.Split(bytes, ""))

@@ -197,26 +197,6 @@ func (x *exchange) recordIntent(body []byte, unread error) {
 	}
 }
 
-// reason is an error for records and people: what it is about, without our own prefix.
-func reason(err error) string {
-	return strings.TrimPrefix(err.Error(), llm.ErrNotInspected.Error()+": ")
-}
-
-// reason is the same with everything masked: it may quote what was not understood.
-func (x *exchange) reason(err error) string {
-	said := reason(err)
-	if merr := x.inspect("mask reason", func() error {
-		masked, masks, err := x.maskWhole(pipeline.CarrierError, nil, []byte(said))
-		if len(masks) > 0 {
-			said = string(masked)
-		}
-		return err
-	}); merr != nil {
-		return "why cannot be said: it could not be masked"
-	}
-	return said
-}
-
 // cutQuery keeps the names of a query and cuts the values out.
 func cutQuery(target string) string {
 	path, query, ok := strings.Cut(target, "?")

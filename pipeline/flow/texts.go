@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/llm"
@@ -96,4 +97,36 @@ func (x *exchange) maskWhole(carrier string, before, text []byte) (masked []byte
 		return nil, nil, errors.New("mask: text changed without a mask")
 	}
 	return nil, nil, nil
+}
+
+// reason is an error for records and people: what it is about, without our own prefix.
+func reason(err error) string {
+	return strings.TrimPrefix(err.Error(), llm.ErrNotInspected.Error()+": ")
+}
+
+// reason is the same with everything masked: it may quote what was not understood.
+func (x *exchange) reason(err error) string {
+	return x.shown(pipeline.CarrierError, reason(err), "why cannot be said: it could not be masked")
+}
+
+// word is what records show of a word of the provider's: what does not look like one is masked.
+func (x *exchange) word(s string) string {
+	if llm.Label([]byte(s)) {
+		return s
+	}
+	return x.shown(pipeline.CarrierMetadata, s, "[not masked]")
+}
+
+// shown is a text with everything masked; instead stands for it if that fails.
+func (x *exchange) shown(carrier, s, instead string) string {
+	if err := x.inspect("mask for the record", func() error {
+		masked, masks, err := x.maskWhole(carrier, nil, []byte(s))
+		if len(masks) > 0 {
+			s = string(masked)
+		}
+		return err
+	}); err != nil {
+		return instead
+	}
+	return s
 }

@@ -74,7 +74,7 @@ func TestEndsOtherwise(t *testing.T) {
 // TestEverywhere: one value in all places of an exchange is in none of them afterwards, neither released nor on record.
 func TestEverywhere(t *testing.T) {
 	request := `{"model":"m","user":"` + secret + `","stream":STREAM,"stop":["` + secret + `"],"metadata":{"` + secret + `":"` + secret + `"},"messages":[{"role":"system","content":"` + secret + `"},` +
-		`{"role":"assistant","tool_calls":[{"id":"c","type":"function","function":{"name":"find","arguments":"{\"` + secret + `\":\"` + secret + `\"}"}}]},{"role":"tool","tool_call_id":"c","content":"` + secret + `"}]}`
+		`{"role":"user","name":"` + secret + `","content":"x"},{"role":"assistant","tool_calls":[{"id":"c","type":"function","function":{"name":"find","arguments":"{\"` + secret + `\":\"` + secret + `\"}"}}]},{"role":"tool","tool_call_id":"c","content":"` + secret + `"}]}`
 	c := carrying{protocol: "openai", operation: "chat"}
 	places := func(message string) string {
 		return c.fill(`"` + message + `":{"role":"assistant","content":"so: {V}, see","reasoning_content":"{V}","refusal":"{V}","annotations":[{"type":"url_citation","url_citation":{"url":"https://x/{V}","title":"{V}"}}],` +
@@ -83,10 +83,10 @@ func TestEverywhere(t *testing.T) {
 	more := c.fill(`,"citations":["{V}"],"system_fingerprint":"{V} {V}","service_tier":{"a":[{"{V}":1},"{V}"]},"{V}":{"{V}":2},"usage":{"prompt_tokens":1,"completion_tokens":2,"note":"so {V}"}`)
 	for name, run := range map[string]func() *rig{
 		"whole": func() *rig {
-			return newRig(t, pipeline.ModeEnforce, strings.Replace(request, "STREAM", "false", 1)).reply(200, "application/json", chatReply(places("message"), more))
+			return newRig(t, pipeline.ModeEnforce, strings.Replace(request, "STREAM", "false", 1)).reply(200, "application/json", strings.NewReplacer(`"id":"1"`, `"id":"so `+secret+`"`, `"model":"m"`, `"model":"it is `+secret+`"`).Replace(chatReply(places("message"), more)))
 		},
 		"stream": func() *rig {
-			return newRig(t, pipeline.ModeEnforce, strings.Replace(request, "STREAM", "true", 1)).reply(200, "text/event-stream", strings.Replace(chatEvents(places("delta")), `"}`, `"}`, 1), "data: "+c.fill(chatError(""))+"\n\n")
+			return newRig(t, pipeline.ModeEnforce, strings.Replace(request, "STREAM", "true", 1)).reply(200, "text/event-stream", strings.TrimSuffix(chatEvents(places("delta")), done), "data: "+c.fill(chatError(""))+"\n\n")
 		},
 		"error": func() *rig {
 			return newRig(t, pipeline.ModeEnforce, strings.Replace(request, "STREAM", "true", 1)).reply(429, "application/json", c.fill(chatError(`,"{V}":["{V}"]`)))
@@ -102,8 +102,8 @@ func TestEverywhere(t *testing.T) {
 			r := run()
 			_ = r.serve()
 			r.noFragment()
-			if len(r.log.Of(pipeline.KindOutcome)) != 1 || len(r.client.Got) == 0 {
-				t.Fatal("nothing was said")
+			if got := string(r.client.Got); len(r.log.Of(pipeline.KindOutcome)) != 1 || strings.Contains(got, "sallyport_") != (name == "not understood") || !strings.Contains(got, with) && name != "not understood" {
+				t.Fatalf("released %s", got)
 			}
 			for _, m := range append(r.intent().Masks, r.outcome().Masks...) {
 				if m.Carrier == "" || m.With != with || !slices.Contains(pipeline.Carriers(), m.Carrier) {

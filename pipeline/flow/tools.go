@@ -41,6 +41,7 @@ func (x *exchange) decideCall(ctx context.Context, t *toolCall) error {
 	}
 	step := pipeline.Step{Kind: pipeline.StepToolCall, Name: t.name, ID: t.id, Index: t.index, Args: t.args, ByProvider: t.byProvider}
 	shown := step
+	shown.ID = x.word(t.id)
 	if masked == nil {
 		shown.Args = jsonOrString(append(json.RawMessage(nil), t.args...))
 	} else {

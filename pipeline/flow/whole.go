@@ -225,10 +225,10 @@ func insertContent(c *llm.Chunk, ch *llm.Choice, content []byte) []llm.Edit {
 // note keeps what a reply, or an event, says about itself.
 func (x *exchange) note(c *llm.Chunk) {
 	if c.ID != "" {
-		x.out.ResponseID = c.ID
+		x.out.ResponseID = x.word(c.ID)
 	}
 	if c.Model != "" {
-		x.out.ResponseModel = c.Model
+		x.out.ResponseModel = x.word(c.Model)
 	}
 	if c.HasUsage { // in a stream, one event may tell what went in and another what came out
 		u := &x.out.Usage
@@ -241,7 +241,7 @@ func (x *exchange) note(c *llm.Chunk) {
 	}
 	for i := range c.Choices {
 		if f := c.Choices[i].Finish; f != "" {
-			x.out.Finish = append(x.out.Finish, f)
+			x.out.Finish = append(x.out.Finish, x.word(f))
 		}
 	}
 }

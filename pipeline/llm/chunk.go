@@ -114,7 +114,7 @@ func (c *Chunk) Label(key []byte) error {
 	switch kind {
 	case String:
 		text, _, err := s.Text()
-		if err != nil || len(text) <= maxLabel && allOf(text, &labelBytes) {
+		if err != nil || Label(text) {
 			return err
 		}
 		s.Seek(from)
@@ -129,6 +129,9 @@ func (c *Chunk) Label(key []byte) error {
 	}
 	return c.Member("", key)
 }
+
+// Label tells whether a text may be one of the provider's own words, or an ID.
+func Label(text []byte) bool { return len(text) <= maxLabel && allOf(text, &labelBytes) }
 
 type byteSet [256]bool
 
@@ -153,13 +156,16 @@ func allOf(text []byte, set *byteSet) bool {
 	return true
 }
 
-// ReadWord reads a string, and makes a text of what is none.
+// ReadWord reads a string that is one word, such as an ID. What does not look like one is a text as well, and so is what is no string.
 func (c *Chunk) ReadWord(to *string) error {
 	if c.Scanner.Peek() != String {
 		return c.Aside("")
 	}
-	text, _, err := c.Scanner.Text()
+	text, at, err := c.Scanner.Text()
 	*to = c.Word(text)
+	if err == nil && !Label(text) {
+		c.Pieces = append(c.Pieces, Piece{Choice: -1, At: at, Text: text, Whole: true})
+	}
 	return err
 }
 

@@ -68,10 +68,23 @@ func (s *Scanner) Null() (bool, error) {
 	return true, s.Pass()
 }
 
-// Word reads a string that decides something.
+// Word reads a string that decides something. What does not look like a word is noted too, so that records can be masked.
 func (rd *Reader) Word(to *string) error {
-	text, _, err := rd.Text()
+	text, at, err := rd.Text()
 	*to = string(text)
+	if err == nil && !Label(text) {
+		rd.R.Texts = append(rd.R.Texts, Text{At: at, Value: text, Step: -1})
+	}
+	return err
+}
+
+// Name is Word for what people choose, which is always noted.
+func (rd *Reader) Name(to *string) error {
+	text, at, err := rd.Text()
+	*to = string(text)
+	if err == nil && len(text) >= MinText {
+		rd.R.Texts = append(rd.R.Texts, Text{At: at, Value: text, Key: rd.Key(), Step: -1})
+	}
 	return err
 }
 

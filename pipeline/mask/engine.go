@@ -28,7 +28,8 @@ type Options struct {
 	// Explain makes rewriters keep why each value was masked, or was not although its form is that of a rule (Rewriter.Explained).
 	Explain bool
 
-	only []*rule.Rule // instead of the built-in rules; for tests
+	only   []*rule.Rule // instead of the built-in rules; for tests
+	states int          // of each automaton, instead of tableStates; for tests
 }
 
 // Engine holds the compiled rules. It may be used by any number of goroutines.

@@ -57,7 +57,7 @@ func (r *Rewriter) begin(c *compiled) error {
 	for ; p < r.n; p++ {
 		if !r.may(c, p) {
 			if r.e.o.Explain {
-				r.refusedLeft(c, p, r.n)
+				r.refusedLeft(c, p, r.end())
 			}
 			continue
 		}

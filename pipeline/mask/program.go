@@ -3,6 +3,7 @@
 package mask
 
 import (
+	"cmp"
 	"fmt"
 	"regexp/syntax"
 
@@ -109,7 +110,7 @@ func (e *Engine) program(with func(*compiled) bool) (*program, error) {
 	}
 	for k := range parts {
 		var err error
-		if p.unions[k], err = automaton.NewUnion(patterns[k], tableStates); err != nil {
+		if p.unions[k], err = automaton.NewUnion(patterns[k], cmp.Or(e.o.states, tableStates)); err != nil {
 			return nil, err
 		}
 	}

@@ -338,26 +338,6 @@ func (r *Rewriter) takeNames() error {
 	return nil
 }
 
-// wholeRunes moves a cut back to the start of the rune that it is in, if it is in one.
-func (r *Rewriter) wholeRunes(cut int) int {
-	for i := 1; i < utf8.UTFMax && cut-i >= max(r.out, r.from); i++ {
-		c := r.buf[cut-i-r.from]
-		if c < utf8.RuneSelf {
-			break
-		}
-		if !utf8.RuneStart(c) {
-			continue
-		}
-		if b := r.text(cut-i, min(r.end(), cut-i+utf8.UTFMax)); !utf8.FullRune(b) {
-			return cut - i
-		} else if _, n := utf8.DecodeRune(b); n > i {
-			return cut - i
-		}
-		break
-	}
-	return cut
-}
-
 // endSegment settles and releases all of the segment, which ends at end.
 func (r *Rewriter) endSegment(dst []byte, end int) ([]byte, error) {
 	if len(r.hits) > 0 {
@@ -389,22 +369,4 @@ func (r *Rewriter) beginSegment() {
 	if r.names != nil {
 		r.names.Reset()
 	}
-}
-
-// compact drops what is at hand and needed no more.
-func (r *Rewriter) compact() {
-	keep := r.out
-	if r.drop&holdContext == 0 {
-		keep -= rule.Context
-	}
-	keep = max(r.from, keep)
-	if !r.val.on {
-		keep = max(keep, r.seg)
-	}
-	if keep == r.from {
-		return
-	}
-	n := copy(r.buf, r.buf[keep-r.from:])
-	r.buf, r.from = r.buf[:n], keep
-	r.unmark()
 }

@@ -169,82 +169,6 @@ func (r *Rewriter) accept(rules []*compiled, accepts []uint16) error {
 	return nil
 }
 
-// move lets what is not settled begin at a later place.
-func (r *Rewriter) move(to int) {
-	if to <= r.anchor {
-		return
-	}
-	if b := r.text(r.anchor, to); r.esc == 0 && bytes.IndexByte(b, '\\') < 0 {
-		r.free = false
-	} else {
-		for _, c := range b {
-			r.esc, r.free, _ = automaton.Escape(r.esc, c)
-		}
-	}
-	r.anchor = to
-	if r.drop&holdEscape != 0 {
-		r.esc, r.free = 0, false
-	}
-	if r.marked < to {
-		r.unmark()
-	}
-}
-
-// unmark forgets which bytes belong to escapes.
-func (r *Rewriter) unmark() { r.marked, r.markEsc, r.escapes = r.anchor, r.esc, false }
-
-// mark finds out which bytes of the island before to belong to JSON escapes.
-func (r *Rewriter) mark(to int) {
-	if r.marked >= to {
-		return
-	}
-	b := r.text(r.marked, to)
-	if !r.escapes {
-		if r.markEsc == 0 && bytes.IndexByte(b, '\\') < 0 {
-			r.marked = to
-			return
-		}
-		r.escapes = true
-		clear(r.marks[r.anchor-r.from : r.marked-r.from])
-	}
-	for i, c := range b {
-		at, in, inner := automaton.Escape(r.markEsc, c)
-		r.markEsc = at
-		r.marks[r.marked+i-r.from] = escaped(in, inner)
-	}
-	r.marked = to
-}
-
-// What marks say of a byte: that it belongs to an escape, and not as the backslash that begins it.
-const (
-	markIn    = 1
-	markInner = 2
-)
-
-func escaped(in, inner bool) (m uint8) {
-	if in {
-		m = markIn
-	}
-	if inner {
-		m |= markInner
-	}
-	return m
-}
-
-// may tells whether a match may start at p. The island is marked up to behind it.
-func (r *Rewriter) may(c *compiled, p int) bool {
-	at := p - r.from
-	switch {
-	case r.escapes && r.marks[at]&markInner != 0, r.buf[at]&0xC0 == 0x80:
-		return false
-	case p == r.seg || !c.Left.Has(r.buf[at-1]):
-		return true
-	case p == r.anchor:
-		return r.free
-	}
-	return r.escapes && r.marks[at-1] != 0
-}
-
 // check asks a rule about the match [p, e).
 func (r *Rewriter) check(c *compiled, p, e int) (from, to int, ok bool) {
 	if c.Check == nil {
@@ -281,7 +205,7 @@ func (r *Rewriter) settle(c *compiled, end, openFrom int, last bool) error {
 	for p < limit {
 		if !r.may(c, p) {
 			if r.e.o.Explain {
-				r.refusedLeft(c, p, end)
+				r.refusedLeft(c, p, r.end())
 			}
 			p++
 			continue

@@ -130,23 +130,10 @@ func (l *lexicon) birth(left, match []byte) (int, int, bool) {
 		return 0, len(match), true
 	}
 	c := cell(left)
-	if c == 0 || c == ' ' || year < 1920 || year > 2012 {
+	if c == 0 || c == ' ' || year < 1920 || year > 2012 || a.col() != 0 {
 		return 0, 0, false
 	}
-	return 0, len(match), afterName(left, c) || year <= 2007 && afterMailbox(left, c)
-}
-
-// afterMailbox tells whether the cell before the last one of a row is an address of mail, or says a sex.
-func afterMailbox(left []byte, delim byte) bool {
-	row := left[:bytes.LastIndexByte(left, delim)]
-	s := max(bytes.LastIndexByte(row, delim), bytes.LastIndexByte(row, '\n')) + 1
-	c := bytes.Trim(row[s:], " \"'")
-	switch string(c) {
-	case "M", "F", "male", "female", "Male", "Female":
-		return true
-	}
-	at := bytes.IndexByte(c, '@')
-	return at > 0 && bytes.IndexByte(c[at:], '.') > 0 && bytes.IndexByte(c, ' ') < 0
+	return 0, len(match), afterPerson(left, c, year > 2006)
 }
 
 // namely tells whether row ends with two words with capitals.
@@ -163,27 +150,57 @@ func namely(row []byte) bool {
 	return true
 }
 
-// afterName tells whether the cell before the last one of a row is the name of somebody: two to four words with capitals.
-func afterName(left []byte, delim byte) bool {
-	row := left[:bytes.LastIndexByte(left, delim)]
-	s := max(bytes.LastIndexByte(row, delim), bytes.LastIndexByte(row, '\n')) + 1
-	name := bytes.Trim(row[s:], " \"'")
-	if s == 0 && len(left) >= rule.Context || len(name) < 5 || len(name) > 40 {
+// afterPerson tells whether a cell before the last one of a row is the name of somebody, an address of mail, or a sex; with next, the one
+// right before it must be a name.
+func afterPerson(left []byte, delim byte, next bool) bool {
+	row := left[bytes.LastIndexByte(left, '\n')+1:]
+	cut := len(row) == len(left) && len(left) >= rule.Context
+	row = row[:max(0, bytes.LastIndexByte(row, delim))]
+	for first := true; len(row) > 0; first = false {
+		s := bytes.LastIndexByte(row, delim) + 1
+		if s == 0 && cut {
+			return false
+		}
+		c := bytes.Trim(row[s:], " \"'")
+		if name(c) || !next && person(c) {
+			return true
+		}
+		if next && first {
+			return false
+		}
+		row = row[:max(0, s-1)]
+	}
+	return false
+}
+
+// person tells whether a cell is an address of mail, or says a sex.
+func person(c []byte) bool {
+	switch string(c) {
+	case "M", "F", "male", "female", "Male", "Female":
+		return true
+	}
+	at := bytes.IndexByte(c, '@')
+	return at > 0 && bytes.IndexByte(c[at:], '.') > 0 && bytes.IndexByte(c, ' ') < 0
+}
+
+// name tells whether a cell is the name of somebody: two to four words with capitals.
+func name(c []byte) bool {
+	if len(c) < 5 || len(c) > 40 {
 		return false
 	}
 	words, start := 0, true
-	for i, c := range name {
+	for i, b := range c {
 		switch {
-		case c == ' ':
+		case b == ' ':
 			start = true
 			continue
-		case start && !isUpper(c) && c < 0x80:
-			if !particle(name[i:]) {
+		case start && !isUpper(b) && b < 0x80:
+			if !particle(c[i:]) {
 				return false
 			}
 		case start:
 			words++
-		case !isUpper(c) && !isLower(c) && c < 0x80 && c != '-' && c != '\'' && c != '.':
+		case !isUpper(b) && !isLower(b) && b < 0x80 && b != '-' && b != '\'' && b != '.':
 			return false
 		}
 		start = false

@@ -4,6 +4,7 @@ package personal
 
 import (
 	"bytes"
+	"unicode"
 
 	"github.com/sallyport-dev/sallyport/pipeline/mask/rule"
 )
@@ -41,28 +42,33 @@ func (l *lexicon) column(left []byte) bits {
 	if delim == 0 {
 		k = 0
 	}
+	top := bits(0) // fillWord if the top row has words in this place that say nothing known
 	for end := line; end > 0; {
 		start := bytes.LastIndexByte(left[:end], '\n')
 		if start < 0 && len(left) >= rule.Context {
-			return 0
+			return top
 		}
 		head := left[start+1 : end]
 		if len(head) == 0 || bytes.Count(head, []byte{delim}) < k {
-			return 0 // no row of this table
+			return top // no row of this table
 		}
 		end = start
 		if delim == 0 { // the first cell: whatever parts the heading
 			i := bytes.IndexAny(head, "|,;\t")
 			if i <= 0 {
-				return 0
+				return top
 			}
 			head = head[:i]
 		}
-		if c := heading(l.cell(head, delim, k)); c&telling != 0 {
+		cell := place(head, delim, k)
+		if c := heading(l.cell(cell)); c&(telling|eventWord) != 0 {
 			return c
 		}
+		if top = 0; bytes.IndexFunc(cell, unicode.IsLetter) >= 0 && bytes.IndexAny(cell, "0123456789") < 0 {
+			top = fillWord
+		}
 	}
-	return 0
+	return top
 }
 
 // heading makes of classes that tell together, or that tell in a heading, the class that they tell.
@@ -97,7 +103,7 @@ func (l *lexicon) inserted(head, row []byte) bits {
 	if open < 0 || close < open || i < 0 {
 		return 0
 	}
-	return heading(l.cell(head[open+1:close], ',', bytes.Count(row[i:], []byte{','})))
+	return heading(l.cell(place(head[open+1:close], ',', bytes.Count(row[i:], []byte{','}))))
 }
 
 // patientSegment returns the class of field k of a PID segment of HL7 version 2.
@@ -117,19 +123,20 @@ func patientSegment(k int) bits {
 	return fillWord
 }
 
-// cell returns the classes of the words of cell k.
-func (l *lexicon) cell(head []byte, delim byte, k int) (c bits) {
+// place returns cell k of a row.
+func place(row []byte, delim byte, k int) []byte {
 	for range k {
-		i := bytes.IndexByte(head, delim)
-		if i < 0 {
-			return 0
-		}
-		head = head[i+1:]
+		row = row[bytes.IndexByte(row, delim)+1:]
 	}
-	if i := bytes.IndexByte(head, delim); i >= 0 && delim != 0 {
-		head = head[:i]
+	if i := bytes.IndexByte(row, delim); i >= 0 && delim != 0 {
+		row = row[:i]
 	}
-	a := around{l: l, left: head, rest: len(head)}
+	return row
+}
+
+// cell returns the classes of the words of a cell, unless it has many.
+func (l *lexicon) cell(text []byte) (c bits) {
+	a := around{l: l, left: text, rest: len(text)}
 	if a.has(5) {
 		return 0
 	}

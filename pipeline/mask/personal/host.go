@@ -11,7 +11,7 @@ import (
 // hosts are the rules for addresses of machines.
 func (l *lexicon) hosts() []*rule.Rule {
 	return []*rule.Rule{
-		{Name: "ipv4", Type: "IP_ADDRESS", Family: rule.Structured, Pattern: `[0-9]{1,3}(?:(?:\.|\[\.\])[0-9]{1,3}){3}(?:\.[0-9]|/[0-9]{1,2})?`,
+		{Name: "ipv4", Type: "IP_ADDRESS", Family: rule.Structured, Pattern: `[0-9]{1,3}(?:(?:\.|\[\.\])[0-9]{1,3}){3}(?:\.[0-9]|/[0-9]{1,2}|:[0-9]{2,5})?`,
 			Left: rule.Word.And(rule.Of(".")), Right: rule.Word, Check: l.ipv4,
 			Why: "four bytes with dots that are not a version, a mask or the host itself"},
 		{Name: "ipv6", Type: "IP_ADDRESS", Family: rule.Structured, Pattern: `(?:[0-9A-Fa-f]{1,4}:|::)[0-9A-Fa-f:.]{1,41}(?:%[0-9A-Za-z]{1,15})?`,
@@ -29,6 +29,10 @@ func (l *lexicon) ipv4(left, match []byte) (int, int, bool) {
 		if match = match[:i]; bytes.HasSuffix(match, []byte(".0")) {
 			return 0, 0, false // a network
 		}
+	}
+	port := bytes.IndexByte(match, ':')
+	if port >= 0 {
+		match = match[:port]
 	}
 	k, n, small := 0, 0, true // no number of it is large, as in a version
 	for _, c := range match {
@@ -52,7 +56,7 @@ func (l *lexicon) ipv4(left, match []byte) (int, int, bool) {
 		}
 		small = small && oct[k] < 100
 	}
-	small = small && oct[0] != 10
+	small = small && oct[0] != 10 && port < 0
 	if oct[0] == 0 || oct[0] == 127 || oct[0] >= 224 {
 		return 0, 0, false
 	}
@@ -138,7 +142,7 @@ func ipv6(_, match []byte) (int, int, bool) {
 		end = len(match)
 	}
 	if groups == 8 {
-		return 0, end, first >= 0x100
+		return 0, end, first >= 0x100 || len(s) > 28
 	}
 	if bytes.HasPrefix(s, []byte("::")) {
 		return 0, end, first == 0xffff && groups == 3

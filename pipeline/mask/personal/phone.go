@@ -222,10 +222,10 @@ func (l *lexicon) said(r *run, a *around, left []byte, k int) bool {
 	}
 	// A row with an address of mail, or a name, in it.
 	sep := cell(left)
-	if sep == 0 || a.col() != 0 || sep == ' ' && k == 1 {
+	if sep == 0 || sep == ' ' && k == 1 {
 		return false
 	}
-	if sep != ' ' && afterName(left, sep) {
+	if sep != ' ' && afterPerson(left, sep, true) {
 		return true
 	}
 	return mailbox(left)

@@ -33,6 +33,7 @@ const (
 	travelWord
 	passWord // German: a passport, with a number word
 	payWord
+	fileWord  // "record"
 	chartWord // a record of a patient if a number follows at once
 	closeWord // of the end of a letter: "regards"
 	macWord
@@ -102,13 +103,14 @@ var vocabulary = []struct {
 	{travelWord, "travel"},
 	{passWord, "pass"},
 	{payWord, "charge* paid pay paying payment* billing billed"},
+	{fileWord, "record records"},
 	{chartWord, "chart akte dossier mr mrno patient paciente pasient pacjent"},
 	{licenceWord, "carne licence* license* lic licenses licences permis permit permits licencia licencia patente patent carnet carta carteira prawo permesso licenca permiso rijbewijs*"},
 	{driveWord, "driver* drivers driving drive drives dvla dmv motorist operator operators conduire conducir guida jazdy motorista conducao conductor conducere"},
 	{drivingWord, "dl dln dlno driverslicen* driverlicen* drivinglicen* drivernumber fuhrerschein* rijbewijs* korkort* korekort* forerkort* ajokort* cnh habilitacao vodicsky ridicsky prukaz jogositvany fahrerlaubnis* surucu ehliyet drivinglicence dlnumber fuehrerschein*"},
 	{patientWord, "medical med pt unit ur patient* chart hospital health clinic* clinical medico medica medicale medic paciente* clinica dossier historia krankenakte* akte patienten* cartella sanitario case pasient pacjenta ehr emr inpatient outpatient klinik spital medizinische sante zorg"},
 	{recordWord, "record records rec file files chart account acct identifier numero number no id nr num nummer nro code kartei historia dossier akte ref clinica clinico karta fallnummer"},
-	{mrnWord, "mrn mrns mrnumber uhid nhc patientennummer patientnummer patientid patientno patientnumber patientennr patientenid medicalrecord* medrec medrecno medicalrec* chartno hospitalno fallnummer krankenaktennummer ipp nip prontuario journalnummer patientidentifier chartnumber healthrecord* recordlocatorpatient"},
+	{mrnWord, "mrn mrns hrn umrn crn empi emrn mrnumber uhid nhc patientennummer patientnummer patientid patientno patientnumber patientennr patientenid medicalrecord* medrec medrecno medicalrec* chartno hospitalno fallnummer krankenaktennummer ipp nip prontuario journalnummer patientidentifier chartnumber healthrecord* recordlocatorpatient"},
 	{numberWord, "number numbers no n id ids nr num nummer numero nro nos identifier numer numeru numerot code identification value key digits nb nbr document doc documento"},
 	{ourWord, "my his her their your our mein meine ihre mon su meu minha mio mia mijn moj moje mitt"},
 	{fillWord, "is are was be been a an the of on at in to as for from and or de del di da do du des le la el il les los las l d s am vom von van der den das dem die und y e et og och i ist est es er este sein " +

@@ -164,7 +164,7 @@ func sentence(v []byte) bool {
 	return false
 }
 
-var proseWords = []string{"the", "your", "a", "an", "is", "enter", "must", "new", "my", "for", "to", "in", "and", "or", "of", "not", "be", "are", "with", "this", "password", "token", "key", "please", "no", "confirm", "old", "current", "forgot", "reset", "change", "show", "hide"}
+var proseWords = []string{"the", "your", "a", "an", "is", "enter", "must", "new", "my", "for", "to", "in", "and", "or", "of", "not", "be", "are", "this", "password", "token", "key", "please", "no", "confirm", "old", "current", "forgot", "reset", "change", "show", "hide"}
 
 func plausiblePassword(v []byte, t *traits, g hole, name ident, whole bool) bool {
 	for _, w := range commonWords {
@@ -179,7 +179,7 @@ func plausiblePassword(v []byte, t *traits, g hole, name ident, whole bool) bool
 		}
 	}
 	switch {
-	case t.n < 4, t.distinct < 3 && t.digit < t.n, g.newline && !random(v, 10) && !g.xml && !g.link:
+	case t.n < 4, t.distinct < 3 && t.digit < t.n, g.newline && !(digits && t.lower+t.upper > 0 && t.n >= 8 && g.sep) && !g.xml && !g.link:
 		return false
 	case bytesHave(v, ' '):
 		return g.quote != 0 && t.n <= 40 && (digits && mixed || t.lower+spaces(v) == t.n && g.sep && spaces(v) <= 6 && !sentence(v))

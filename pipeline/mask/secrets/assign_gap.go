@@ -70,6 +70,8 @@ func readGap(m []byte, i int) (g hole, ok bool) {
 			switch {
 			case i+1 < len(m) && (m[i+1] == '"' || m[i+1] == '\'' || m[i+1] == '\\'):
 				i++
+			case at(m, i, `\u0022`), at(m, i, `\u0027`):
+				i += 6
 			case i+1 < len(m) && (m[i+1] == 'n' || m[i+1] == 'r' || m[i+1] == 't'):
 				g.newline = g.newline || m[i+1] != 't'
 				i += 2
@@ -109,6 +111,13 @@ func readGap(m []byte, i int) (g hole, ok bool) {
 		case c == '(' && i+1 < len(m) && (m[i+1] == '"' || m[i+1] == '\'' || m[i+1] == '`'), c == '(' && !g.sep && i+1 < len(m) && alnum(m[i+1]):
 			i++
 		case (c == '.' || c == '!' || c == '+' || c == '?') && i+1 < len(m) && (m[i+1] == '=' || m[i+1] == ':'):
+			i++
+		case c == '&' && (at(m, i, "&quot;") || at(m, i, "&#34;") || at(m, i, "&#39;") || at(m, i, "&apos;")):
+			for m[i] != ';' {
+				i++
+			}
+			i++
+		case c == '-' && i+1 < len(m) && (m[i+1] == '\n' || m[i+1] == '\r') && g.xml: // >- of YAML
 			i++
 		case c == '-' && i+1 < len(m) && (m[i+1] == '>' || m[i+1] == ' ') && i > 0:
 			g.sep = g.sep || m[i+1] == ' ' && m[i-1] == ' '
@@ -208,10 +217,11 @@ func (g *hole) links(left, m []byte, name ident) bool {
 // valueIn cuts the value out of the match.
 func valueIn(k kind, m []byte, g hole, query bool) (from, to int) {
 	from, to = g.from, g.from
+	escaped := from >= 2 && m[from-2] == '\\'
 	if g.quote != 0 {
 		for to < len(m) && m[to] != g.quote {
 			if m[to] == '\\' && to+1 < len(m) {
-				if m[to+1] == g.quote || m[to+1] == '"' { // the quote is escaped: a text in a text
+				if escaped && (m[to+1] == g.quote || m[to+1] == '"') { // the quote that opened was escaped too: a text in a text
 					break
 				}
 				to++
@@ -222,7 +232,10 @@ func valueIn(k kind, m []byte, g hole, query bool) (from, to int) {
 	} else {
 		for to < len(m) && !(m[to] == '"' || m[to] == '`' || m[to] == '<' && to > from || m[to] == ' ' || m[to] == '\n' || m[to] == '\t' || m[to] == '\r' || m[to] == '\'' && k != password) {
 			c := m[to]
-			if c == '\\' && (to+1 == len(m) || m[to+1] == 'n' || m[to+1] == 'r' || m[to+1] == 't' || m[to+1] == '"' || m[to+1] == '\'') {
+			if c == '&' && (at(m, to, "&quot;") || at(m, to, "&#34;") || at(m, to, "&#39;") || at(m, to, "&apos;")) {
+				break
+			}
+			if c == '\\' && (to+1 == len(m) || m[to+1] == 'n' || m[to+1] == 'r' || m[to+1] == 't' || m[to+1] == 'u' || m[to+1] == '"' || m[to+1] == '\'') {
 				break
 			}
 			if (c == '&' || c == ';' || c == ',') && (query || k != password || pairAhead(m[to+1:])) || c == '#' && query || c == '|' && g.bar {
@@ -275,7 +288,7 @@ func skipsCode(v []byte, g hole, k kind) bool {
 	if g.quote != 0 {
 		return bytesHave(v, ' ') && k != password || k != password && braces(v)
 	}
-	if (v[0] == '(' || v[0] == '[' || v[0] == '{') && len(v) > 1 && (v[1] == '\'' || v[1] == '"' || !digit(v[1]) && func() bool { t := measure(v); return t.wordy() }()) || at(v, 0, "arn:") {
+	if (v[0] == '(' || v[0] == '[' || v[0] == '{') && len(v) > 1 && (v[1] == '\'' || v[1] == '"' || !digit(v[1]) && func() bool { t := measure(v); return t.wordy() }()) || at(v, 0, "arn:") || v[0] == ')' || v[0] == ',' || v[0] == '+' && len(v) > 1 && letter(v[1]) && bytesHave(v, '.') {
 		return true
 	}
 	names := 0

@@ -6,10 +6,10 @@ import "github.com/sallyport-dev/sallyport/pipeline/mask/rule"
 
 // between is what may stand between the first line of a key and its body: ends of lines, raw or escaped, quotes and operators of code, the
 // indent of YAML, the headers of an encrypted key. A few bytes of a body must follow, so that texts about such lines stay as they are.
-const between = `[ \t\r\n\\"'+,.;()rnt&#103]{0,32}` + `(?:(?:Proc-Type|DEK-Info|Version|Comment|Hash)[!-\[\]-~ ]{1,56}[ \t\r\n\\"'+,rn]{1,16}){0,2}` + `[A-Za-z0-9+/]{16}`
+const between = `[ \t\r\n\\"'+,.;()rnt&#0-9<>b/|]{0,32}` + `(?:(?:Proc-Type|DEK-Info|Version|Comment|Hash)[!-\[\]-~ ]{1,56}[ \t\r\n\\"'+,rn]{1,16}){0,2}` + `[A-Za-z0-9+/]{16}`
 
 // blockBytes are bytes of keys in text, code and JSON. What is no such byte ends a block that is cut.
-const blockBytes = "A-Za-z0-9+/= \t\r\n\\\"',-"
+const blockBytes = "A-Za-z0-9+/= \t\r\n\\\"',<>|-"
 
 func blocks() []*rule.Rule {
 	block := func(name, why, pattern, class, until string) *rule.Rule {
@@ -28,11 +28,17 @@ func blocks() []*rule.Rule {
 			Tail: &rule.Tail{Class: rule.Of("A-Za-z0-9+/=_-")},
 		},
 		{
+			Name: "private-key-body", Type: privateKey, Family: rule.Secret, Left: rule.Alnum,
+			Why:     "how the body of a private key begins in base64: RSA, PKCS 8, EC, OpenSSH",
+			Pattern: `(?:MIIE[opq][A-Za-z0-9]IBAAKCAQEA|MIIJ[JK][A-Za-z0-9]IBAAKCAgEA|MII[EJ][uvwQR][A-Za-z0-9]IBADANBgkqhkiG9w0BAQEFAASC|MHcCAQEEI|b3BlbnNzaC1rZXktdjEAAAA)[A-Za-z0-9+/]{20}`,
+			Tail:    &rule.Tail{Class: rule.Of("A-Za-z0-9+/=\r\n\\")},
+		},
+		{
 			Name: "json-web-token", Type: jwt, Family: rule.Secret, Left: rule.Alnum,
 			Why: "JSON web token: the header begins with alg, typ, kid, enc, x5t, cty, jku or zip",
 			Pattern: `(?:eyJhbGciO|eyJ0eXAiO|eyJraWQiO|eyJlbmMiO|eyJ4NXQiO|eyJ4NWMiO|eyJjdHkiO|eyJqa3UiO|eyJ6aXAiO|eyJ2ZXIiO|eyAiYWxnIj|eyAidHlwIj|eyAia2lkIj|ewogICJhbGciO|ewogICJ0eXAiO|ew0KICAiYWxnI)` +
 				`[A-Za-z0-9_=-]{5}`,
-			Tail: &rule.Tail{Class: rule.Of("A-Za-z0-9_=-"), Joint: rule.Of(".")},
+			Tail: &rule.Tail{Class: rule.Of("A-Za-z0-9_=%-"), Joint: rule.Of(".")},
 		},
 		{
 			Name: "json-web-token-base64", Type: vendorToken, Family: rule.Secret, Left: rule.Alnum,

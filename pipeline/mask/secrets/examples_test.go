@@ -12,6 +12,7 @@ var examples = map[string]example{
 	"ssh2-private-key":        {"«lines|---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----\n»", "---- BEGIN SSH2 PUBLIC KEY ----\n«lines»"},
 	"putty-private-key":       {"PuTTY-User-Key-File-3: x\n«lines|Private-Lines: 14\n»", "Private-Lines: 14 are read"},
 	"pem-private-key-base64":  {"key: «b64:80|LS0tLS1CRUdJTiBSU0EgUFJJVkFURSB»", "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS«b64:80»"},
+	"private-key-body":        {"«b64:90|MIIEpAIBAAKCAQEA»", "MIIEpAIBAAKCAQEA is how they begin, MIIDdzCCAl+gAwIBAgIE«b64:40»"},
 	"json-web-token":          {"token «jwt»,", "eyJhbGciO"},
 	"json-web-token-base64":   {"x «b64:80|ZXlK»", "ZXlKxxxxxxxxxxxxxxxxxxxxxxxxxxxx"},
 	"json-web-token-other":    {"x ‹«alnum:20|ey».«alnum:24|ey».«url:43»›", "eyes.eyebrows and «alnum:20|ey»"},
@@ -46,6 +47,7 @@ var examples = map[string]example{
 	"thingsboard-url":         {"http://thingsboard.cloud/api/v1/«low:20»/telemetry", "http://thingsboard.cloud/api/v1/attributes"},
 
 	"url-password":               {"postgres://app:«alnum:16»@db:5432/x https://app:«alnum:16»@h.example/x", "http://localhost:8080/@scope/x"},
+	"url-password-encoded":       {"postgres%3A%2F%2Fapp%3A«alnum:14»%40db", "https%3A%2F%2Fexample.org%3A8080%2Fx"},
 	"connection-string-password": {"Server=db;User Id=app;Password=«pw»;Encrypt=true", "Password=«pw»"},
 	"jdbc-oracle-password":       {"jdbc:oracle:thin:scott/«alnum:12»@db:1521", "jdbc:oracle:thin:@db:1521"},
 	"pgpass-password":            {"db.internal:5432:crm:app:«alnum:16»", "at 12:5432 in a:b"},

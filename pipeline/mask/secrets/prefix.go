@@ -31,6 +31,7 @@ const (
 	letters            // not all the same
 	filled             // no x and stars for the most part
 	always             // anything
+	rare               // as mixed; and the prefix is so rare that it may stand in a word, behind %3D or _
 )
 
 // Sets of bytes of keys.
@@ -67,8 +68,11 @@ func (r row) rule() *rule.Rule {
 		quoted[i] = regexp.QuoteMeta(p)
 	}
 	left := rule.Alnum
-	if r.how == weak {
+	switch r.how {
+	case weak:
 		left = inToken
+	case rare:
+		left = rule.Class{}
 	}
 	typ := r.typ
 	if typ == "" {
@@ -123,11 +127,11 @@ func (h how) accepts(body []byte) bool {
 
 // prefixModels: who serves and observes models.
 var prefixModels = []row{
-	{"anthropic-key", anthropic, "sk-ant-", urlish, 20, mixed, "Anthropic", ""},
+	{"anthropic-key", anthropic, "sk-ant-", urlish, 20, rare, "Anthropic", ""},
 	{"openrouter-key", "", "sk-or-v1- sk-or-", hexes, 20, mixed, "OpenRouter", ""},
 	{"langfuse-key", "", "sk-lf- pk-lf-", dashed, 20, mixed, "Langfuse", ""},
 	{"litellm-helicone-key", "", "sk-helicone- sk-litellm-", dashed, 16, mixed, "Helicone, LiteLLM", ""},
-	{"openai-key", openAI, "sk-proj- sk-svcacct- sk-admin- sk-None- sk-service-", urlish, 20, mixed, "OpenAI", ""},
+	{"openai-key", openAI, "sk-proj- sk-svcacct- sk-admin- sk-None- sk-service-", urlish, 20, rare, "OpenAI", ""},
 	{"openai-legacy-key", openAI, "sk-", alnums, 20, weak, "OpenAI (user keys), DeepSeek, Moonshot, Stability AI", ""},
 	{"openai-session", openAI, "sess-", alnums, 32, weak, "OpenAI", ""},
 	{"langsmith-key", "", "lsv2_pt_ lsv2_sk_ ls__", words, 20, mixed, "LangSmith", ""},

@@ -4,9 +4,9 @@ package secrets
 
 // prefixCode: where code and packages live, how they are built and shipped.
 var prefixCode = []row{
-	{"github-token", gitHub, "ghp_ gho_ ghu_ ghs_ ghr_", words, 20, mixed, "GitHub", ""},
-	{"github-fine-grained-token", gitHub, "github_pat_", words, 20, mixed, "GitHub", ""},
-	{"gitlab-token", "", "glpat- gldt- glptt- glrt- glrtr- glcbt- glsoat- glft- glimt- glagent- glffct- glwt- glpat_", urlish, 16, mixed, "GitLab", "."},
+	{"github-token", gitHub, "ghp_ gho_ ghu_ ghs_ ghr_", words, 20, rare, "GitHub", ""},
+	{"github-fine-grained-token", gitHub, "github_pat_", words, 20, rare, "GitHub", ""},
+	{"gitlab-token", "", "glpat- gldt- glptt- glrt- glrtr- glcbt- glsoat- glft- glimt- glagent- glffct- glwt- glpat_", urlish, 16, rare, "GitLab", "."},
 	{"gitlab-oauth-secret", generic, "gloas-", urlish, 20, mixed, "GitLab OAuth", ""},
 	{"gitlab-runner-token", "", "GR1348941", urlish, 16, mixed, "GitLab runner registration", ""},
 	{"gitlab-session", "", "_gitlab_session=", alnums, 24, mixed, "GitLab cookie", ""},

@@ -11,11 +11,11 @@ func shapes() []*rule.Rule {
 	}
 	edge := inToken
 	return []*rule.Rule{
-		closed("aws-access-key", awsAccess, "AWS: AKIA, ASIA, ABIA, ACCA and 16 of A-Z2-7", `A(?:KIA|SIA|BIA|CCA)[A-Z0-9]{16}`, edge, func(_, m []byte) (int, int, bool) {
+		closed("aws-access-key", awsAccess, "AWS: AKIA, ASIA, ABIA, ACCA and 16 of A-Z2-7", `A(?:KIA|SIA|BIA|CCA)[A-Z0-9]{16}`, rule.Alnum, func(_, m []byte) (int, int, bool) {
 			t := measure(m[4:])
 			return 0, len(m), t.distinct >= 6 && t.run < 6 && !ends(m, "example") && !has(m, "xxxx")
 		}),
-		closed("aws-secret-key-pair", awsSecret, "AWS: 40 bytes of base64 behind an access key", `A(?:KIA|SIA)[A-Z0-9]{16}[^A-Za-z0-9+/]{1,12}(?:[A-Za-z_ ]{2,32}[^A-Za-z0-9+/]{1,12})?[A-Za-z0-9+/]{40}`, edge,
+		closed("aws-secret-key-pair", awsSecret, "AWS: 40 bytes of base64 behind an access key", `A(?:KIA|SIA)[A-Z0-9]{16}[^A-Za-z0-9+/]{1,12}(?:[A-Za-z_ ]{2,32}[^A-Za-z0-9+/]{1,12})?[A-Za-z0-9+/]{40}`, rule.Alnum,
 			func(_, m []byte) (int, int, bool) {
 				return len(m) - 40, len(m), random(m[len(m)-40:], 40)
 			}),

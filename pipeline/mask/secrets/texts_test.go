@@ -205,6 +205,15 @@ var found = []string{
 	"SMTP_PASS=«alnum:16»",
 	"bind_pw = «alnum:12»",
 	"The Stripe secret key is «alnum:24|sk_live_», the webhook secret «alnum:32|whsec_».",
+	// What models and tools make of it.
+	"see _«akia»_ and %3D«alnum:36|ghp_»&x=1",
+	"{\"password\":\"«raw|tr0ub\\\"4dor&3xq»\"}",
+	"password=&quot;«alnum:14»&quot; x",
+	"{\\u0022password\\u0022:\\u0022«alnum:14»\\u0022}",
+	"Password:\n    «alnum:14»\n",
+	"password: >-\n  «alnum:16»\n",
+	"postgres:\\/\\/app:«alnum:14»@db\\/x",
+	"password = \"«raw|four words with spaces»\"",
 	// Blocks.
 	"Save it:\n\n«lines|-----BEGIN RSA PRIVATE KEY-----\n»",
 	"\"private_key\": \"«pem:1»\\n\", \"x\": 1",

@@ -6,13 +6,26 @@ import "github.com/sallyport-dev/sallyport/pipeline/mask/rule"
 
 // urls are rules for passwords in URLs and connection strings.
 func urls() []*rule.Rule {
-	userinfo := `://[!-.0-9;-?A-Z\[-~]{0,64}:[!#-&(-;=?-_a-~\x{80}-\x{7ff}]{1,96}@[A-Za-z0-9\[]`
+	userinfo := `:(?:\\?/){2}[!-.0-9;-?A-Z\[-~]{0,64}:[!#-&(-;=?-_a-~\x{80}-\x{7ff}]{1,96}@[A-Za-z0-9\[]`
 	return []*rule.Rule{
 		{
 			Name: "url-password", Type: connection, Family: rule.Secret, Pattern: userinfo,
 			Why: "the password in a URL: scheme://user:password@host",
 			Check: func(left, m []byte) (int, int, bool) {
 				return userPassword(m, anyEnds(left, webSchemes))
+			},
+		},
+		{
+			Name: "url-password-encoded", Type: connection, Family: rule.Secret,
+			Why:     "the password in a URL that is escaped for a URL: %3A%2F%2Fuser%3Apassword%40host",
+			Pattern: `(?i:%3a%2f%2f)[A-Za-z0-9_.-]{0,64}(?i:%3a)[A-Za-z0-9_.~!$*%-]{1,96}(?i:%40)`,
+			Check: func(_, m []byte) (int, int, bool) {
+				for i := 9; i < len(m); i++ {
+					if at(m, i, "%3a") {
+						return i + 3, len(m) - 3, len(m)-3-(i+3) > 2
+					}
+				}
+				return 0, 0, false
 			},
 		},
 		{
@@ -59,7 +72,8 @@ var webSchemes = []string{"http", "https", "ws", "wss", "ftp", "ftps", "sftp", "
 
 // userPassword finds the password in ://user:password@h.
 func userPassword(m []byte, web bool) (from, to int, ok bool) {
-	from = 3
+	for from = 1; m[from] == '\\' || m[from] == '/'; from++ {
+	}
 	for from < len(m) && m[from] != ':' {
 		if m[from] == '/' || m[from] == '?' || m[from] == '#' {
 			return 0, 0, false
