@@ -76,19 +76,24 @@ type floor struct {
 	P, R         map[string]float64 // by group of types: no less
 	Overmask     float64            // no more, of 1000
 	CleanTouched int                // no more
-	LeakedOfDocs int                // no more
+	Leaked       int                // no more
 }
 
 const slack = .003 // of what was measured, so that a change for the better elsewhere need not touch the file
 
-// TestFigures: nothing that was reached on the development corpus is lost. -update writes what is reached now.
+// TestFigures: nothing that was reached on the development corpus and on the one held out is lost. -update writes what is reached now.
 func TestFigures(t *testing.T) {
+	now := floors{}
+	find := Engine(engine(t))
 	docs := corpus(t)
-	found := FindAll(docs, Engine(engine(t)))
-	now := floors{"all": floorOf(Score(docs, found))}
+	found := FindAll(docs, find)
+	now["all"] = floorOf(Score(docs, found))
 	for _, s := range BySource(docs, found) {
 		now[s.Name] = floorOf(Score(s.Docs, s.Found))
 	}
+	held := heldout(t)
+	foundHeld := FindAll(held, find)
+	now["held out"] = floorOf(Score(held, foundHeld))
 	const file = "testdata/floors.json"
 	if *update {
 		b, err := json.MarshalIndent(now, "", "\t")
@@ -99,6 +104,7 @@ func TestFigures(t *testing.T) {
 			t.Fatal(err)
 		}
 		Score(docs, found).Print(os.Stdout, "all")
+		Score(held, foundHeld).Print(os.Stdout, "held out")
 		return
 	}
 	b, err := os.ReadFile(file)
@@ -132,7 +138,7 @@ func TestFigures(t *testing.T) {
 }
 
 func floorOf(r *Report) floor {
-	f := floor{P: map[string]float64{}, R: map[string]float64{}, Overmask: round(r.OvermaskKilo), CleanTouched: r.CleanTouched, LeakedOfDocs: r.Leaked}
+	f := floor{P: map[string]float64{}, R: map[string]float64{}, Overmask: round(r.OvermaskKilo), CleanTouched: r.CleanTouched, Leaked: r.Leaked}
 	for _, g := range []string{GroupSecrets, GroupStructured, "PERSON", "ADDRESS"} {
 		if row := r.Row(g); row.N > 0 {
 			f.P[g], f.R[g] = round(row.P), round(row.R)
@@ -142,6 +148,21 @@ func floorOf(r *Report) floor {
 }
 
 func round(v float64) float64 { return float64(int(v*1000)) / 1000 }
+
+// heldout is the corpus that nobody looked at while rules were made.
+func heldout(t *testing.T) []Document {
+	t.Helper()
+	f, err := os.Open("testdata/heldout.jsonl.gz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	docs, err := Read(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return docs
+}
 
 // ordinary are answers without values: what masking must not slow down.
 func ordinary(t *testing.T) []string {

@@ -50,7 +50,7 @@ INSERT INTO integrations (id, provider, credential) VALUES (17, 'prod', '⟦X⟧
 ===
 json|{"role":"tool","content":"{\\"⟦env⟧\\": \\"⟦X⟧\\"}"}
 ===
-let ⟦var⟧ = String::from("⟦X⟧"); // TODO: read it from the vault
+let ⟦var⟧ = String::from("⟦X⟧"); // still to be read from the vault
 ===
 apiVersion: v1
 kind: ConfigMap
