@@ -31,7 +31,7 @@ const (
 	letters            // not all the same
 	filled             // no x and stars for the most part
 	always             // anything
-	rare               // as mixed; and the prefix is so rare that it may stand in a word, behind %3D or _
+	rare               // as mixed; and the prefix is so rare that it may stand behind digits, capitals (%3D) and _
 )
 
 // Sets of bytes of keys.
@@ -72,7 +72,7 @@ func (r row) rule() *rule.Rule {
 	case weak:
 		left = inToken
 	case rare:
-		left = rule.Class{}
+		left = rule.Of("a-z")
 	}
 	typ := r.typ
 	if typ == "" {
