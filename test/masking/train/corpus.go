@@ -18,6 +18,7 @@ type corpus struct {
 	templates []template
 	texts     []doc
 	negatives []string
+	posts     []string // the same, as people write to each other
 	foreign   []string // the same, in languages other than English
 }
 
@@ -56,6 +57,12 @@ func readCorpus() (*corpus, error) {
 		}
 		l = strings.NewReplacer(`\\n`, `\n`, `\n`, "\n", `\t`, "\t").Replace(l)
 		c.templates = append(c.templates, template{"own " + section, l})
+	}
+	if c.posts, err = lines("posts.txt"); err != nil {
+		return nil, err
+	}
+	for _, n := range c.posts {
+		c.texts = append(c.texts, doc{group: "posts", text: n})
 	}
 	if c.negatives, err = lines("negatives.txt"); err != nil {
 		return nil, err
@@ -98,7 +105,7 @@ func part(s string) int {
 
 // epoch is what is read in one turn. keep chooses templates and texts by group and text.
 func (c *corpus) epoch(s *sources, seed uint64, times int, keep func(group, text string) bool) []doc {
-	f := &filler{sources: s, r: rand.New(rand.NewPCG(seed, 2)), negs: c.negatives, foreign: c.foreign}
+	f := &filler{sources: s, r: rand.New(rand.NewPCG(seed, 2)), negs: c.negatives, foreign: c.foreign, posts: c.posts}
 	var out []doc
 	for _, t := range c.templates {
 		if !keep(t.group, t.text) {
@@ -120,7 +127,7 @@ func (c *corpus) epoch(s *sources, seed uint64, times int, keep func(group, text
 			continue
 		}
 		n := 1
-		if d.group == "negatives" || d.group == "foreign" {
+		if d.group == "negatives" || d.group == "foreign" || d.group == "posts" {
 			n = times
 		} else if d.group == "wnut" {
 			n = 2

@@ -33,6 +33,7 @@ type filler struct {
 	street  string // pieces of one address that stand in several fields
 	negs    []string
 	foreign []string
+	posts   []string
 }
 
 func (f *filler) pick(list []string) string { return list[f.r.IntN(len(list))] }
@@ -240,6 +241,8 @@ func (f *filler) put1(name string) {
 		f.put(f.heading(), 0)
 	case "NEG":
 		f.put(strings.ReplaceAll(f.pick(f.negs), `\n`, "\n"), 0)
+	case "PNEG":
+		f.put(f.pick(f.posts), 0)
 	case "LNEG":
 		f.put(f.pick(f.foreign), 0)
 	case "MONTH":

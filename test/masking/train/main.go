@@ -50,7 +50,7 @@ func all(string) bool          { return true }
 func any2(string, string) bool { return true }
 
 func defaults() options {
-	return options{epochs: 10, times: 8, lean: [2]float64{-0.2, 0.1}, keep: any2, locale: all, name: all}
+	return options{epochs: 10, times: 8, lean: [2]float64{0, 0.1}, keep: any2, locale: all, name: all}
 }
 
 // train makes a model.

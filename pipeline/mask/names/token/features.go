@@ -35,7 +35,8 @@ func Candidate(t *Token, before Tag) bool {
 		return false
 	case Lower:
 		return before != Other || t.Flags&(Street|Particle) != 0 ||
-			t.Flags.Usual() == 0 && (t.Flags.First() >= 1 || t.Flags.Last() >= 2) || t.Flags.Usual() == 1 && t.Flags.First() >= 2
+			t.Flags.Usual() == 0 && (t.Flags.First() >= 1 || t.Flags.Last() >= 2) ||
+			t.Flags.Usual() == 1 && (t.Flags.First() >= 1 || t.Flags.Last() >= 3)
 	}
 	return true
 }

@@ -40,8 +40,8 @@ type Sequence struct {
 
 	open  Found // Tag is Other: none
 	run   int
-	weak  bool // all of it is numbers, or it is one letter: no name or address by itself
-	last  int  // where the last address ended
+	weak  bool             // all of it is numbers, or it is one letter: no name or address by itself
+	last  int              // where the last address ended
 	seen  [seenSize]uint32 // upper 30 bits of a hash, and a tag
 	Spans []Found          // complete ones; the user takes them away
 	view  View             // of the decision that is being made
