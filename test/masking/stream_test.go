@@ -44,7 +44,7 @@ func corpus(t testing.TB) []Document {
 // TestStreams: a text that is cut anywhere is masked as the whole one is, nothing is let out that is masked in the end, and no more than
 // the bound is held. Every single cut, all bytes alone, 20 random cuttings. With MASKING=all: all texts.
 func TestStreams(t *testing.T) {
-	docs := chosen(corpus(t), sample)
+	docs := chosen(append(corpus(t), heldout(t)...), sample)
 	e := engine(t)
 	var wg sync.WaitGroup
 	workers := runtime.GOMAXPROCS(0)
