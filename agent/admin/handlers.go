@@ -36,8 +36,10 @@ type route struct {
 var routes = map[string]route{
 	"/v1/status":          {http.MethodGet, operator, nil, (*Server).status},
 	"/v1/doctor":          {http.MethodGet, operator, nil, (*Server).doctor},
-	"/v1/sessions":        {http.MethodGet, operator, []string{"since", "limit", "exchanges"}, (*Server).sessions},
+	"/v1/sessions":        {http.MethodGet, operator, []string{"q", "since", "limit", "exchanges"}, (*Server).sessions},
 	"/v1/sessions/{id}":   {http.MethodGet, operator, nil, (*Server).session},
+	"/v1/search":          {http.MethodGet, operator, []string{"q", "limit", "before"}, (*Server).search},
+	"/v1/usage":           {http.MethodGet, operator, []string{"q", "days"}, (*Server).usage},
 	"/v1/why/{id}":        {http.MethodGet, anyone, nil, (*Server).why},
 	"/v1/trust":           {http.MethodGet, operator, nil, (*Server).trust},
 	"/v1/trust/remove":    {http.MethodPost, operator, nil, (*Server).trustRemove},
@@ -231,6 +233,7 @@ func (s *Server) sessions(r *http.Request, c caller) (any, error) {
 		return nil, missing("the record")
 	}
 	q, v := adminapi.Query{Limit: defaultLimit}, r.URL.Query()
+	q.Find = v.Get("q")
 	var err error
 	if t := v.Get("since"); t != "" {
 		if q.Since, err = time.Parse(time.RFC3339Nano, t); err != nil {
@@ -256,7 +259,7 @@ func (s *Server) sessions(r *http.Request, c caller) (any, error) {
 	for i := range list {
 		tidy(&list[i])
 	}
-	return notNil(list), err
+	return notNil(list), queried(err)
 }
 
 func (s *Server) session(r *http.Request, c caller) (any, error) {

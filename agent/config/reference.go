@@ -92,10 +92,15 @@ mask:                                # secrets and personal data in replies, and
 #     pattern: "E[0-9]{6}"           # RE2; each repeat has a maximum, a match at most 1024 bytes
 #     word: true                     # no letter, digit or _ directly before or after; or left: and right: with such characters
 #     near: [employee, staff]        # one of these words before it
-#     within: 96                     # at most so many bytes before
+#     within: 96                     # at most so many bytes before, up to 400
 #     check: luhn                    # luhn | mod97 | entropy
 #     secret: false                  # true: of the group secrets, not of personal
 #     action: tag
+
+archive:                             # search store on this host, made from the journal, so that sessions are found by fields and words
+  off: false                         # true: only the newest sessions can be listed
+  path: ""                           # file; empty = archive.db beside the folder of the record
+  retain: 90d                        # how long exchanges are found; 0s = as long as the journal has them
 
 elasticsearch:
   url: ""                            # empty = off

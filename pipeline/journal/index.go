@@ -38,6 +38,7 @@ type Index struct {
 	mu        sync.Mutex
 	dir       string
 	flush     func() error // brings what was observed into the files
+	watch     func(*pipeline.Record)
 	max       int
 	sessions  map[string]*sessionEntry
 	exchanges map[string]*exchangeEntry
@@ -109,6 +110,10 @@ func (x *Index) load(cat *catalog, before, needed uint64, limit int64, flush fun
 	}
 }
 
+// Watch lets f see the intents and outcomes that are read from the journal: at Open, and what another generation writes. f may keep nothing of
+// a record. It is called before Open, once.
+func (x *Index) Watch(f func(*pipeline.Record)) { x.watch = f }
+
 // take observes a record that was read.
 func (x *Index) take(e *Entry) error {
 	rec := pipeline.Record{Kind: e.Kind, Time: e.Time, Session: e.Session, Exchange: e.Exchange}
@@ -126,6 +131,9 @@ func (x *Index) take(e *Entry) error {
 		return err
 	}
 	x.observe(&rec, e.Position)
+	if x.watch != nil && e.Kind != pipeline.KindDecision {
+		x.watch(&rec)
+	}
 	return nil
 }
 

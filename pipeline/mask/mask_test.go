@@ -45,7 +45,6 @@ func TestMask(t *testing.T) {
 		{"two in a row", keyAWS + " " + keyGitHub, "[AWS_ACCESS_KEY] [GITHUB_TOKEN]"},
 		{"a cut key", "sk-" + "proj-" + "A1b2C3d4E5f6G7h8I9j0", "[OPENAI_KEY]"},
 		{"too short", "sk-" + "proj-A1b2", "sk-proj-A1b2"},
-		{"in a word", "x" + keyGitHub, "x" + keyGitHub},
 		{"after a typographic quote", "“" + keyOpenAI + "”", "“[OPENAI_KEY]”"},
 		{"after an escaped newline", `{"k":"a\n` + keyOpenAI + `\n"}`, `{"k":"a\n[OPENAI_KEY]\n"}`},
 		{"mail", "to a.b+c@mail.example.co.uk.", "to [EMAIL]."},

@@ -137,7 +137,36 @@ func begins(re *syntax.Regexp) (list [][]letter, exact bool) {
 // Trigger is a pattern that matches a beginning of every match of re: as much of it as has at least k runes.
 func Trigger(re *syntax.Regexp, k int) *syntax.Regexp {
 	t, _ := trigger(re, k)
-	return t
+	return shorten(t)
+}
+
+// shorten takes from the end of a pattern what need not be there: something at the start of a text matches it as before.
+func shorten(re *syntax.Regexp) *syntax.Regexp {
+	switch re.Op {
+	case syntax.OpCapture:
+		return shorten(re.Sub[0])
+	case syntax.OpQuest:
+		return &syntax.Regexp{Op: syntax.OpEmptyMatch}
+	case syntax.OpRepeat:
+		if re.Min == 0 {
+			return &syntax.Regexp{Op: syntax.OpEmptyMatch}
+		}
+		return &syntax.Regexp{Op: syntax.OpRepeat, Flags: re.Flags, Min: re.Min, Max: re.Min, Sub: re.Sub}
+	case syntax.OpAlternate:
+		a := &syntax.Regexp{Op: syntax.OpAlternate, Flags: re.Flags}
+		for _, s := range re.Sub {
+			a.Sub = append(a.Sub, shorten(s))
+		}
+		return a
+	case syntax.OpConcat:
+		for n := len(re.Sub); n > 0; n-- {
+			if last := shorten(re.Sub[n-1]); last.Op != syntax.OpEmptyMatch {
+				return &syntax.Regexp{Op: syntax.OpConcat, Flags: re.Flags, Sub: append(slices.Clone(re.Sub[:n-1]), last)}
+			}
+		}
+		return &syntax.Regexp{Op: syntax.OpEmptyMatch}
+	}
+	return re
 }
 
 // trigger returns besides how many runes of the k are still to come: as long as there are, what it returns is re itself.

@@ -22,6 +22,7 @@ const (
 	minNear   = 2  // characters of a word
 	maxWord   = 64
 	minWithin = 4
+	usualNear = 96 // where within is not said
 )
 
 // Spec is one rule as it is written.
@@ -33,7 +34,7 @@ type Spec struct {
 	Left    string   // characters that must not stand directly before a match, as in [...]: "A-Za-z0-9"
 	Right   string   // and after it
 	Near    []string // one of these words must stand before the match, in any case
-	Within  int      // at most so many bytes before it; 0: as far as can be seen
+	Within  int      // at most so many bytes before it; 0: 96
 	Check   string   // luhn, mod97 or entropy
 	Secret  bool     // it is of the group secrets, not of personal
 	Action  string   // "" is tag
@@ -126,7 +127,7 @@ func (s *Spec) checks() (out []check, why []string, err error) {
 	case within != 0 && len(s.Near) == 0:
 		return nil, nil, errors.New("within says how near the words of near must stand: give near, or remove it")
 	case within == 0:
-		within = rule.Context
+		within = usualNear
 	case within < minWithin || within > rule.Context:
 		return nil, nil, fmt.Errorf("within %d: from %d to %d bytes before a match can be looked at", within, minWithin, rule.Context)
 	}

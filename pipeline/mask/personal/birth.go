@@ -142,7 +142,7 @@ func namely(row []byte) bool {
 	for range 2 {
 		i := bytes.LastIndexByte(row, ' ')
 		w := row[i+1:]
-		if len(w) < 2 || !isUpper(w[0]) && w[0] < 0x80 || !isLower(w[1]) && w[1] < 0x80 && w[1] != '\'' || bytes.IndexAny(w, "0123456789:;,|.()") >= 0 {
+		if len(w) < 2 || !isUpper(w[0]) && w[0] < 0x80 || !isLower(w[1]) && w[1] < 0x80 && w[1] != '\'' || bytes.ContainsAny(w, "0123456789:;,|.()") {
 			return false
 		}
 		row = row[:max(i, 0)]

@@ -64,7 +64,7 @@ func (l *lexicon) column(left []byte) bits {
 		if c := heading(l.cell(cell)); c&(telling|eventWord) != 0 {
 			return c
 		}
-		if top = 0; bytes.IndexFunc(cell, unicode.IsLetter) >= 0 && bytes.IndexAny(cell, "0123456789") < 0 {
+		if top = 0; bytes.IndexFunc(cell, unicode.IsLetter) >= 0 && !bytes.ContainsAny(cell, "0123456789") {
 			top = fillWord
 		}
 	}
@@ -93,7 +93,7 @@ func heading(c bits) bits {
 func tabular(left []byte) bool {
 	line := left[:max(0, bytes.LastIndexByte(left, '\n'))]
 	line = line[bytes.LastIndexByte(line, '\n')+1:]
-	return bytes.IndexAny(line, "|;\t") >= 0 || bytes.Count(line, []byte{','}) > 1
+	return bytes.ContainsAny(line, "|;\t") || bytes.Count(line, []byte{','}) > 1
 }
 
 // inserted returns the classes of the column that a value of SQL goes to: INSERT INTO t (name, dob) VALUES ('x', '.

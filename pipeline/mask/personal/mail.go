@@ -30,7 +30,7 @@ func mail(left, match []byte) (int, int, bool) {
 	if at < 0 {
 		at = bytes.Index(match, []byte("%40"))
 	}
-	if s := bytes.LastIndex(left, []byte("://")); s >= 0 && bytes.IndexAny(left[s+3:], " \t\n\"'`<>()/|,;?=&") < 0 {
+	if s := bytes.LastIndex(left, []byte("://")); s >= 0 && !bytes.ContainsAny(left[s+3:], " \t\n\"'`<>()/|,;?=&") {
 		return 0, 0, false
 	}
 	host := match[at+1:]

@@ -10,7 +10,7 @@ import (
 
 // paperPattern is a number of a paper or of a record: letters, then digits and letters, in groups. A group behind a space begins with a
 // digit, so that prose does not go on a number.
-const paperPattern = `(?:[A-Z]{1,3} |[A-Za-z]{1,9}(?:-[A-Z]{0,4})?-?)?[0-9](?:[A-Za-z0-9*]|[ ./-][0-9]|-[A-Z]|[` + dashes + `][0-9A-Z]){2,19}`
+const paperPattern = `(?:[A-Z]{1,3} |[A-Za-z]{1,9}(?:-[A-Z]{0,4})?[/-]?)?[0-9](?:[A-Za-z0-9*]|[ ./-][0-9]|-[A-Z]|[` + dashes + `][0-9A-Z]){2,19}`
 
 // papers are the rules for numbers that only the words before them tell apart.
 func (l *lexicon) papers() []*rule.Rule {
@@ -27,7 +27,7 @@ func (l *lexicon) papers() []*rule.Rule {
 
 // form is what a number looks like.
 type form struct {
-	from, to        int
+	to              int
 	letters, digits int
 	lower           bool // has small letters
 	head            int  // leading letters
@@ -42,7 +42,7 @@ func (l *lexicon) groups(f *form, left, match []byte) bool {
 		return false
 	}
 	p := 0
-	for p < len(match) && !isDigit(match[p]) && match[p] != ' ' && match[p] != '-' {
+	for p < len(match) && !isDigit(match[p]) && match[p] != ' ' && match[p] != '-' && match[p] != '/' {
 		p++
 	}
 	f.head = p
@@ -193,7 +193,7 @@ func (l *lexicon) record(left, match []byte) (int, int, bool) {
 	if a.near(mrnWord, stop, 6, a.numbered()) >= 0 || a.pair(patientWord, recordWord|numberWord, stop, 3) >= 0 {
 		return 0, f.to, true
 	}
-	if f.digits > 5 && a.has(1) && a.word[0].class&(numberWord|fillWord) == numberWord && a.word[1].class&fileWord != 0 && a.word[0].gap&(digitsGap|sentenceGap|lineGap|commaGap) == 0 && a.near(otherWord, 0, 3, true) < 0 {
+	if f.digits > 5 && a.has(1) && a.word[0].class&(numberWord|fillWord) == numberWord && a.word[1].class&(fileWord|chartWord) != 0 && a.word[0].gap&(digitsGap|sentenceGap|lineGap|commaGap) == 0 && a.near(otherWord, 0, 3, true) < 0 {
 		return 0, f.to, true // "record no. 1234567"
 	}
 	// "Patient Ann Lee (1234567)"

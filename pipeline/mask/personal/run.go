@@ -11,7 +11,6 @@ type run struct {
 	plus   bool
 	named  bool // a word behind it says that it is a phone number
 	n      int  // groups
-	end    int  // of the last group and its extension
 	digits int
 	d      [20]byte
 	group  [phoneGroups]struct {

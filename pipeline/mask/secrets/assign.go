@@ -190,7 +190,7 @@ func plausiblePassword(v []byte, t *traits, g hole, name ident, whole bool) bool
 	case t.digit == t.n:
 		return t.n >= 4 && !name.short && (g.flag || g.is && t.n >= 4 || g.sep) && t.n <= 24
 	case name.short && !name.caps && !g.flag:
-		return t.n >= 8 && (digits && mixed || digits && symbols > 0) && !t.wordyWith()
+		return t.n >= 8 && digits && (mixed || symbols > 0 || g.equals && t.lower+t.upper > 0) && !t.wordyWith()
 	case g.is:
 		return t.n >= 6 && (digits && (t.lower+t.upper > 0) || symbols > 0 && mixed) && !looksLikeWord(v)
 	case digits && t.lower+t.upper > 0, symbols > 0 && t.n >= 6 && t.lower+t.upper > 0:

@@ -230,7 +230,7 @@ func valueIn(k kind, m []byte, g hole, query bool) (from, to int) {
 		}
 		to = min(to, len(m))
 	} else {
-		for to < len(m) && !(m[to] == '"' || m[to] == '`' || m[to] == '<' && to > from || m[to] == ' ' || m[to] == '\n' || m[to] == '\t' || m[to] == '\r' || m[to] == '\'' && k != password) {
+		for to < len(m) && !(m[to] == '"' || m[to] == '`' || m[to] == '<' && to > from && (g.xml || k != password || to+1 < len(m) && m[to+1] == '/') || m[to] == ' ' || m[to] == '\n' || m[to] == '\t' || m[to] == '\r' || m[to] == '\'' && k != password) {
 			c := m[to]
 			if c == '&' && (at(m, to, "&quot;") || at(m, to, "&#34;") || at(m, to, "&#39;") || at(m, to, "&apos;")) {
 				break
@@ -268,7 +268,7 @@ func pairAhead(m []byte) bool {
 	for i < len(m) && (word(m[i]) || m[i] == ' ' || m[i] == '"' || m[i] == '\'') {
 		i++
 	}
-	return i == len(m) || i > 1 && (m[i] == '=' || m[i] == ':')
+	return len(m) == 0 || i > 1 && i < len(m) && (m[i] == '=' || m[i] == ':')
 }
 
 // braces: {name}
@@ -286,7 +286,7 @@ func braces(v []byte) bool {
 // skipsCode tells whether v is code: a call, an index, a field, a name.
 func skipsCode(v []byte, g hole, k kind) bool {
 	if g.quote != 0 {
-		return bytesHave(v, ' ') && k != password || k != password && braces(v)
+		return v[0] == ')' || bytesHave(v, ' ') && k != password || k != password && braces(v)
 	}
 	if (v[0] == '(' || v[0] == '[' || v[0] == '{') && len(v) > 1 && (v[1] == '\'' || v[1] == '"' || !digit(v[1]) && func() bool { t := measure(v); return t.wordy() }()) || at(v, 0, "arn:") || v[0] == ')' || v[0] == ',' || v[0] == '+' && len(v) > 1 && letter(v[1]) && bytesHave(v, '.') {
 		return true
@@ -297,7 +297,7 @@ func skipsCode(v []byte, g hole, k kind) bool {
 	}
 	if names > 1 && names < len(v) && (v[names] == '(' || v[names] == '[') {
 		t := measure(v[:names])
-		return t.wordy() || t.digit < 2
+		return t.wordy() || names+1 == len(v) || v[names+1] == '\'' || v[names+1] == '"' || t.digit < 2 && (v[names] == '[' || bytesHave(v[names:], ')'))
 	}
 	dots := 0
 	for i, c := range v {

@@ -182,13 +182,14 @@ func refers(v []byte) bool {
 				return false
 			}
 		}
-		return letter(v[1]) || v[1] == '_'
+		t := measure(v[1:]) // a name is not of all kinds of letters with digits among them
+		return (letter(v[1]) || v[1] == '_') && !(t.digit > 0 && t.upper > 0 && t.lower > 0 && !t.wordy())
 	case '%':
 		return last == '%' || len(v) <= 3 || v[1] == '('
 	case '{':
 		return true
 	case '<':
-		return true
+		return bytesHave(v, '>') || len(v) < 6 || letter(last)
 	case '[':
 		return last == ']' || len(v) < 8
 	case '(':

@@ -205,6 +205,16 @@ var found = []string{
 	"SMTP_PASS=«alnum:16»",
 	"bind_pw = «alnum:12»",
 	"The Stripe secret key is «alnum:24|sk_live_», the webhook secret «alnum:32|whsec_».",
+	// Passwords with marks in them.
+	"password: «raw|aB3;cD9x»\nuser: x",
+	"password = «raw|q7,Zr2&m»",
+	"PASSWORD=«raw|x(9aK2mz»",
+	"password: «raw|k9<Qz2Lm»",
+	"password: «raw|$Kq7xZ2m»",
+	"password: \"«raw|a'b9Zq2,x;y»\"",
+	"redis://:«raw|pA?9s#w2»@cache:6379",
+	"postgres://u:«raw|a/b9Kx»@db:5432/x",
+	"db_pass=«raw|hunter22x»",
 	// What models and tools make of it.
 	"see _«akia»_ and %3D«alnum:36|ghp_»&x=1",
 	"{\"password\":\"«raw|tr0ub\\\"4dor&3xq»\"}",
