@@ -42,6 +42,8 @@ func texts() map[string]string {
 		"invalid":   "John \xff\xfe Smith \xc3 \xe2\x80 Mary\xc3 Jones \xf0\x9f\x98 Anna\xed\xa0\x80 Bell\x80\x80\x80",
 		"nul":       "John\x00Smith\x00\x00 Mary Jones\x00",
 		"backslash": `\\n\n\John \nSmith\tMary\\Jones\u00e9 \`,
+		"escapes":   `{"name": "Mar\u00eda Garc\u00eda", "to": "Jos\u00e9 &Aacute;lvarez, Mar&iacute;a L&oacute;pez\u00"}`,
+		"invisible": "My name is Ma\u200bria Gon\u00adzalez\u200b.",
 		"cut":       "Dr. Müller\xc3",
 		"empty":     "",
 		"unended":   "My name is John",
@@ -145,6 +147,8 @@ func TestFinds(t *testing.T) {
 		{"Straße", "Anschrift: Bahnhofstraße 12, 10115 Berlin", []string{"ADDRESS Bahnhofstraße 12, 10115 Berlin"}},
 		{"prose", "However, the European Union and the United States met in Paris in March 2024.", nil},
 		{"code", "func NewServer(addr string) (*Server, error) { return &Server{Addr: addr}, nil }", nil},
+		{"escapes of JSON", `{"name": "Mar\u00eda Garc\u00eda"}`, []string{`PERSON Mar\u00eda Garc\u00eda`}},
+		{"entities of HTML", `Dear Mr. Mar&iacute;a, hello`, []string{`PERSON Mar&iacute;a`}},
 		{"nothing", "", nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {

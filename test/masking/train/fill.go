@@ -30,10 +30,10 @@ type filler struct {
 	home    string // locale
 	out     strings.Builder
 	spans   []span
-	street  string // pieces of one address that stand in several fields
 	negs    []string
 	foreign []string
 	posts   []string
+	escape  bool // write letters that are not ASCII as escapes
 }
 
 func (f *filler) pick(list []string) string { return list[f.r.IntN(len(list))] }
@@ -152,10 +152,26 @@ func (f *filler) heading() string {
 
 func (f *filler) put(s string, tag token.Tag) {
 	at := f.out.Len()
+	if f.escape {
+		s = escape(s)
+	}
 	f.out.WriteString(s)
 	if tag != token.Other && s != "" {
 		f.spans = append(f.spans, span{at, f.out.Len(), tag})
 	}
+}
+
+// escape writes letters as JSON does when it must be ASCII.
+func escape(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if r >= 0x80 && r < 0x10000 {
+			fmt.Fprintf(&b, `\u%04x`, r)
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
 }
 
 // near tells whether an address has just ended: a city behind it belongs to it.
@@ -293,6 +309,7 @@ func (f *filler) fill(group, template string) doc {
 	f.out.Reset()
 	f.spans = nil
 	f.newHome()
+	f.escape = f.chance(4)
 	t := template
 	for t != "" {
 		i := strings.IndexByte(t, '{')
@@ -312,6 +329,8 @@ func (f *filler) fill(group, template string) doc {
 	}
 	d := doc{group: group, text: f.out.String(), spans: f.spans}
 	switch k := f.r.IntN(100); {
+	case f.escape:
+		f.escape = false
 	case k < 4 && len(strings.ToLower(d.text)) == len(d.text):
 		d.text = strings.ToLower(d.text)
 	case k < 6 && len(strings.ToUpper(d.text)) == len(d.text):

@@ -201,12 +201,12 @@ func (s *sources) gazetteer(keep func(string) bool) *token.Lists {
 		each(text, func(f token.Flags) token.Flags { return f | bits })
 	}
 	for _, e := range s.first {
-		if keep(e.name) {
+		if keep(e.name) && len(e.name) > 2 {
 			each(e.name, func(f token.Flags) token.Flags { return f.WithFirst(e.level) })
 		}
 	}
 	for _, e := range s.last {
-		if keep(e.name) {
+		if keep(e.name) && len(e.name) > 2 {
 			each(e.name, func(f token.Flags) token.Flags { return f.WithLast(e.level) })
 		}
 	}
@@ -224,6 +224,9 @@ func (s *sources) gazetteer(keep func(string) bool) *token.Lists {
 		if h, ok := token.Hash(e.name); ok {
 			w[h] = w[h].WithUsual(e.level)
 		}
+	}
+	for _, n := range s.words["usual"] {
+		each(n, func(f token.Flags) token.Flags { return f.WithUsual(3) })
 	}
 	for _, p := range s.proper {
 		set(p, token.Proper)

@@ -28,15 +28,25 @@ type View struct {
 	Key  uint32         // hash of the word before the last colon or equals sign of this line, or 0
 }
 
-// Candidate tells whether a token can be part of anything at all, from what is known without the tokens behind it.
-func Candidate(t *Token, before Tag) bool {
+// Candidate tells whether a token can be part of anything at all, from what is known without the tokens behind it: l is the token
+// before it, and tag what that is part of.
+func Candidate(t, l *Token, tag Tag) bool {
 	switch t.Shape {
 	case Break:
 		return false
 	case Lower:
-		return before != Other || t.Flags&(Street|Particle) != 0 ||
-			t.Flags.Usual() == 0 && (t.Flags.First() >= 1 || t.Flags.Last() >= 2) ||
-			t.Flags.Usual() == 1 && (t.Flags.First() >= 1 || t.Flags.Last() >= 3)
+		f := t.Flags
+		switch {
+		case tag != Other:
+			return true
+		case f&(Street|Particle) != 0 && (f.Usual() < 2 || l.Shape > Lower):
+			return true
+		case f.Usual() == 0:
+			return f.First() >= 1 || f.Last() >= 2
+		case f.Usual() == 1:
+			return f.First() >= 1 || f.Last() >= 3
+		}
+		return false
 	}
 	return true
 }

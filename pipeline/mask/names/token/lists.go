@@ -57,7 +57,7 @@ func (l *Lists) heat() {
 	l.warm = make([]uint64, 1<<(warmBits-6))
 	for b := range 1 << 16 {
 		for _, e := range l.entries[l.first[b]:l.first[b+1]] {
-			if t := (Token{Shape: Lower, Flags: Flags(e)}); Candidate(&t, Other) {
+			if t := (Token{Shape: Lower, Flags: Flags(e)}); Candidate(&t, &Token{Shape: Cap}, Other) {
 				h := (uint32(b)<<16 | e>>16) >> (32 - warmBits)
 				l.warm[h>>6] |= 1 << (h & 63)
 			}

@@ -95,10 +95,17 @@ func (s *Sequence) decide(all bool) {
 		t := &s.ring[s.d&ringMask]
 		before := s.tags[(s.d-1)&ringMask]
 		tag := Other
+		if s.goesOn(t) { // the word before has not ended
+			tag = s.open.Tag
+			s.tags[s.d&ringMask] = tag
+			s.d++
+			s.extend(t, tag, true)
+			continue
+		}
 		if before != Other && !t.Known {
 			t.Flags, t.Known = s.Lists.Of(t.Hash), true
 		}
-		if Candidate(t, before) {
+		if Candidate(t, &s.ring[(s.d-1)&ringMask], before) {
 			if s.n-s.d <= Ahead && !all {
 				return
 			}
@@ -106,7 +113,7 @@ func (s *Sequence) decide(all bool) {
 		}
 		s.tags[s.d&ringMask] = tag
 		s.d++
-		s.extend(t, tag)
+		s.extend(t, tag, false)
 	}
 }
 
@@ -142,9 +149,43 @@ func (s *Sequence) ask(t *Token) Tag {
 	return s.By.Decide(v)
 }
 
-// extend makes t part of the span that is open, or of a new one, or of none.
-func (s *Sequence) extend(t *Token, tag Tag) {
-	if s.open.Tag != Other && (tag != s.open.Tag || t.End-s.open.Start > MaxSpan || !joins(t.Gap, tag)) {
+// goesOn tells whether t is the rest of the word that ends the open span: behind a letter that is written as an escape of JSON or as
+// an entity of HTML.
+func (s *Sequence) goesOn(t *Token) bool {
+	if s.open.Tag == Other || t.Start != s.open.End+1 || t.Shape == Break {
+		return false
+	}
+	l := &s.ring[(s.d-1)&ringMask]
+	switch t.Gap {
+	case gapBackslash: // \u00e9
+		return t.Pre == 'u'<<16|'0'<<8|'0' || t.Pre == 'u'<<16|'0'<<8|'1'
+	case gapAnd: // &eacute;
+		return entity(t.Suf)
+	case gapMark:
+		return l.Gap == gapAnd && entity(l.Suf)
+	}
+	return false
+}
+
+const (
+	gapBackslash = inBackslash | inBackslash<<10
+	gapAnd       = inAnd | inAnd<<10
+	gapMark      = inMark | inMark<<10
+)
+
+// entity tells whether a name of an entity with this end is that of a letter: eacute, ouml, ntilde.
+func entity(suf uint32) bool {
+	switch suf {
+	case 'u'<<16 | 't'<<8 | 'e', 'a'<<16 | 'v'<<8 | 'e', 'u'<<16 | 'm'<<8 | 'l', 'i'<<16 | 'r'<<8 | 'c', 'l'<<16 | 'd'<<8 | 'e', 'd'<<16 | 'i'<<8 | 'l',
+		'a'<<16 | 's'<<8 | 'h', 'i'<<16 | 'n'<<8 | 'g', 'r'<<16 | 'o'<<8 | 'n', 'l'<<16 | 'i'<<8 | 'g':
+		return true
+	}
+	return false
+}
+
+// extend makes t part of the span that is open, or of a new one, or of none. on: it is the rest of a word.
+func (s *Sequence) extend(t *Token, tag Tag, on bool) {
+	if s.open.Tag != Other && (tag != s.open.Tag || t.End-s.open.Start > MaxSpan || !on && !joins(t.Gap, tag)) {
 		s.close()
 	}
 	if tag == Other {

@@ -46,6 +46,7 @@ func TestTokens(t *testing.T) {
 		{"accents of their own", "Jose\u0301 x", []string{"Jose\u0301 2", "x 1"}},
 		{"scripts", "Иван 山田 محمد", []string{"Иван 2", "山田 7", "محمد 7"}},
 		{"escapes", `one\nTwo\tthree\"Four\"`, []string{"one 1", "Two 2", "three 1", "Four 2"}},
+		{"invisible", "Ma\u200bria \u200b \u00ad x", []string{"Ma\u200bria 2", "x 1"}},
 		{"broken characters", "A\xffB \xc3 C\xe2\x80", []string{"A 4", "B 4", "C 4"}},
 		{"long word", "a " + long + " b", []string{"a 1", long[:MaxWord+1] + " 0", "b 1"}},
 		{"long gap", "a" + strings.Repeat(" ", 50) + "b", []string{"a 1", " 0", "b 1"}},
@@ -117,7 +118,7 @@ func TestHotWordsAreAllThatMayBeCandidates(t *testing.T) {
 	}
 	l := NewLists(words)
 	for h, f := range words {
-		if Candidate(&Token{Shape: Lower, Flags: f}, Other) && !l.hot(h) {
+		if Candidate(&Token{Shape: Lower, Flags: f}, &Token{Shape: Cap}, Other) && !l.hot(h) {
 			t.Fatalf("flags %x: a candidate is not hot", f)
 		}
 	}

@@ -254,7 +254,7 @@ func (t *Tokenizer) high(c byte) bool {
 			class = inUpper
 		}
 		return t.letter(fold[r-0xc0], n, class)
-	case r >= 0x300 && r < 0x370 && t.n > 0: // accents that follow their letter
+	case t.n > 0 && (r >= 0x300 && r < 0x370 || r == 0xad || r >= 0x200b && r <= 0x200d || r == 0x2060): // accents that follow their letter, and what is not seen
 		return t.mark(n)
 	case unicode.IsUpper(r):
 		return t.letter(byte(unicode.ToLower(r)&0x7f)|0x80, n, inUpper)
