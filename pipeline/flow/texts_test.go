@@ -253,3 +253,28 @@ func TestLogprobs(t *testing.T) {
 		})
 	}
 }
+
+// TestLogprobsApart: tokens need not come with their text.
+func TestLogprobsApart(t *testing.T) {
+	c := carrying{}
+	said := func(content, tokens string) string {
+		return `"delta":{"content":"` + content + `"},"logprobs":{"content":[` + tokens + `],"refusal":null}`
+	}
+	one, two := `{"token":"{1}","logprob":-1,"bytes":[{B1}]}`, `{"token":"{2}","logprob":-1}`
+	gone, left := `{"token":"","logprob":-1,"bytes":null}`, `{"token":"[MASKED]","logprob":-1}`
+	for name, tc := range map[string]struct{ in, want string }{
+		"before it": {chatEvents(said("", one), said("{V}", two)), chatEvents(said("", gone), said("[MASKED]", left))},
+		"behind it": {chatEvents(said("{V}", ""), said("", one+","+two)), chatEvents(said("[MASKED]", ""), said("", gone+","+left))},
+		"never":     {chatEvents(said("{V}", `{"token":"a","logprob":-1}`)), chatEvents(said("[MASKED]", ""))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			everySplit([]string{c.fill(tc.in)}, func(pieces []string) {
+				r := newRig(t, pipeline.ModeEnforce, asked).reply(200, "text/event-stream", pieces...)
+				if got := r.must(); got != tc.want {
+					t.Fatalf("got  %s\nwant %s", got, tc.want)
+				}
+				r.noFragment()
+			})
+		})
+	}
+}
