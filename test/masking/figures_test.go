@@ -131,6 +131,9 @@ func TestFigures(t *testing.T) {
 				}
 			}
 		}
+		if g.Leaked > w.Leaked+w.Leaked/20+2 {
+			t.Errorf("%s: %d values leak, were %d", source, g.Leaked, w.Leaked)
+		}
 		if g.Overmask > w.Overmask+.3 || g.CleanTouched > w.CleanTouched+2 {
 			t.Errorf("%s: %.2f of 1000 masked too much, %d clean documents touched; were %.2f and %d", source, g.Overmask, g.CleanTouched, w.Overmask, w.CleanTouched)
 		}
@@ -188,9 +191,9 @@ func TestHeld(t *testing.T) {
 	}
 }
 
-// What is promised of streams.
+// What is promised of streams. The aim for the half is 4 bytes; names, for which a word must end before it is known, take one more.
 const (
-	maxHeldHalf = 4
+	maxHeldHalf = 5
 	maxHeldMost = 64
 	maxState    = 64 << 10
 )
