@@ -15,7 +15,6 @@ var (
 	keyAnthropic = "sk-" + "ant-" + "api03-" + "q7Zb4XK2m5N6p3RsT8uV1wY0aC9dE_fGhJkL-xyAA"
 	keyAWS       = "AKIA" + "Q7ZB4XK2M5N6P3RS"
 	keyGitHub    = "ghp" + "_" + "77KXNrvr4bHIuu3VaOfRdKidhYLXlJ0hNSAV"
-	keySendGrid  = "SG" + "." + "a1B2c3D4e5F6g7H8i9J0kL" + "." + "mN1oP2qR3sT4uV5wX6yZ7aB8cD9eF0gH1iJ2kL3mN4o"
 )
 
 var testEngine = func() *Engine {

@@ -13,7 +13,6 @@ import (
 )
 
 const (
-	none = -1 // no position
 	// bufSize is what a Rewriter keeps of the text: what is held, the context before it, and what it works on.
 	bufSize = 8 << 10
 	// manyThreads is how many heads of open rules may be undecided, and manyFound how many spans of closed rules not yet released.
