@@ -38,10 +38,10 @@ type Rewriter struct {
 	session string
 	err     error // sticky
 	drop    hold  // a hold that is left out; for tests
-	stat    map[string][3]int
-	steps   int // work done by hand, in bytes looked at; for tests
+	steps   int   // work done by hand, in bytes looked at; for tests
 
 	buf  []byte // of the text, from position from on
+	used int    // bytes of buf that ever held text
 	from int
 	base int // length of the context
 	seg  int // start of the segment
@@ -61,7 +61,7 @@ type Rewriter struct {
 	marked  int
 	markEsc uint8
 	escapes bool
-	marks   [bufSize]uint8 // of buf
+	marks   []uint8 // of buf
 
 	// hits are the closed rules of which triggers were seen and that are not asked yet from next up to upTo, where these began; at is how far one is
 	// asked at next. Of an open rule next is the first place where no thread was begun yet.
@@ -102,7 +102,7 @@ const (
 )
 
 func newRewriter(e *Engine) *Rewriter {
-	r := &Rewriter{e: e, buf: make([]byte, 0, bufSize), hit: make([]bool, len(e.rules)), listed: make([]bool, len(e.rules)), next: make([]int, len(e.rules)), upTo: make([]int, len(e.rules)), at: make([]place, len(e.rules))}
+	r := &Rewriter{e: e, buf: make([]byte, 0, bufSize), marks: make([]uint8, bufSize), hit: make([]bool, len(e.rules)), listed: make([]bool, len(e.rules)), next: make([]int, len(e.rules)), upTo: make([]int, len(e.rules)), at: make([]place, len(e.rules))}
 	if e.names != nil {
 		r.names = e.names.NewScanner()
 	}
@@ -124,15 +124,8 @@ func (r *Rewriter) start(carrier string, o StreamOptions) {
 	if len(o.Context) == 0 {
 		return
 	}
-	// More than this decides nothing: no match is longer and none is shown more. It begins with a whole rune.
-	c := o.Context
-	if most := rule.MaxBound + rule.Context; len(c) > most {
-		for c = c[len(c)-most:]; len(c) > 0 && !utf8.RuneStart(c[0]); {
-			c = c[1:]
-		}
-	}
-	r.base = len(c)
-	_, r.err = r.write(nil, c)
+	r.base = len(o.Context)
+	_, r.err = r.write(nil, o.Context)
 }
 
 // Release gives the memory of a Rewriter back, wiped; the Rewriter must not be used any more. What Masks and Explained returned stays.
@@ -142,8 +135,8 @@ func (r *Rewriter) Release() {
 		return
 	}
 	r.val.v.Drop()
-	w := Rewriter{e: e, buf: r.buf, hit: r.hit, listed: r.listed, hits: r.hits[:0], next: r.next, upTo: r.upTo, at: r.at, threads: r.threads, found: r.found, spans: r.spans, names: r.names}
-	clear(w.buf[:cap(w.buf)])
+	w := &Rewriter{e: e, buf: r.buf, marks: r.marks, hit: r.hit, listed: r.listed, hits: r.hits[:0], next: r.next, upTo: r.upTo, at: r.at, threads: r.threads, found: r.found, spans: r.spans, names: r.names}
+	clear(w.buf[:r.used])
 	clear(w.hit)
 	clear(w.listed)
 	clear(w.next)
@@ -157,7 +150,7 @@ func (r *Rewriter) Release() {
 		w.names.Reset()
 	}
 	*r = Rewriter{}
-	e.free.Put(&w)
+	e.free.Put(w)
 }
 
 // Held is the number of bytes of the original text, at its end, that are not yet released or replaced.
@@ -199,6 +192,7 @@ func (r *Rewriter) write(dst, src []byte) ([]byte, error) {
 			return r.fail(dst, errHold)
 		}
 		r.buf = append(r.buf, src[:k]...)
+		r.used = max(r.used, len(r.buf))
 		src = src[k:]
 		var err error
 		if dst, err = r.run(dst); err != nil {
