@@ -260,3 +260,19 @@ func TestExplain(t *testing.T) {
 		}
 	}
 }
+
+// TestDroppedHoldOfTheList: a value that is not held for as long as it may be one of the list is masked where it must not be.
+func TestDroppedHoldOfTheList(t *testing.T) {
+	e := tableEngine(t, action.Settings{Allow: []string{"k_abc1-zz"}})
+	for drop, want := range map[hold]string{0: "k_abc1-zz", holdAllow: "[KEY]"} {
+		r := e.Stream("text", StreamOptions{})
+		r.drop = drop
+		out, err := r.Write(nil, []byte("k_abc1-zz"))
+		if err == nil {
+			out, err = r.Flush(out)
+		}
+		if string(out) != want || err != nil {
+			t.Errorf("%d: %q, %v", drop, out, err)
+		}
+	}
+}

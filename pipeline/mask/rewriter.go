@@ -4,7 +4,6 @@ package mask
 
 import (
 	"errors"
-	"unicode/utf8"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/mask/action"
