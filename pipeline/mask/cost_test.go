@@ -64,7 +64,7 @@ func TestWriteDoesNotAllocate(t *testing.T) {
 	}
 	for _, piece := range []int{1, 4, 4096} {
 		r := e.Stream("text", StreamOptions{})
-		in, dst := []byte(strings.ToLower(answer)), make([]byte, 0, 64<<10)
+		in, dst := []byte(strings.ToLower(prose+code)), make([]byte, 0, 64<<10)
 		if n := testing.AllocsPerRun(20, func() {
 			dst = dst[:0]
 			for at := 0; at < len(in); at += piece {
