@@ -118,5 +118,5 @@ func (s *Scanner) Take(dst []rule.Span) []rule.Span {
 
 // Decide is what the tokens are decided by.
 func (s *Scanner) Decide(v *token.View) token.Tag {
-	return s.model.weights.Decide(v.Features(s.features[:0], false))
+	return s.model.weights.Decide(s.features[:v.Features(&s.features, false)])
 }

@@ -22,7 +22,7 @@ func (l *lexicon) births() []*rule.Rule {
 	return []*rule.Rule{
 		birth("birth-date", `[0-9]{1,4}(?:[-/. `+dashes+`]|\. | / |\\/)[0-9]{1,2}(?:[-/. `+dashes+`]|\. | / |\\/)[0-9]{2,4}|[0-9]{8}|[0-9]{4} ?(?:年|년) ?[0-9]{1,2} ?(?:月|월) ?[0-9]{1,2} ?(?:日|일)`, "a date in digits"+why, rule.Word),
 		birth("birth-date-month", `[0-9]{1,2}`+ordinal+`[ ,./-]{0,2}(?:of |de |den |d')?`+monthName+`[ ,./-]{0,3}(?:de |del |of )?'?[0-9]{2,4}`, "a day, a month by its name, a year"+why, rule.Word),
-		birth("birth-month-date", monthName+`[ ./-]{1,2}(?:the )?[0-9]{1,2}`+ordinal+`[ ,./-]{1,3}(?:of )?'?[0-9]{2,4}`, "a month by its name, a day, a year"+why, rule.Word),
+		birth("birth-month-date", monthStart()+`[A-Za-z`+latin+`]{0,9}`+`[ ./-]{1,2}(?:the )?[0-9]{1,2}`+ordinal+`[ ,./-]{1,3}(?:of )?'?[0-9]{2,4}`, "a month by its name, a day, a year"+why, rule.Word),
 		birth("birth-year-month", `[0-9]{4}[ ./-]{1,2}`+monthName+`[ ./-]{1,2}[0-9]{1,2}`, "a year, a month by its name, a day"+why, rule.Word),
 	}
 }
@@ -94,6 +94,49 @@ func date(match []byte) (year int, ok bool) {
 // months are the beginnings of names of months in a dozen languages, folded; three letters do.
 const months = " jan feb mar apr may jun jul aug sep oct nov dec ene abr mai ago set dic dez out mag giu lug ott gen fev avr jui aou maj okt mrt mei " +
 	"sty lut kwi cze lip sie wrz paz lis gru led uno bre dub kve cer srp zar rij pro tam hel maa huh tou kes hei elo syy lok mar jou marz mrz oca sub nis haz tem agu eyl eki kas ara ian iun iul noi "
+
+// monthStart is a pattern of the beginnings of months, with any marks on their letters, so that no other word is held back.
+func monthStart() string {
+	var with [256]string // of each letter, how it is written
+	for c := 'a'; c <= 'z'; c++ {
+		with[c] = string([]rune{c, c - 0x20})
+	}
+	for r := rune(0xc0); r < 0x180; r++ {
+		with[base(r)] += string(r)
+	}
+	var b []byte
+	for first := byte('a'); first <= 'z'; first++ {
+		var rest []byte // of a trie: second letters, and behind each the third ones
+		for second := byte('a'); second <= 'z'; second++ {
+			var third []byte
+			for i := 0; i+4 < len(months); i++ {
+				if c := months[i+3]; months[i] == ' ' && months[i+1] == first && months[i+2] == second && bytes.IndexByte(third, c) < 0 {
+					third = append(third, c)
+				}
+			}
+			if len(third) == 0 {
+				continue
+			}
+			if rest != nil {
+				rest = append(rest, '|')
+			}
+			rest = append(append(append(rest, '['), with[second]...), "]["...)
+			for _, c := range third {
+				rest = append(rest, with[c]...)
+			}
+			rest = append(rest, ']')
+		}
+		if rest == nil {
+			continue
+		}
+		if b != nil {
+			b = append(b, '|')
+		}
+		b = append(append(append(b, '['), with[first]...), "](?:"...)
+		b = append(append(b, rest...), ')')
+	}
+	return "(?:" + string(b) + ")"
+}
 
 func isMonth(w []byte) bool {
 	var buf [longestWord]byte

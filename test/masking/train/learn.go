@@ -85,7 +85,8 @@ func (l *learner) Decide(v *token.View) token.Tag {
 	if is != token.Other {
 		hide = hideWord
 	}
-	l.features = v.Features(l.features[:0], l.r.IntN(100) < hide)
+	var all [token.MaxFeatures]uint32
+	l.features = append(l.features[:0], all[:v.Features(&all, l.r.IntN(100) < hide)]...)
 	kept := l.features[:0] // some are left out, so that none is relied on alone
 	for _, f := range l.features {
 		if l.r.IntN(100) >= hideFeature {

@@ -53,16 +53,12 @@ func Candidate(t, l *Token, tag Tag) bool {
 
 // Hopeless tells whether a token that is a candidate can still be none, seen together with the tokens around it.
 func (v *View) Hopeless() bool {
-	t, l, r := v.Tok[Back], v.Tok[Back-1], v.Tok[Back+1]
+	t := v.Tok[Back]
 	if v.Tag[Back-1] != Other {
 		return false
 	}
-	if !t.Number() { // a.B and B( are code
-		if t.Shape == Cap && r.Shape == Lower && t.Flags.Usual() == 3 && t.Flags.First() == 0 && t.Flags.Last() < 2 &&
-			(l.Flags&(Title|Street) == 0 || l.Flags.Usual() == 3) && r.Flags&(Street|Particle) == 0 && t.Flags&(Street|City) == 0 {
-			return true // a sentence begins
-		}
-		return l.Shape == Lower && t.Gap == gapDot || r.Gap&31 == inOpen && r.Gap>>10&31 != inDash && t.Gap&31 != inLine && t.End+1 == r.Start
+	if !t.Number() {
+		return hopeless(v.Tok[Back-1], t, v.Tok[Back+1])
 	}
 	for i, o := range v.Tok {
 		if i != Back && (o.Shape >= Cap && o.Shape <= Uncased && o.Shape != Initial || o.Flags&(Street|City|Particle) != 0) {
@@ -72,23 +68,37 @@ func (v *View) Hopeless() bool {
 	return true
 }
 
+// hopeless is Hopeless of a word t between two tokens.
+func hopeless(l, t, r *Token) bool {
+	if t.Shape == Cap && r.Shape == Lower && t.Flags.Usual() == 3 && t.Flags.First() == 0 && t.Flags.Last() < 2 &&
+		(l.Flags&(Title|Street) == 0 || l.Flags.Usual() == 3) && r.Flags&(Street|Particle) == 0 && t.Flags&(Street|City) == 0 {
+		return true // a sentence begins
+	}
+	return l.Shape == Lower && t.Gap == gapDot || called(t, r.Start, r.Gap) // a.B and B( are code
+}
+
+// called tells whether t is the name of a function that is called, if the next word begins at start behind a gap.
+func called(t *Token, start int, gap uint16) bool {
+	return gap&31 == inOpen && gap>>10&31 != inDash && t.Gap&31 != inLine && t.End+1 == start
+}
+
 const gapDot = inDot | inDot<<10
 
 // MaxFeatures is how many features a decision has at most.
-const MaxFeatures = 64
+const MaxFeatures = 7 + others
+
+// others are those features that do not ask what the word itself is.
+const others = 47
 
 // Bits of the hashes of features.
 const Bits = 19
 
-type set struct {
-	dst []uint32
-}
-
-func (s *set) add(id, a, b, c uint32) {
+// hash is a feature: which one it is, and what is seen of it.
+func hash(id, a, b, c uint32) uint32 {
 	h := (id*0x9e3779b1 ^ a) * 0x85ebca6b
 	h = (h ^ h>>15 ^ b) * 0xc2b2ae35
 	h = (h ^ h>>13 ^ c) * 0x27d4eb2f
-	s.dst = append(s.dst, (h^h>>16)>>(32-Bits)^h&(1<<Bits-1))
+	return (h^h>>16)>>(32-Bits) ^ h&(1<<Bits-1)
 }
 
 // kind puts what the lists say about a word into a few classes.
@@ -102,10 +112,9 @@ func marks(t *Token) uint32 {
 	return uint32(f)
 }
 
-// Features appends the features of a decision to dst. drop leaves out what the word itself is, as training does now and then so that
-// more is learned from what stands around it.
-func (v *View) Features(dst []uint32, drop bool) []uint32 {
-	s := set{dst}
+// Features writes the features of a decision to f and tells how many they are. drop leaves out what the word itself is, as training does now and then
+// so that more is learned from what stands around it.
+func (v *View) Features(f *[MaxFeatures]uint32, drop bool) int {
 	t := v.Tok[Back]
 	l1, l2, l3, l4 := v.Tok[Back-1], v.Tok[Back-2], v.Tok[Back-3], v.Tok[Back-4]
 	r1, r2 := v.Tok[Back+1], v.Tok[Back+2]
@@ -117,66 +126,70 @@ func (v *View) Features(dst []uint32, drop bool) []uint32 {
 	shr, shr2 := uint32(r1.Shape), uint32(r2.Shape)
 	k1, kr := kind(l1), kind(r1)
 
-	s.add(0, sh, 0, 0)
+	f[0] = hash(0, sh, 0, 0)
+	at := 1
 	if !drop {
-		s.add(1, t.Hash, 0, 0)
-		s.add(2, t.Hash, tag1, sh)
-		s.add(3, t.Suf, sh, 0)
-		s.add(4, t.Pre, sh, 0)
-		s.add(5, t.Suf2, sh, tag1)
+		f[1] = hash(1, t.Hash, 0, 0)
+		f[2] = hash(2, t.Hash, tag1, sh)
+		f[3] = hash(3, t.Suf, sh, 0)
+		f[4] = hash(4, t.Pre, sh, 0)
+		f[5] = hash(5, t.Suf2, sh, tag1)
+		at = 6
 		if tag1 != 0 {
-			s.add(6, t.Suf, tag1, sh)
+			f[6] = hash(6, t.Suf, tag1, sh)
+			at = 7
 		}
 	}
-	s.add(7, k, sh, 0)
-	s.add(8, m, sh, tag1)
-	s.add(9, k, tag1, sh)
-	s.add(10, k, m, 0)
-	s.add(11, gap, sh, 0)
-	s.add(12, next, sh, k)
-	s.add(13, gap, tag1, sh)
-	s.add(14, gap, next, sh)
+	g := (*[others]uint32)(f[at : at+others])
+	g[0] = hash(7, k, sh, 0)
+	g[1] = hash(8, m, sh, tag1)
+	g[2] = hash(9, k, tag1, sh)
+	g[3] = hash(10, k, m, 0)
+	g[4] = hash(11, gap, sh, 0)
+	g[5] = hash(12, next, sh, k)
+	g[6] = hash(13, gap, tag1, sh)
+	g[7] = hash(14, gap, next, sh)
 	// to the left
-	s.add(15, l1.Hash, gap, 0)
-	s.add(16, l1.Hash, sh, 0)
-	s.add(17, l2.Hash, sh, 0)
-	s.add(18, l2.Hash, l1.Hash, gap)
-	s.add(19, l1.Hash, k, 0)
-	s.add(20, l3.Hash, l2.Hash, l1.Hash)
-	s.add(21, sh1, gap, sh)
-	s.add(22, k1, k, sh)
-	s.add(23, marks(l1), k, sh)
-	s.add(24, marks(l1), gap, tag1)
-	s.add(25, sh2, sh1, sh)
-	s.add(26, l1.Suf2, sh1, sh)
-	s.add(27, marks(l2), marks(l1), tag1)
-	s.add(28, l3.Hash, tag1, sh)
-	s.add(29, l4.Hash, tag1, sh)
+	g[8] = hash(15, l1.Hash, gap, 0)
+	g[9] = hash(16, l1.Hash, sh, 0)
+	g[10] = hash(17, l2.Hash, sh, 0)
+	g[11] = hash(18, l2.Hash, l1.Hash, gap)
+	g[12] = hash(19, l1.Hash, k, 0)
+	g[13] = hash(20, l3.Hash, l2.Hash, l1.Hash)
+	g[14] = hash(21, sh1, gap, sh)
+	g[15] = hash(22, k1, k, sh)
+	g[16] = hash(23, marks(l1), k, sh)
+	g[17] = hash(24, marks(l1), gap, tag1)
+	g[18] = hash(25, sh2, sh1, sh)
+	g[19] = hash(26, l1.Suf2, sh1, sh)
+	g[20] = hash(27, marks(l2), marks(l1), tag1)
+	g[21] = hash(28, l3.Hash, tag1, sh)
+	g[22] = hash(29, l4.Hash, tag1, sh)
 	// to the right
-	s.add(30, r1.Hash, next, 0)
-	s.add(31, r1.Hash, k, sh)
-	s.add(32, r2.Hash, sh, tag1)
-	s.add(33, r1.Hash, r2.Hash, sh)
-	s.add(34, shr, next, sh)
-	s.add(35, kr, k, shr)
-	s.add(36, marks(r1), sh, tag1)
-	s.add(37, shr, shr2, sh)
-	s.add(38, marks(r2), marks(r1), sh)
-	s.add(39, kind(r2), kr, k)
-	s.add(40, r1.Suf2, shr, sh)
+	g[23] = hash(30, r1.Hash, next, 0)
+	g[24] = hash(31, r1.Hash, k, sh)
+	g[25] = hash(32, r2.Hash, sh, tag1)
+	g[26] = hash(33, r1.Hash, r2.Hash, sh)
+	g[27] = hash(34, shr, next, sh)
+	g[28] = hash(35, kr, k, shr)
+	g[29] = hash(36, marks(r1), sh, tag1)
+	g[30] = hash(37, shr, shr2, sh)
+	g[31] = hash(38, marks(r2), marks(r1), sh)
+	g[32] = hash(39, kind(r2), kr, k)
+	g[33] = hash(40, r1.Suf2, shr, sh)
 	// both sides
-	s.add(41, k1, k, kr)
-	s.add(42, sh1<<8|sh, shr, gap)
-	s.add(43, l1.Hash, r1.Hash, sh)
-	s.add(44, tags, sh, gap)
-	s.add(45, tags, k, shr)
-	s.add(46, tags, l1.Hash, sh)
-	s.add(47, tag1, uint32(min(v.Run, 6)), sh)
-	s.add(48, tag1<<8|uint32(min(v.Run, 6)), sh, gap)
-	s.add(49, uint32(v.Seen), sh, k)
-	s.add(50, v.Key, sh, 0)
-	s.add(51, v.Key, tag1, uint32(min(v.Run, 4)))
-	s.add(52, tag1, m, gap)
-	s.add(53, marks(l1)|m<<16, shr, tag1)
-	return s.dst
+	g[34] = hash(41, k1, k, kr)
+	g[35] = hash(42, sh1<<8|sh, shr, gap)
+	g[36] = hash(43, l1.Hash, r1.Hash, sh)
+	g[37] = hash(44, tags, sh, gap)
+	g[38] = hash(45, tags, k, shr)
+	g[39] = hash(46, tags, l1.Hash, sh)
+	g[40] = hash(47, tag1, uint32(min(v.Run, 6)), sh)
+	g[41] = hash(48, tag1<<8|uint32(min(v.Run, 6)), sh, gap)
+	g[42] = hash(49, uint32(v.Seen), sh, k)
+	g[43] = hash(50, v.Key, sh, 0)
+	g[44] = hash(51, v.Key, tag1, uint32(min(v.Run, 4)))
+	g[45] = hash(52, tag1, m, gap)
+	g[46] = hash(53, marks(l1)|m<<16, shr, tag1)
+	return at + others
 }

@@ -53,13 +53,18 @@ func (s *Sequence) Reset() {
 	*s = Sequence{By: s.By, Lists: s.Lists, Spans: s.Spans[:0], n: ringSize, d: ringSize}
 }
 
-// Settled is the place before which no span begins that is still to come, if pending is the place before which no token does.
-func (s *Sequence) Settled(pending int) int {
+// Settled is the place before which no span begins that is still to come, if pending is the place before which no token does. gap stands before
+// the word that has begun at pending, and is 0 if none has.
+func (s *Sequence) Settled(pending int, gap uint16) int {
 	if s.open.Tag != Other {
 		return s.open.Start
 	}
 	if s.d < s.n {
-		return s.ring[s.d&ringMask].Start
+		t := &s.ring[s.d&ringMask]
+		if s.n-s.d == 1 && s.tags[(s.d-1)&ringMask] == Other && !t.Number() && called(t, pending, gap) {
+			return pending // what is called is hopeless, whatever the next word will be
+		}
+		return t.Start
 	}
 	return pending
 }
@@ -75,8 +80,16 @@ func (s *Sequence) Push(t *Token) {
 	i := s.n & ringMask
 	s.ring[i], s.keys[i] = *t, s.key
 	t = &s.ring[i]
-	if !t.Known && (t.Shape != Lower || s.Lists.hot(t.Hash)) {
-		t.Flags, t.Known = s.Lists.Of(t.Hash), true
+	switch {
+	case t.Shape == Lower && !s.Lists.hot(t.Hash):
+		if s.d == s.n && s.tags[(s.n-1)&ringMask] == Other && s.open.Tag == Other { // it is no candidate, and nobody waits for it
+			s.tags[i], s.run = Other, 0
+			s.n++
+			s.d++
+			return
+		}
+	default:
+		s.look(t)
 	}
 	s.n++
 	s.decide(t.Shape == Break)
@@ -102,14 +115,15 @@ func (s *Sequence) decide(all bool) {
 			s.extend(t, tag, true)
 			continue
 		}
-		if before != Other && !t.Known {
-			t.Flags, t.Known = s.Lists.Of(t.Hash), true
+		if before != Other {
+			s.look(t)
 		}
-		if Candidate(t, &s.ring[(s.d-1)&ringMask], before) {
-			if s.n-s.d <= Ahead && !all {
+		if l := &s.ring[(s.d-1)&ringMask]; Candidate(t, l, before) {
+			if known := s.n - s.d; known > Ahead || all {
+				tag = s.ask(t)
+			} else if before != Other || t.Number() || !s.early(l, t, known) {
 				return
 			}
-			tag = s.ask(t)
 		}
 		s.tags[s.d&ringMask] = tag
 		s.d++
@@ -117,32 +131,53 @@ func (s *Sequence) decide(all bool) {
 	}
 }
 
+// early tells whether t, behind l, is hopeless whatever follows the tokens that are known, which are it and perhaps the one behind it.
+func (s *Sequence) early(l, t *Token, known int) bool {
+	if l.Shape == Lower && t.Gap == gapDot {
+		return true
+	}
+	if known < 2 {
+		return false
+	}
+	r := &s.ring[(s.d+1)&ringMask]
+	s.look(l)
+	s.look(t)
+	s.look(r)
+	return hopeless(l, t, r)
+}
+
+// look makes the flags of a token known.
+func (s *Sequence) look(t *Token) {
+	if !t.Known {
+		t.Flags, t.Known = s.Lists.Of(t.Hash), true
+	}
+}
+
 var nothing Token
 
 func (s *Sequence) ask(t *Token) Tag {
 	v := &s.view
-	*v = View{}
-	behind := false // a break hides what is behind it
-	for i := range Window {
-		at := s.d - Back + i
-		switch {
-		case at >= s.n || behind:
-			v.Tok[i] = &nothing
-		default:
-			v.Tok[i] = &s.ring[at&ringMask]
-			if o := v.Tok[i]; !o.Known {
-				o.Flags, o.Known = s.Lists.Of(o.Hash), true
-			}
-			behind = i > Back && v.Tok[i].Shape == Break
+	for i := range Back {
+		at := (s.d - Back + i) & ringMask
+		v.Tok[i], v.Tag[i] = &s.ring[at], s.tags[at]
+		s.look(v.Tok[i])
+	}
+	s.look(t)
+	v.Tok[Back] = t
+	hidden := false // a break hides what is behind it
+	for i := Back + 1; i < Window; i++ {
+		o := &nothing
+		if at := s.d - Back + i; at < s.n && !hidden {
+			o = &s.ring[at&ringMask]
+			s.look(o)
+			hidden = o.Shape == Break
 		}
-		if i < Back {
-			v.Tag[i] = s.tags[at&ringMask]
-		}
+		v.Tok[i] = o
 	}
 	if v.Hopeless() {
 		return Other
 	}
-	v.Run, v.Key = s.run, s.keys[s.d&ringMask]
+	v.Run, v.Key, v.Seen = s.run, s.keys[s.d&ringMask], Other
 	if e := s.seen[t.Hash%seenSize]; e&^3 == t.Hash&^3 {
 		v.Seen = Tag(e & 3)
 	}

@@ -156,16 +156,17 @@ func TestFeaturesFit(t *testing.T) {
 		v.Tok[i] = &Token{Hash: uint32(i), Shape: Cap}
 	}
 	v.Tag[Back-1] = Person
-	f := v.Features(nil, false)
-	if len(f) > MaxFeatures {
-		t.Errorf("%d features, at most %d are promised", len(f), MaxFeatures)
+	var f, d [MaxFeatures]uint32
+	n := v.Features(&f, false)
+	if n != MaxFeatures {
+		t.Errorf("%d features, %d are promised", n, MaxFeatures)
 	}
 	for _, x := range f {
 		if x >= 1<<Bits {
 			t.Errorf("feature %d is beyond the weights", x)
 		}
 	}
-	if d := v.Features(nil, true); len(d) >= len(f) {
-		t.Errorf("dropping the word leaves %d of %d features", len(d), len(f))
+	if k := v.Features(&d, true); k != 1+others || d[0] != f[0] || !slices.Equal(d[1:k], f[n-k+1:]) {
+		t.Errorf("dropping the word leaves %d of %d features, or others than those that do not ask about it", k, n)
 	}
 }

@@ -18,13 +18,13 @@ type Tokenizer struct {
 
 	at    int // bytes read
 	start int // of the word that is being read
-	n     int // letters in letters
-	bytes int // of the word that is being read
+	n     int // letters of it
+	bytes int // and bytes
 	hash  uint32
-
-	upper, lower, digit, other bool // what the word has
-	first                      uint8
-	camel                      bool // a capital after a small letter
+	pre   uint32 // its first three letters
+	suf   uint32 // its last three, in the lower bits
+	has   uint8  // what it has
+	first uint8  // the class of its first letter
 
 	gap     uint16
 	gapLen  int  // characters, 3 for more
@@ -36,9 +36,16 @@ type Tokenizer struct {
 	rune    [runeMax]byte // of a character of more than one byte
 	runeLen int
 	runeOf  int
-
-	letters [MaxWord + runeMax]byte // folded
 }
+
+// What a word has.
+const (
+	hasLower = 1 << iota
+	hasUpper
+	hasDigit
+	hasOther
+	hasCamel // a capital after a small letter
+)
 
 // Reset begins a new text.
 func (t *Tokenizer) Reset() { *t = Tokenizer{gap: inLine | gapLine, gapLen: 1, hash: seed} }
@@ -46,12 +53,12 @@ func (t *Tokenizer) Reset() { *t = Tokenizer{gap: inLine | gapLine, gapLen: 1, h
 // Token is the last complete token.
 func (t *Tokenizer) Token() *Token { return &t.tok }
 
-// Pending is the place of the first byte that may belong to a token which is not yet complete.
-func (t *Tokenizer) Pending() int {
+// Pending is the place of the first byte that may belong to a token which is not yet complete, and what stands before it, if a token has begun: else 0.
+func (t *Tokenizer) Pending() (start int, gap uint16) {
 	if t.n > 0 {
-		return t.start
+		return t.start, t.gap
 	}
-	return t.at - t.runeLen
+	return t.at - t.runeLen, 0
 }
 
 // Byte reads one byte and tells whether a token is complete.
@@ -102,16 +109,21 @@ func (t *Tokenizer) letter(c byte, size int, class uint8) bool {
 	}
 	switch class {
 	case inLower:
-		t.lower = true
+		t.has |= hasLower
 	case inUpper:
-		t.camel = t.camel || t.lower
-		t.upper = true
+		if t.has&hasLower != 0 {
+			t.has |= hasCamel
+		}
+		t.has |= hasUpper
 	case inDigit:
-		t.digit = true
+		t.has |= hasDigit
 	default:
-		t.other = true
+		t.has |= hasOther
 	}
-	t.letters[t.n] = c
+	if t.n < 3 {
+		t.pre = t.pre<<8 | uint32(c)
+	}
+	t.suf = t.suf<<8 | uint32(c)
 	t.n++
 	t.hash = (t.hash ^ uint32(c)) * prime
 	return false
@@ -160,51 +172,39 @@ func (t *Tokenizer) brk(from, to int) {
 func (t *Tokenizer) finish(end int) {
 	k := &t.tok
 	k.Start, k.End, k.Hash, k.Gap, k.Flags, k.Known = t.start, end, t.hash, t.gap, 0, false
-	l := t.letters[:t.n]
 	k.Shape = t.shape()
-	if k.Shape != Lower || t.n < 3 {
-		k.Pre, k.Suf, k.Suf2 = part(l[:min(3, len(l))]), part(l[max(0, len(l)-3):]), part(l[max(0, len(l)-2):])
-	} else {
-		k.Pre = uint32(l[0])<<16 | uint32(l[1])<<8 | uint32(l[2])
-		k.Suf = uint32(l[t.n-3])<<16 | uint32(l[t.n-2])<<8 | uint32(l[t.n-1])
-		k.Suf2 = uint32(l[t.n-2])<<8 | uint32(l[t.n-1])
-	}
+	k.Pre, k.Suf, k.Suf2 = t.pre, t.suf&0xffffff, t.suf&0xffff
 	t.clear()
 }
 
-func part(l []byte) (h uint32) {
-	for _, c := range l {
-		h = h<<8 | uint32(c)
-	}
-	return h
-}
-
 func (t *Tokenizer) clear() {
-	t.n, t.bytes, t.hash = 0, 0, seed
-	t.upper, t.lower, t.digit, t.other, t.camel = false, false, false, false, false
+	t.n, t.bytes, t.hash, t.pre, t.suf, t.has = 0, 0, seed, 0, 0, 0
 }
 
 func (t *Tokenizer) shape() Shape {
-	switch {
-	case t.digit && !t.upper && !t.lower && !t.other:
-		return Num + Shape(min(t.n, 6))
-	case t.digit:
+	switch has := t.has; {
+	case has == hasLower:
+		return Lower
+	case has&hasDigit != 0:
+		if has == hasDigit {
+			return Num + Shape(min(t.n, 6))
+		}
 		if t.first == inDigit {
 			return Num
 		}
 		return Mixed
-	case t.camel:
+	case has&hasCamel != 0:
 		return Camel
-	case t.upper && t.lower:
+	case has&(hasUpper|hasLower) == hasUpper|hasLower:
 		if t.first == inUpper {
 			return Cap
 		}
 		return Camel
-	case t.upper && t.n == 1:
+	case has&hasUpper != 0 && t.n == 1:
 		return Initial
-	case t.upper:
+	case has&hasUpper != 0:
 		return Upper
-	case t.lower:
+	case has&hasLower != 0:
 		return Lower
 	}
 	return Uncased
@@ -293,24 +293,37 @@ func (t *Tokenizer) End() bool {
 // Read reads bytes of p up to the next complete token, and tells how many and whether there is one.
 func (t *Tokenizer) Read(p []byte) (n int, done bool) {
 	for i := 0; i < len(p); {
-		if t.n > 0 && t.runeLen == 0 { // the same as Byte for small letters inside of a word, at once
-			k := min(len(p)-i, MaxWord-t.bytes)
-			h, j := t.hash, 0
-			for _, c := range p[i : i+k] {
-				if c-'a' > 'z'-'a' {
-					break
+		if t.runeLen == 0 { // the same as Byte, at once, for what most words are made of
+			c := p[i]
+			switch {
+			case t.n > 0:
+				b := p[i:min(len(p), i+MaxWord-t.bytes)]
+				h, j := t.hash, 0
+				for j < len(b) && b[j]-'a' <= 'z'-'a' {
+					h = (h ^ uint32(b[j])) * prime
+					j++
 				}
-				t.letters[t.n+j] = c
-				h = (h ^ uint32(c)) * prime
-				j++
-			}
-			if j > 0 {
-				t.hash = h
-				t.n, t.bytes, t.at = t.n+j, t.bytes+j, t.at+j
-				t.lower, t.escape = true, false
-				if i += j; i == len(p) {
-					return i, false
+				if j > 0 {
+					t.hash = h
+					t.small(b[:j])
+					if i += j; i == len(p) {
+						return i, false
+					}
+					c = p[i]
 				}
+				if c == ' ' {
+					t.gapFrom = t.at
+					t.at++
+					t.finish(t.gapFrom)
+					t.gap, t.gapLen, t.broken = inSpace|inSpace<<10, 1, false
+					return i + 1, true
+				}
+			case c-'a' <= 'z'-'a' && !t.escape && !t.long:
+				t.start, t.n, t.bytes, t.first, t.has = t.at, 1, 1, inLower, hasLower
+				t.pre, t.suf, t.hash = uint32(c), uint32(c), (t.hash^uint32(c))*prime
+				t.at++
+				i++
+				continue
 			}
 		}
 		i++
@@ -319,4 +332,20 @@ func (t *Tokenizer) Read(p []byte) (n int, done bool) {
 		}
 	}
 	return len(p), false
+}
+
+// small adds small letters to the word, all but their hash.
+func (t *Tokenizer) small(b []byte) {
+	if n := len(b); n > 2 {
+		t.suf = uint32(b[n-3])<<16 | uint32(b[n-2])<<8 | uint32(b[n-1])
+	} else {
+		for _, c := range b {
+			t.suf = t.suf<<8 | uint32(c)
+		}
+	}
+	for k := 0; t.n+k < 3 && k < len(b); k++ {
+		t.pre = t.pre<<8 | uint32(b[k])
+	}
+	t.n, t.bytes, t.at = t.n+len(b), t.bytes+len(b), t.at+len(b)
+	t.has |= hasLower
 }

@@ -16,8 +16,9 @@ type Weights struct {
 // Decide is the tag that a decision gets.
 func (w *Weights) Decide(features []uint32) Tag {
 	p, a := w.Bias[0], w.Bias[1]
+	all := w.W
 	for _, f := range features {
-		x := &w.W[f]
+		x := &all[f]
 		p += int32(x[0])
 		a += int32(x[1])
 	}
