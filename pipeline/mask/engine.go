@@ -67,6 +67,11 @@ func New(o Options) (*Engine, error) {
 		if err != nil {
 			return nil, err
 		}
+		for _, o := range e.rules {
+			if c.twin < 0 && o.Pattern == c.Pattern {
+				c.twin, o.twin = o.id, o.id
+			}
+		}
 		e.rules = append(e.rules, c)
 	}
 	if o.Names {

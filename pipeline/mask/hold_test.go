@@ -35,7 +35,7 @@ func TestHeldIsLittle(t *testing.T) {
 		name     string
 		names    bool
 		p50, p99 int
-	}{{"rules", false, 4, 64}, {"with names", true, 6, 64}} { // the names stage waits for the end of a word
+	}{{"rules", false, 4, 64}, {"with names", true, 4, 64}} {
 		e, err := New(Options{Names: c.names})
 		if err != nil {
 			t.Fatal(err)
@@ -55,5 +55,33 @@ func TestHeldIsLittle(t *testing.T) {
 		if p50 > c.p50 || p99 > c.p99 {
 			t.Errorf("%s: p50 %d, p99 %d: at most %d and %d are wanted", c.name, p50, p99, c.p50, c.p99)
 		}
+	}
+}
+
+// TestHeldWhereAValueMayBegin: what stands before decides whether a beginning is held.
+func TestHeldWhereAValueMayBegin(t *testing.T) {
+	for _, c := range []struct {
+		name, text string
+		want       int
+	}{
+		{"no secret is spoken of", "what the answer is one", len("one")},
+		{"a secret is spoken of", "what the password is one", len("password is one")},
+		{"a name of a vendor", "the datadog = abcdefgh", len("= abcdefgh")},
+		{"a name of nobody", "the other = abcdefgh", len("abcdefgh")},
+		{"no month", "find the", len("the")},
+		{"a month", "jan the", len("jan the")},
+	} {
+		e, err := New(Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := e.Stream("text", StreamOptions{})
+		if _, err := r.Write(nil, []byte(c.text)); err != nil {
+			t.Fatal(err)
+		}
+		if r.Held() != c.want {
+			t.Errorf("%s: %d bytes of %q are held, want %d", c.name, r.Held(), c.text, c.want)
+		}
+		r.Release()
 	}
 }

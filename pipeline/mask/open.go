@@ -55,6 +55,9 @@ func (r *Rewriter) begin(c *compiled) error {
 	p := max(r.next[c.id], r.idle, r.n-c.reach)
 	r.mark(r.n)
 	for ; p < r.n; p++ {
+		if !c.first.Has(r.buf[p-r.from]) {
+			continue
+		}
 		if !r.may(c, p) {
 			if r.e.o.Explain {
 				r.refusedLeft(c, p, r.end())

@@ -16,6 +16,8 @@ import (
 const (
 	// tableStates is how many states of a union are kept.
 	tableStates = 4096
+	// jointStates is how many states of all unions as one are kept.
+	jointStates = 8192
 	// manyPlans is how many plans are remembered.
 	manyPlans = 1024
 )
@@ -27,7 +29,9 @@ type compiled struct {
 	re    *syntax.Regexp
 	bound int
 	exact *automaton.Exact
-	right bool // Right has bytes
+	first rule.Class // of bytes that a match begins with
+	right bool       // Right has bytes
+	twin  int        // the first rule with the same pattern, or -1: there is no other
 	until []uint8
 
 	part    int            // of the program
@@ -41,10 +45,11 @@ func compile(r *rule.Rule, id int) (*compiled, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &compiled{Rule: r, id: id, re: re, bound: bound, right: r.Right != rule.Class{}}
+	c := &compiled{Rule: r, id: id, re: re, bound: bound, right: r.Right != rule.Class{}, twin: -1}
 	if c.exact, err = automaton.NewExact(re); err != nil {
 		return nil, fmt.Errorf("rule %s: %w", r.Name, err)
 	}
+	c.first = c.exact.First()
 	if r.Tail != nil && r.Tail.Until != "" {
 		if len(r.Tail.Until) > 255 {
 			return nil, fmt.Errorf("rule %s: the end of the tail has %d bytes, at most 255 are allowed", r.Name, len(r.Tail.Until))
@@ -76,7 +81,7 @@ const (
 	known = iota
 	numbers
 	words
-	parts
+	parts = automaton.Parts
 )
 
 // ordinary is text as it mostly comes, to find out how much of a pattern says that more must be looked at. Nothing depends on it but speed.
@@ -92,6 +97,7 @@ var depths = [...]int{3, 4, 5, 6, 8, 10, 12, 14, 16, 20}
 type program struct {
 	rules  [parts][]*compiled // by the number that the automaton knows them by
 	unions [parts]*automaton.Union
+	joint  *automaton.Joint
 }
 
 func (e *Engine) program(with func(*compiled) bool) (*program, error) {
@@ -114,6 +120,7 @@ func (e *Engine) program(with func(*compiled) bool) (*program, error) {
 			return nil, err
 		}
 	}
+	p.joint = automaton.NewJoint(p.unions, cmp.Or(e.o.states, jointStates))
 	return p, nil
 }
 

@@ -47,10 +47,10 @@ type Rewriter struct {
 	out  int // bytes before this are released or replaced
 	n    int // bytes that the automaton has read
 
-	tables [parts]*automaton.Table
-	rows   [parts]uint32
-	idle   int // no match of a trigger that is going on began before this
-	old    [parts]trail
+	table *automaton.JointTable
+	row   uint32
+	idle  int // no match of a trigger that is going on began before this
+	old   [parts]trail
 
 	// What lies before anchor is settled; esc and free are of the byte there. marks tells which bytes from there to marked belong to JSON escapes, if
 	// escapes.
@@ -69,6 +69,7 @@ type Rewriter struct {
 	next        []int
 	upTo        []int
 	at          []place
+	twins       []twin
 
 	threads []thread
 	best    head // of those that are complete, the one that decides, unless another is complete before
@@ -101,7 +102,7 @@ const (
 )
 
 func newRewriter(e *Engine) *Rewriter {
-	r := &Rewriter{e: e, buf: make([]byte, 0, bufSize), marks: make([]uint8, bufSize), hit: make([]bool, len(e.rules)), listed: make([]bool, len(e.rules)), next: make([]int, len(e.rules)), upTo: make([]int, len(e.rules)), at: make([]place, len(e.rules))}
+	r := &Rewriter{e: e, buf: make([]byte, 0, bufSize), marks: make([]uint8, bufSize), hit: make([]bool, len(e.rules)), listed: make([]bool, len(e.rules)), next: make([]int, len(e.rules)), upTo: make([]int, len(e.rules)), at: make([]place, len(e.rules)), twins: make([]twin, manyTwins)}
 	if e.names != nil {
 		r.names = e.names.NewScanner()
 	}
@@ -115,9 +116,8 @@ func (r *Rewriter) start(carrier string, o StreamOptions) {
 	}
 	r.planned = r.e.plan(r.plan)
 	if r.planned.prog != nil {
-		for k, u := range r.planned.prog.unions {
-			r.tables[k], r.rows[k] = u.Table()
-		}
+		r.table = r.planned.prog.joint.Table()
+		r.row = r.table.Start()
 	}
 	r.free = true
 	if len(o.Context) == 0 {
@@ -134,7 +134,7 @@ func (r *Rewriter) Release() {
 		return
 	}
 	r.val.v.Drop()
-	w := &Rewriter{e: e, buf: r.buf, marks: r.marks, hit: r.hit, listed: r.listed, hits: r.hits[:0], next: r.next, upTo: r.upTo, at: r.at, threads: r.threads, found: r.found, spans: r.spans, names: r.names}
+	w := &Rewriter{e: e, buf: r.buf, marks: r.marks, hit: r.hit, listed: r.listed, hits: r.hits[:0], next: r.next, upTo: r.upTo, at: r.at, twins: r.twins, threads: r.threads, found: r.found, spans: r.spans, names: r.names}
 	clear(w.buf[:r.used])
 	clear(w.hit)
 	clear(w.listed)
@@ -144,6 +144,7 @@ func (r *Rewriter) Release() {
 	clear(w.found[:cap(w.found)])
 	clear(w.spans[:cap(w.spans)])
 	clear(w.at)
+	clear(w.twins)
 	w.buf, w.threads, w.found, w.spans = w.buf[:0], w.threads[:0], w.found[:0], w.spans[:0]
 	if w.names != nil {
 		w.names.Reset()
@@ -177,12 +178,10 @@ func (r *Rewriter) write(dst, src []byte) ([]byte, error) {
 		}
 		return append(dst, src...), nil
 	}
-	for k, t := range r.tables {
-		if !t.Current() {
-			r.tables[k], r.rows[k] = t.Move(r.rows[k])
-		}
-	}
 	for len(src) > 0 {
+		if !r.table.Current() {
+			r.table, r.row = r.table.Move(r.row)
+		}
 		if len(r.buf)+len(src) > bufSize {
 			r.compact()
 		}
@@ -272,8 +271,8 @@ func (r *Rewriter) run(dst []byte) (_ []byte, err error) {
 // progress settles and releases what can be, at the end of a piece.
 func (r *Rewriter) progress(dst []byte) ([]byte, error) {
 	openHold := 0
-	for k, t := range r.tables {
-		openHold = max(openHold, t.State(r.rows[k]).OpenHold)
+	for _, s := range r.table.State(r.row).Part {
+		openHold = max(openHold, s.OpenHold)
 	}
 	r.idle = r.oldest()
 	openFrom := max(r.idle, r.n-openHold)
@@ -355,9 +354,7 @@ func (r *Rewriter) beginSegment() {
 	r.seg, r.fed, r.out, r.idle = r.n, r.n, max(r.out, r.n), r.n
 	r.anchor, r.esc, r.free = r.n, 0, true
 	r.unmark()
-	for k, t := range r.tables {
-		r.rows[k] = t.Start()
-	}
+	r.row = r.table.Start()
 	if r.names != nil {
 		r.names.Reset()
 	}

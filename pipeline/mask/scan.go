@@ -18,55 +18,37 @@ type place struct {
 	state      *automaton.ExactState
 }
 
+// twin is what is known of a place, for all rules with the same pattern as one.
+type twin struct {
+	place
+	of int
+}
+
+// manyTwins is how many such places are remembered.
+const manyTwins = 32
+
 // scan runs the automata over what is at hand, up to where an open rule is complete.
 func (r *Rewriter) scan() error {
-	const quiet, idle, row = automaton.Quiet, automaton.Idle, automaton.Row
-	b, i := r.buf, r.n-r.from
-	p := r.planned.prog
-	c0, c1, c2 := &p.unions[0].Class, &p.unions[1].Class, &p.unions[2].Class
-	n0, n1, n2 := r.tables[0].Next, r.tables[1].Next, r.tables[2].Next
-	r0, r1, r2 := r.rows[0], r.rows[1], r.rows[2]
+	b, i, end := r.buf, r.n-r.from, r.scanEnd()
+	t, row := r.table, r.row
+	next, class := t.Next, &r.planned.prog.joint.Class
 	last := r.idle - r.from
-	end := r.scanEnd()
 	for i < end {
-		c := b[i]
-		t0 := atomic.LoadUint32(&n0[r0|uint32(c0[c])])
-		t1 := atomic.LoadUint32(&n1[r1|uint32(c1[c])])
-		t2 := atomic.LoadUint32(&n2[r2|uint32(c2[c])])
-		x := t0 & t1 & t2
-		if x&quiet != 0 {
-			r0, r1, r2 = t0&row, t1&row, t2&row
-			if i++; x&idle != 0 {
-				last = i
-			}
-			continue
+		e := atomic.LoadUint32(&next[row+uint32(class[b[i]])])
+		if e == 0 {
+			t, e = t.Step(row, b[i])
+			next = t.Next
 		}
-		r.rows = [parts]uint32{r0, r1, r2}
-		for k, t := range [parts]uint32{t0, t1, t2} {
-			if t == 0 {
-				r.tables[k], t = r.tables[k].Step(r.rows[k], c)
-			}
-			r.rows[k] = t & row
-			switch k {
-			case 0:
-				t0 = t
-			case 1:
-				t1 = t
-			case 2:
-				t2 = t
-			}
-		}
-		n0, n1, n2 = r.tables[0].Next, r.tables[1].Next, r.tables[2].Next
-		r0, r1, r2 = r.rows[0], r.rows[1], r.rows[2]
-		i++
-		if t0&t1&t2&idle != 0 {
+		row = e & automaton.Row
+		if i++; e&automaton.Idle != 0 {
 			last = i
 		}
-		if t0&t1&t2&quiet == 0 {
+		if e&automaton.Quiet == 0 {
 			r.n, r.idle = r.from+i, r.from+last
-			for k, t := range [parts]uint32{t0, t1, t2} {
-				if t&quiet == 0 {
-					if err := r.accept(p.rules[k], r.tables[k].State(r.rows[k]).Accepts); err != nil {
+			r.table, r.row = t, row
+			for k, s := range t.State(row).Part {
+				if len(s.Accepts) > 0 {
+					if err := r.accept(r.planned.prog.rules[k], s.Accepts); err != nil {
 						return err
 					}
 				}
@@ -75,7 +57,7 @@ func (r *Rewriter) scan() error {
 		}
 	}
 	r.n, r.idle = r.from+i, r.from+last
-	r.rows = [parts]uint32{r0, r1, r2}
+	r.table, r.row = t, row
 	return nil
 }
 
@@ -84,13 +66,13 @@ type trail struct {
 	table     *automaton.Table
 	row       uint32
 	start, at int
+	asked     bool // the rule is asked whether it may begin there
 }
 
 // oldest is where the earliest match of a trigger began that is still going on at n. The states of the automata do not know, so it is tried.
 func (r *Rewriter) oldest() int {
 	least := r.n
-	for k, table := range r.tables {
-		s := table.State(r.rows[k])
+	for k, s := range r.table.State(r.row).Part {
 		if s.Hold == 0 {
 			continue
 		}
@@ -98,38 +80,62 @@ func (r *Rewriter) oldest() int {
 			least = max(r.idle, r.n-s.Hold)
 			continue
 		}
-		o, class := &r.old[k], &r.planned.prog.unions[k].Class
-		if low := max(r.idle, r.n-s.Hold); o.table == nil || o.start < low {
-			*o = trail{start: low}
-		}
-	places:
-		for ; o.start < least; o.table, o.start = nil, o.start+1 {
-			if o.table == nil {
-				before, any := byte(0), o.start == r.seg
-				if !any {
-					b := r.text(max(r.seg, r.from, o.start-6), o.start) // an escape is no longer
-					before, any = b[len(b)-1], bytes.IndexByte(b, '\\') >= 0
-				}
-				o.table, o.row = table.Place(before, any)
-				o.at = o.start
-			}
-			for ; o.at < r.n; o.at++ {
-				c := r.buf[o.at-r.from]
-				t := atomic.LoadUint32(&o.table.Next[o.row|uint32(class[c])])
-				if t == 0 {
-					o.table, t = o.table.Step(o.row, c)
-				}
-				r.steps++
-				if t&automaton.Idle != 0 {
-					continue places
-				}
-				o.row = t & automaton.Row
-			}
-			least = o.start
-			break
-		}
+		least = min(least, r.try(k, max(r.idle, r.n-s.Hold), least))
 	}
 	return max(r.idle, least)
+}
+
+// try is oldest for one automaton, from low to least.
+func (r *Rewriter) try(k, low, least int) int {
+	o, class := &r.old[k], &r.planned.prog.unions[k].Class
+	if o.table == nil || o.start < low {
+		*o = trail{start: low}
+	}
+	for ; o.start < least; o.table, o.start = nil, o.start+1 {
+		if o.table == nil && !r.place(k, o) {
+			continue
+		}
+		if !r.follow(o, class) {
+			continue
+		}
+		if only := o.table.State(o.row).Only; only >= 0 && !o.asked && !r.e.o.Explain {
+			o.asked = true
+			if c := r.planned.prog.rules[k][only]; c.Begins != nil && !c.Begins(r.before(o.start)) {
+				continue
+			}
+		}
+		return o.start
+	}
+	return least
+}
+
+// place lets matches begin at a place, and tells whether any does.
+func (r *Rewriter) place(k int, o *trail) bool {
+	before, any := byte(0), o.start == r.seg
+	if !any {
+		b := r.text(max(r.seg, r.from, o.start-6), o.start) // an escape is no longer
+		before, any = b[len(b)-1], bytes.IndexByte(b, '\\') >= 0
+	}
+	o.table, o.row = r.table.Part(k).Place(before, any)
+	o.at, o.asked = o.start, false
+	return true
+}
+
+// follow reads on with the matches that begin at a place, and tells whether any is still going on.
+func (r *Rewriter) follow(o *trail, class *[256]uint8) bool {
+	for _, c := range r.text(o.at, r.n) {
+		t := atomic.LoadUint32(&o.table.Next[o.row|uint32(class[c])])
+		if t == 0 {
+			o.table, t = o.table.Step(o.row, c)
+		}
+		r.steps++
+		if t&automaton.Idle != 0 {
+			return false
+		}
+		o.row = t & automaton.Row
+	}
+	o.at = r.n
+	return true
 }
 
 // scanEnd is up to where the automata read, in buf.
@@ -174,9 +180,12 @@ func (r *Rewriter) check(c *compiled, p, e int) (from, to int, ok bool) {
 	if c.Check == nil {
 		return p, e, true
 	}
-	from, to, ok = c.Check(r.text(max(r.seg, p-rule.Context, r.from), p), r.text(p, e))
+	from, to, ok = c.Check(r.before(p), r.text(p, e))
 	return p + from, p + to, ok && from < to
 }
+
+// before is what Check is shown of what stands before p.
+func (r *Rewriter) before(p int) []byte { return r.text(max(r.seg, p-rule.Context, r.from), p) }
 
 // settleAll asks the closed rules of which triggers were seen where the answer is final, and returns the first place that is not settled.
 func (r *Rewriter) settleAll(end, openFrom int, last bool) (int, error) {
@@ -203,6 +212,10 @@ func (r *Rewriter) settle(c *compiled, end, openFrom int, last bool) error {
 	r.mark(limit)
 	p := r.next[c.id]
 	for p < limit {
+		if !c.first.Has(r.buf[p-r.from]) {
+			p++
+			continue
+		}
 		if !r.may(c, p) {
 			if r.e.o.Explain {
 				r.refusedLeft(c, p, r.end())
@@ -212,6 +225,10 @@ func (r *Rewriter) settle(c *compiled, end, openFrom int, last bool) error {
 		}
 		at := r.ask(c, p, end, last)
 		if !last && (!at.state.Dead || at.match > 0 && at.end > openFrom) {
+			if c.Begins != nil && !c.Begins(r.before(p)) && !r.e.o.Explain {
+				p++
+				continue
+			}
 			break
 		}
 		next := p + 1
@@ -238,6 +255,12 @@ func (r *Rewriter) settle(c *compiled, end, openFrom int, last bool) error {
 func (r *Rewriter) ask(c *compiled, p, end int, last bool) *place {
 	a := &r.at[c.id]
 	if a.start != p || a.state == nil || a.end > end {
+		if c.twin >= 0 {
+			if t := &r.twins[p%manyTwins]; t.of == c.twin && t.start == p && t.state != nil && t.end <= end {
+				*a = t.place
+				return a
+			}
+		}
 		*a = place{start: p, end: p, state: c.exact.Start()}
 	}
 	for a.end < end && !a.state.Dead {
@@ -252,6 +275,9 @@ func (r *Rewriter) ask(c *compiled, p, end int, last bool) *place {
 		if s.Accept {
 			a.match = a.end
 		}
+	}
+	if c.twin >= 0 && a.state.Dead {
+		r.twins[p%manyTwins] = twin{*a, c.twin}
 	}
 	return a
 }

@@ -193,7 +193,7 @@ func TestHeld(t *testing.T) {
 
 // What is promised of streams. The aim for the half is 4 bytes; names, for which a word must end before it is known, take one more.
 const (
-	maxHeldHalf = 5
+	maxHeldHalf = 4
 	maxHeldMost = 64
 	maxState    = 64 << 10
 )

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"unicode/utf8"
+
+	"github.com/sallyport-dev/sallyport/pipeline/mask/rule"
 )
 
 // exactStates is how many states of one pattern are kept.
@@ -133,6 +135,25 @@ func (x *Exact) BeginsWith(lo, hi byte) bool {
 		}
 	}
 	return false
+}
+
+// First is the bytes that a match may begin with.
+func (x *Exact) First() (first rule.Class) {
+	add := func(c int) { first[c>>6] |= 1 << (c & 63) }
+	for c := range utf8.RuneSelf {
+		if s, _ := x.Next(x.start, []byte{byte(c)}); !s.Dead {
+			add(c)
+		}
+	}
+	for _, lo := range x.bounds {
+		if s, _ := x.Next(x.start, utf8.AppendRune(nil, lo)); !s.Dead {
+			for c := utf8.RuneSelf; c < 256; c++ {
+				add(c)
+			}
+			break
+		}
+	}
+	return first
 }
 
 // Next reads the rune at the start of b, which must not be empty, and tells its length.

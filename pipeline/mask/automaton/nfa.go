@@ -26,6 +26,7 @@ type node struct {
 	eps    []int32
 	rule   int32 // that has matched, or -1
 	prefix int32 // bytes at most that a match has behind it when it is here
+	of     int32 // the pattern
 	open   bool
 }
 
@@ -37,11 +38,12 @@ type edge struct {
 // builder makes nodes out of a pattern, from its end to its start.
 type builder struct {
 	nodes []node
+	of    int32
 	open  bool
 }
 
 func (b *builder) add(prefix int) int32 {
-	b.nodes = append(b.nodes, node{rule: -1, prefix: int32(prefix), open: b.open})
+	b.nodes = append(b.nodes, node{rule: -1, prefix: int32(prefix), of: b.of, open: b.open})
 	return int32(len(b.nodes) - 1)
 }
 

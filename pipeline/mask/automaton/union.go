@@ -54,6 +54,7 @@ type State struct {
 	// Hold is how many bytes at most a match that is still going on has behind it; OpenHold is the same for open rules alone.
 	Hold, OpenHold int
 	Accepts        []uint16 // patterns of which a match may end here
+	Only           int      // the pattern that all matches that are going on are of, or -1
 
 	threads []int32
 	group   uint8 // which patterns may start behind it
@@ -85,7 +86,7 @@ func NewUnion(patterns []Pattern, max int) (*Union, error) {
 	b := &builder{}
 	var entries []int32
 	for i, p := range patterns {
-		b.open = p.Open
+		b.open, b.of = p.Open, int32(i)
 		end := b.add(p.Bound)
 		b.nodes[end].rule = int32(i)
 		e, err := b.build(p.Re, 0, end)
@@ -313,9 +314,15 @@ func (t *Table) intern(threads []int32, group, esc, mode uint8) (uint32, bool) {
 	t.n++ // row 0 is nobody's, so that no entry of a known state is 0
 	t.u.built++
 	row := uint32(t.n) << t.u.shift
-	s := State{threads: threads, group: group, escape: esc, mode: mode}
-	for _, n := range threads {
+	s := State{threads: threads, group: group, escape: esc, mode: mode, Only: -1}
+	for i, n := range threads {
 		d := &t.u.nodes[n]
+		switch {
+		case i == 0:
+			s.Only = int(d.of)
+		case s.Only != int(d.of):
+			s.Only = -1
+		}
 		s.Hold = max(s.Hold, int(d.prefix))
 		if d.open {
 			s.OpenHold = max(s.OpenHold, int(d.prefix))

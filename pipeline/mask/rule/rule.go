@@ -69,6 +69,10 @@ type Rule struct {
 	// Of an open rule it is asked each time that the head might be complete, as it grows; what it says about parts is not used.
 	Check func(left, match []byte) (from, to int, ok bool)
 
+	// Begins is asked about places where a match may begin, with what stands before them as Check is. Where it says no, Check must refuse every match:
+	// so nothing need be held there. nil: a match may begin anywhere. It is not for open rules.
+	Begins func(left []byte) bool
+
 	// Tail makes the rule open.
 	Tail *Tail
 }

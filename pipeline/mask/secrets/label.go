@@ -17,6 +17,13 @@ func labels() []*rule.Rule {
 				}
 				return prose(left, m)
 			},
+			Begins: func(left []byte) bool {
+				if subject(left) != 0 {
+					return true
+				}
+				_, _, ok := named(left)
+				return ok
+			},
 		},
 		{
 			Name: "labelled-hex", Type: generic, Family: rule.Secret, Left: inToken, Right: rule.Word.And(rule.Of("-/+")),
@@ -163,7 +170,11 @@ func subject(left []byte) byte {
 }
 
 func aboutSecret(w []byte) byte {
-	switch {
+	if len(w) == 0 {
+		return 0
+	}
+	switch c := w[0] | 0x20; {
+	case c != 'p' && c != 'k' && c != 't' && c != 's' && c != 'c' && c != 'a' && c != 'l': // none of these words
 	case at(w, 0, "password"), at(w, 0, "passcode"), at(w, 0, "passphrase"), at(w, 0, "passwort"), at(w, 0, "pwd"), at(w, 0, "kennwort"):
 		return 'p'
 	case at(w, 0, "token") && !at(w, 0, "tokens") && !at(w, 0, "tokeniz"), at(w, 0, "secret"), at(w, 0, "credential"), at(w, 0, "api key"), at(w, 0, "api-key"), at(w, 0, "api_key"), at(w, 0, "apikey"), at(w, 0, "access key"), at(w, 0, "private key"),

@@ -22,20 +22,21 @@ var vendors = []string{
 	"zerobounce", "zoho", "zoom", "zulip", "facebook", "fbapi", "fb_api", "huggingface", "hashicorp", "vault", "gitlab", "github", "bigcommerce", "bigml", "wandb", "comet", "neptune",
 }
 
-// byLetter are vendors by their first letter.
-var byLetter = func() (t [26][]string) {
+// byLetters are vendors by their first two letters.
+var byLetters = func() (t [26][26][]string) {
 	for _, v := range vendors {
-		t[v[0]-'a'] = append(t[v[0]-'a'], v)
+		l := &t[v[0]-'a'][v[1]-'a']
+		*l = append(*l, v)
 	}
 	return t
 }()
 
 // vendorAt is the length of the longest name of a vendor that stands at offset i of v, or 0.
 func vendorAt(v []byte, i int) (n int) {
-	if !letter(v[i]) {
+	if i+1 >= len(v) || !letter(v[i]) || !letter(v[i+1]) {
 		return 0
 	}
-	for _, w := range byLetter[(v[i]|32)-'a'] {
+	for _, w := range byLetters[(v[i]|32)-'a'][(v[i+1]|32)-'a'] {
 		if len(w) > n && at(v, i, w) {
 			n = len(w)
 		}
@@ -62,12 +63,19 @@ func ofVendor(left, m []byte) (from, to int, ok bool) {
 		!(t.random() || uuid(v) || t.hex && t.n >= 16 && !t.uniform() || t.digit == t.n && t.n >= 17 && !alnum(m[from-1])) || placeholder(v) {
 		return 0, 0, false
 	}
-	comma := m[0] == ','
+	s, quoted, ok := named(left)
+	if comma := m[0] == ','; !ok || comma && (!quoted || s > 1 && left[s-2] != '(' || !quotedValue(m)) || m[0] == '|' && (len(m) < 2 || m[1] != ' ') {
+		return 0, 0, false
+	}
+	return from, to, true
+}
+
+// named tells whether left ends with an identifier with the name of a vendor, where that begins, and whether it is quoted.
+func named(left []byte) (s int, quoted, ok bool) {
 	e := len(left)
-	quoted := false
 	for n := 0; e > 0 && n < 10 && !word(left[e-1]); n++ {
 		if left[e-1] == '\n' || left[e-1] == '(' || left[e-1] == '/' {
-			return 0, 0, false
+			return 0, false, false
 		}
 		quoted = quoted || left[e-1] == '"' || left[e-1] == '\''
 		e--
@@ -80,26 +88,26 @@ func ofVendor(left, m []byte) (from, to int, ok bool) {
 			e--
 		}
 	}
-	s := e
+	s = e
 	for s > 0 && (word(left[s-1]) || left[s-1] == '.' || left[s-1] == '-') {
 		s--
 	}
-	if comma && (!quoted || s > 1 && left[s-2] != '(' || !quotedValue(m)) || m[0] == '|' && (len(m) < 2 || m[1] != ' ') {
-		return 0, 0, false
-	}
 	id := left[s:e]
 	for i := range id {
+		if i > 0 && letter(id[i-1]) && !(id[i] < 'a' && id[i-1] >= 'a') && !(i == 2 && id[0] == '-' && id[1] == 'D') {
+			continue
+		}
 		n := vendorAt(id, i)
-		if n == 0 || i > 0 && letter(id[i-1]) && !(id[i] < 'a' && id[i-1] >= 'a') && !(i == 2 && id[0] == '-' && id[1] == 'D') {
+		if n == 0 {
 			continue
 		}
 		rest := id[i+n:]
 		if len(rest) > 0 && letter(rest[0]) && !(rest[0] < 'a' && (id[i+n-1] >= 'a' || id[i] < 'a')) && !(len(rest) == 1 && rest[0] == 's') && !anyAt(rest, vendorTails) {
 			continue
 		}
-		return from, to, !negated(vendor, id[:i], rest) && !anyEndsWord(id[:i], notBefore)
+		return s, quoted, !negated(vendor, id[:i], rest) && !anyEndsWord(id[:i], notBefore)
 	}
-	return 0, 0, false
+	return 0, false, false
 }
 
 var tokenMarks = rule.Of("_.~+/=:|%-")
