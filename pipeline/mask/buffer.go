@@ -53,12 +53,13 @@ func (r *Rewriter) move(to int) {
 	if to <= r.anchor {
 		return
 	}
-	if b := r.text(r.anchor, to); r.esc == 0 && bytes.IndexByte(b, '\\') < 0 {
-		r.free = false
-	} else {
-		for _, c := range b {
-			r.esc, r.free, _ = automaton.Escape(r.esc, c)
+	for b := r.text(r.anchor, to); len(b) > 0; {
+		if n := plain(r.esc, b); n > 0 {
+			r.free, b = false, b[n:]
+			continue
 		}
+		r.esc, r.free, _ = automaton.Escape(r.esc, b[0])
+		b = b[1:]
 	}
 	r.anchor = to
 	if r.drop&holdEscape != 0 {
@@ -86,12 +87,26 @@ func (r *Rewriter) mark(to int) {
 		r.escapes = true
 		clear(r.marks[r.anchor-r.from : r.marked-r.from])
 	}
-	for i, c := range b {
-		at, in, inner := automaton.Escape(r.markEsc, c)
-		r.markEsc = at
-		r.marks[r.marked+i-r.from] = escaped(in, inner)
+	for m := r.marks[r.marked-r.from:]; len(b) > 0; {
+		n := plain(r.markEsc, b)
+		if clear(m[:n]); n == 0 {
+			at, in, inner := automaton.Escape(r.markEsc, b[0])
+			r.markEsc, m[0], n = at, escaped(in, inner), 1
+		}
+		m, b = m[n:], b[n:]
 	}
 	r.marked = to
+}
+
+// plain is how many bytes at the start of b belong to no JSON escape: those before a backslash, unless one is going on.
+func plain(esc uint8, b []byte) int {
+	if esc != 0 {
+		return 0
+	}
+	if n := bytes.IndexByte(b, '\\'); n >= 0 {
+		return n
+	}
+	return len(b)
 }
 
 // What marks say of a byte: that it belongs to an escape, and not as the backslash that begins it.

@@ -72,6 +72,15 @@ type trail struct {
 // oldest is where the earliest match of a trigger began that is still going on at n. The states of the automata do not know, so it is tried.
 func (r *Rewriter) oldest() int {
 	least := r.n
+	for r.slashed = max(r.slashed, r.from); r.slashed < r.n; {
+		n := bytes.IndexByte(r.text(r.slashed, r.n), '\\')
+		if n < 0 {
+			r.slashed = r.n
+			break
+		}
+		r.slashed += n + 1
+		r.slash = r.slashed
+	}
 	for k, s := range r.table.State(r.row).Part {
 		if s.Hold == 0 {
 			continue
@@ -87,18 +96,26 @@ func (r *Rewriter) oldest() int {
 
 // try is oldest for one automaton, from low to least.
 func (r *Rewriter) try(k, low, least int) int {
-	o, class := &r.old[k], &r.planned.prog.unions[k].Class
+	o, class, table := &r.old[k], &r.planned.prog.unions[k].Class, r.table.Part(k)
 	if o.table == nil || o.start < low {
 		*o = trail{start: low}
 	}
 	for ; o.start < least; o.table, o.start = nil, o.start+1 {
-		if o.table == nil && !r.place(k, o) {
-			continue
+		if o.table == nil {
+			before, any := byte(0), o.start == r.seg || o.start-r.slash < 6 // an escape is no longer
+			if !any {
+				before = r.buf[o.start-1-r.from]
+				if table.Vain(before, r.buf[o.start-r.from]) {
+					continue
+				}
+			}
+			o.table, o.row = table.Place(before, any)
+			o.at, o.asked = o.start, false
 		}
 		if !r.follow(o, class) {
 			continue
 		}
-		if only := o.table.State(o.row).Only; only >= 0 && !o.asked && !r.e.o.Explain {
+		if only := o.table.State(o.row).Only; only >= 0 && !o.asked && r.n-o.start >= worthAsking && !r.e.o.Explain {
 			o.asked = true
 			if c := r.planned.prog.rules[k][only]; c.Begins != nil && !c.Begins(r.before(o.start)) {
 				continue
@@ -109,17 +126,8 @@ func (r *Rewriter) try(k, low, least int) int {
 	return least
 }
 
-// place lets matches begin at a place, and tells whether any does.
-func (r *Rewriter) place(k int, o *trail) bool {
-	before, any := byte(0), o.start == r.seg
-	if !any {
-		b := r.text(max(r.seg, r.from, o.start-6), o.start) // an escape is no longer
-		before, any = b[len(b)-1], bytes.IndexByte(b, '\\') >= 0
-	}
-	o.table, o.row = r.table.Part(k).Place(before, any)
-	o.at, o.asked = o.start, false
-	return true
-}
+// worthAsking is how much must be held for a rule to be asked whether it need be.
+const worthAsking = 4
 
 // follow reads on with the matches that begin at a place, and tells whether any is still going on.
 func (r *Rewriter) follow(o *trail, class *[256]uint8) bool {

@@ -210,6 +210,12 @@ func (t *Table) Place(before byte, any bool) (*Table, uint32) {
 	return t, row
 }
 
+// Vain tells whether it is known that no match begins with c behind the byte before.
+func (t *Table) Vain(before, c byte) bool {
+	row := atomic.LoadUint32(&t.places[t.u.group[before]])
+	return atomic.LoadUint32(&t.Next[row|uint32(t.u.Class[c])])&Idle != 0
+}
+
 // State tells what is known of a row.
 func (t *Table) State(row uint32) *State { return &t.states[row>>t.u.shift] }
 
