@@ -49,6 +49,7 @@ var permissions = []permission{
 	{"pipeline/llm/*", []string{"pipeline", "pipeline/llm", "pipeline/stream"}}, // the compiler sees to it that only one of the two imports the other
 	{"pipeline/archive", []string{"pipeline", "pipeline/journal"}},
 	{"pipeline/elastic", []string{"pipeline", "pipeline/journal"}},
+	{"pipeline/elastic/kibana", nil}, // words and numbers: its tests compare them with the table of fields
 	{"pipeline/report", []string{"pipeline", "pipeline/journal", "pipeline/archive"}},
 	{"pipeline/policy/*", []string{"pipeline", "pipeline/policy/*"}}, // tools around the engine, and its parts
 	{"pipeline/mask/*", []string{"pipeline", "pipeline/mask/*"}},     // the engine's parts
@@ -69,6 +70,7 @@ var testPermissions = []permission{
 	{"cmd/sallyport", []string{"agent/admin"}},                                                  // its scripts talk to a real server with fakes behind it
 	{"pipeline/policy/*", []string{"pipeline/policy", "pipeline/policy/*", "pipeline/journal"}}, // real rules, over a real record
 	{"pipeline/mask/*", []string{"pipeline/mask", "pipeline/mask/*"}},
+	{"pipeline/elastic/kibana", []string{"pipeline/elastic"}},
 	{"pipeline/flow", []string{"pipeline/llm/*"}}, // an exchange is tested in a protocol that exists
 }
 
