@@ -1,0 +1,384 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build root && e2e
+
+package e2e
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sallyport-dev/sallyport/pipeline"
+	"github.com/sallyport-dev/sallyport/pipeline/journal"
+	"github.com/sallyport-dev/sallyport/test/es"
+	"github.com/sallyport-dev/sallyport/test/lab"
+)
+
+// exchangeStream is the data stream in which each exchange must stand exactly once.
+const exchangeStream = "logs-sallyport.exchange-default"
+
+// TestRecordIsComplete asks thousands of questions through the agent while agent and Elasticsearch are killed, answers of
+// Elasticsearch are lost, and the data stream rolls over. In the end each exchange is in the index exactly once and in the
+// journal, which verifies; the provider was asked nothing that is not there, and what is there as answered is what the
+// provider was asked and the client got.
+//
+// RECORD_EXCHANGES says how many questions (5,000), RECORD_ROUNDS how often everything is hurt (once). With more than one
+// round the network to Elasticsearch is cut, too, and the disk of the journal fills up.
+func TestRecordIsComplete(t *testing.T) {
+	r := newRecord(t, number("RECORD_EXCHANGES", 5000))
+	rounds := number("RECORD_ROUNDS", 1)
+	hurts := []struct {
+		name string
+		do   func()
+	}{
+		{"answers of Elasticsearch are lost, and the data stream rolls over", r.loseAnswers},
+		{"Elasticsearch is killed, and the data stream rolls over", r.killServer},
+		{"the agent is killed", r.killAgent},
+	}
+	if rounds > 1 {
+		hurts = append(hurts, []struct {
+			name string
+			do   func()
+		}{{"the network to Elasticsearch is cut", r.cutNetwork}, {"the disk is full", r.fillDisk}}...)
+	}
+	for i := range rounds * len(hurts) {
+		r.asked(r.questions * (i + 1) / (rounds*len(hurts) + 1))
+		h := hurts[i%len(hurts)]
+		t.Logf("after %d questions: %s", r.w.fake.Asked(), h.name)
+		h.do()
+	}
+	failed := r.client()
+	must(t, <-r.restarted)
+	r.shipped()
+	must(t, r.w.d.Stop(t.Context()))
+	if log, err := exec.Command(filepath.Join(root(t), "build", "sallyport"), "journal", "verify", r.disk).CombinedOutput(); err != nil {
+		t.Errorf("verify: %v: %s", err, log)
+	}
+	r.compare(failed)
+}
+
+// number is a number from the environment.
+func number(name string, otherwise int) int {
+	if n, err := strconv.Atoi(os.Getenv(name)); err == nil && n > 0 {
+		return n
+	}
+	return otherwise
+}
+
+// record is the world of the test.
+type record struct {
+	t         *testing.T
+	w         *world
+	server    *es.Server
+	wire      *wire
+	disk      string // the journal's folder, a tmpfs
+	questions int
+	answered  string        // file
+	client    func() string // waits for the load to end, and says what failed meanwhile
+	restarted chan error    // of the last start of Elasticsearch
+}
+
+// roomy is the size of the journal's disk when nobody fills it. Only what is used of it takes memory.
+const roomy = "size=4g,mode=0700"
+
+func newRecord(t *testing.T, questions int) *record {
+	t.Helper()
+	r := &record{t: t, w: newWorld(t, ""), questions: questions, restarted: make(chan error, 1)}
+	r.restarted <- nil
+	must(t, r.w.d.Stop(t.Context()))
+	dir := t.TempDir()
+	r.server = r.begin(dir, 0)
+	t.Cleanup(func() { must(t, r.server.Stop()) })
+	var err error
+	r.wire, err = newWire(fmt.Sprintf("127.0.0.1:%d", r.server.Port))
+	must(t, err)
+	t.Cleanup(func() { must(t, r.wire.close()) })
+	key, err := r.server.ShipperKey(t.Context(), true)
+	must(t, err)
+	keyFile := filepath.Join(dir, "key")
+	must(t, os.WriteFile(keyFile, []byte(key), 0o600))
+	r.disk = filepath.Join(r.w.lab.State(), "journal")
+	must(t, os.RemoveAll(r.disk))
+	must(t, os.Mkdir(r.disk, 0o700))
+	must(t, unix.Mount("sallyport-test", r.disk, "tmpfs", 0, roomy))
+	t.Cleanup(func() { must(t, unix.Unmount(r.disk, unix.MNT_DETACH)) })
+	r.w.conf += fmt.Sprintf("elasticsearch: {url: %q, api_key_file: %q, ca_file: %q}\n", "https://"+r.wire.addr(), keyFile, r.server.CAFile)
+	r.w.start()
+	r.load(dir)
+	return r
+}
+
+func (r *record) begin(dir string, port int) *es.Server {
+	r.t.Helper()
+	s, err := es.Start(r.t.Context(), filepath.Join(dir, "es"), port)
+	must(r.t, err)
+	return s
+}
+
+// load starts the client.
+func (r *record) load(dir string) {
+	r.t.Helper()
+	r.answered = filepath.Join(dir, "answered")
+	theirs := filepath.Join(dir, "theirs.pem")
+	must(r.t, os.WriteFile(theirs, r.w.fake.CA(), 0o644))
+	self, err := os.Executable()
+	must(r.t, err)
+	args := []string{r.w.lab.Fake.String() + ":443", theirs + "," + filepath.Join(filepath.Dir(r.w.d.Socket), "roots.pem"),
+		strconv.Itoa(r.questions), "16", r.answered}
+	cmd, cleanup, err := r.w.lab.Command(r.t.Context(), lab.App{Cgroup: enforced, Env: []string{loadEnv + "=" + strings.Join(args, "\n")},
+		Args: []string{filepath.Join(root(r.t), "build", "sallyport"), "--socket", r.w.d.Socket, "run", "--", self}})
+	must(r.t, err)
+	var out, errOut strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &errOut
+	must(r.t, r.w.lab.Start(enforced, cmd))
+	r.client = func() string {
+		r.t.Helper()
+		defer cleanup()
+		if err := cmd.Wait(); err != nil {
+			r.t.Fatalf("the client: %v: %s", err, errOut.String())
+		}
+		return strings.TrimSpace(out.String())
+	}
+}
+
+// until waits for a condition.
+func (r *record) until(what string, ok func() bool) {
+	r.t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.After(5 * time.Minute); !ok(); {
+		select {
+		case <-tick.C:
+		case <-end:
+			r.t.Fatalf("waited for 5 minutes: %s; the provider was asked %d times", what, r.w.fake.Asked())
+		}
+	}
+}
+
+func (r *record) asked(n int) {
+	r.t.Helper()
+	r.until(fmt.Sprintf("%d questions", n), func() bool { return r.w.fake.Asked() >= n })
+}
+
+// rollover begins a new backing index, in which documents of the one before are not known.
+func (r *record) rollover() {
+	r.t.Helper()
+	must(r.t, r.server.Do(r.t.Context(), http.MethodPost, "/"+exchangeStream+"/_rollover", nil, nil))
+}
+
+// loseAnswers lets documents arrive whose acknowledgement does not, and begins a new index before they are sent again.
+func (r *record) loseAnswers() {
+	r.t.Helper()
+	must(r.t, <-r.restarted)
+	r.restarted <- nil
+	r.until("the data stream", func() bool { return r.count() > 0 })
+	before, _ := r.wire.losses()
+	r.wire.set(wireDeaf)
+	r.until("an answer that is lost", func() bool { n, _ := r.wire.losses(); return n > before })
+	r.rollover()
+	r.wire.set(wireWhole)
+}
+
+// killServer kills Elasticsearch. It is back some time later, with another index.
+func (r *record) killServer() {
+	r.t.Helper()
+	must(r.t, <-r.restarted)
+	port, dir := r.server.Port, filepath.Dir(r.server.Dir)
+	must(r.t, r.server.Kill())
+	go func() {
+		s, err := es.Start(r.t.Context(), filepath.Join(dir, "es"), port)
+		if err == nil {
+			r.server = s // read after restarted only
+			err = s.Do(r.t.Context(), http.MethodPost, "/"+exchangeStream+"/_rollover", nil, nil)
+		}
+		r.restarted <- err
+	}()
+}
+
+func (r *record) killAgent() {
+	r.t.Helper()
+	must(r.t, r.w.d.Kill())
+	r.w.start()
+}
+
+// cutNetwork has Elasticsearch out of reach, without a word, until a thousand more questions were asked.
+func (r *record) cutNetwork() {
+	r.t.Helper()
+	r.wire.set(wireCut)
+	r.asked(min(r.w.fake.Asked()+1000, r.questions))
+	r.wire.set(wireWhole)
+}
+
+// fillDisk leaves no room on the journal's disk, until nobody is let through any more.
+func (r *record) fillDisk() {
+	r.t.Helper()
+	var fs unix.Statfs_t
+	must(r.t, unix.Statfs(r.disk, &fs))
+	used := (fs.Blocks - fs.Bfree) * uint64(fs.Bsize)
+	must(r.t, unix.Mount("sallyport-test", r.disk, "tmpfs", unix.MS_REMOUNT, fmt.Sprintf("size=%d,mode=0700", used+64<<10)))
+	n, since := r.w.fake.Asked(), time.Now()
+	r.until("nobody is let through", func() bool {
+		if now := r.w.fake.Asked(); now != n {
+			n, since = now, time.Now()
+		}
+		return time.Since(since) > 3*time.Second
+	})
+	must(r.t, unix.Mount("sallyport-test", r.disk, "tmpfs", unix.MS_REMOUNT, roomy))
+	r.asked(min(n+100, r.questions))
+}
+
+// shipped waits until the agent has nothing left to ship.
+func (r *record) shipped() {
+	r.t.Helper()
+	var st struct {
+		Elastic struct {
+			State string
+			Lag   int64
+		}
+	}
+	r.until("all is shipped", func() bool {
+		r.w.json(&st, "status", "-o", "json")
+		return st.Elastic.State == "ok" && st.Elastic.Lag == 0
+	})
+}
+
+func (r *record) count() int {
+	var found struct{ Count int }
+	if r.server.Do(r.t.Context(), http.MethodGet, "/"+exchangeStream+"/_count", nil, &found) != nil {
+		return 0 // not there yet
+	}
+	return found.Count
+}
+
+// document is what is read of one in the index.
+type document struct {
+	Index  string `json:"_index"`
+	Sort   []any
+	Source struct {
+		Event     struct{ ID, Outcome string }
+		Sallyport struct {
+			Request struct{ SHA256 string }
+			Cut     string
+		}
+	} `json:"_source"`
+}
+
+// documents reads all of the data stream, in the order of exchanges.
+func (r *record) documents() (out []document) {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(r.t.Context(), 5*time.Minute)
+	defer cancel()
+	must(r.t, r.server.Do(ctx, http.MethodPost, "/"+exchangeStream+"/_refresh", nil, nil))
+	body := map[string]any{"size": 5000, "sort": []any{map[string]any{"event.id": "asc"}, map[string]any{"_index": "asc"}},
+		"_source": []string{"event.id", "event.outcome", "sallyport.request.sha256", "sallyport.cut"}}
+	for {
+		var found struct{ Hits struct{ Hits []document } }
+		must(r.t, r.server.Do(ctx, http.MethodPost, "/"+exchangeStream+"/_search", body, &found))
+		hits := found.Hits.Hits
+		if len(hits) == 0 {
+			return out
+		}
+		out = append(out, hits...)
+		body["search_after"] = hits[len(hits)-1].Sort
+	}
+}
+
+// journalled reads the exchanges of the journal that have ended, with the digests of their requests.
+func (r *record) journalled() map[string]string {
+	r.t.Helper()
+	in, err := journal.OpenReader(r.disk, pipeline.Position{})
+	must(r.t, err)
+	defer in.Close()
+	begun, ended := map[string]string{}, map[string]string{}
+	for {
+		e, err := in.Next()
+		if errors.Is(err, io.EOF) {
+			return ended
+		}
+		must(r.t, err)
+		switch e.Kind {
+		case pipeline.KindIntent:
+			var intent pipeline.Intent
+			must(r.t, e.Decode(&intent))
+			begun[e.Exchange] = intent.Digest()
+		case pipeline.KindOutcome:
+			ended[e.Exchange] = begun[e.Exchange]
+			delete(begun, e.Exchange)
+		}
+	}
+}
+
+func (r *record) compare(failed string) {
+	t := r.t
+	t.Helper()
+	docs, records := r.documents(), r.journalled()
+	if n := r.count(); n != len(docs) {
+		t.Errorf("%d documents read, %d counted", len(docs), n)
+	}
+	indices := map[string]bool{}
+	times := map[string]int{} // exchanges
+	whole := map[string]int{} // requests that are on record as answered
+	known := map[string]int{} // requests
+	for _, d := range docs {
+		indices[d.Index] = true
+		id, digest := d.Source.Event.ID, d.Source.Sallyport.Request.SHA256
+		if times[id]++; times[id] > 1 {
+			t.Errorf("exchange %s is there %d times", id, times[id])
+			continue
+		}
+		if want, ok := records[id]; !ok || want != digest {
+			t.Errorf("exchange %s: request %.8s in the index, %.8s in the journal (%v)", id, digest, want, ok)
+		}
+		known[digest]++
+		if d.Source.Event.Outcome == "success" {
+			whole[digest]++
+		}
+	}
+	for id := range records {
+		if times[id] == 0 {
+			t.Errorf("exchange %s is in the journal and not in the index", id)
+		}
+	}
+	asked := map[string]int{}
+	for _, q := range r.w.fake.Requests() {
+		if asked[q.BodySHA256]++; known[q.BodySHA256] != 1 || asked[q.BodySHA256] != 1 {
+			t.Errorf("request %.8s: the provider got it %d times, it is %d times in the index", q.BodySHA256, asked[q.BodySHA256], known[q.BodySHA256])
+		}
+	}
+	for digest := range whole {
+		if asked[digest] == 0 {
+			t.Errorf("request %.8s is on record as answered, and the provider knows nothing of it", digest)
+		}
+	}
+	f, err := os.Open(r.answered)
+	must(t, err)
+	defer f.Close()
+	got := 0
+	for lines := bufio.NewScanner(f); lines.Scan(); got++ {
+		if whole[lines.Text()] != 1 {
+			t.Errorf("request %.8s was answered and is %d times on record as that", lines.Text(), whole[lines.Text()])
+		}
+	}
+	if got != r.questions {
+		t.Errorf("%d questions were answered, want %d", got, r.questions)
+	}
+	never := len(docs) - len(asked) // recorded before they were to be sent, and then the agent died or there was no room
+	t.Logf("%d questions answered; the provider was asked %d times; %d documents in %d indices, %d of them never sent, %d cut or refused; failed at the client: %s",
+		got, len(asked), len(docs), len(indices), never, len(docs)-len(whole), failed)
+	if len(indices) < 3 {
+		t.Errorf("the data stream has %d indices: it did not roll over", len(indices))
+	}
+}
