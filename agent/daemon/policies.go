@@ -63,7 +63,8 @@ type policies struct {
 	dir string
 	log *slog.Logger
 
-	record func(context.Context, pipeline.Record) error // durable when it returns
+	record  func(context.Context, pipeline.Record) error // durable when it returns
+	prepare func(*policy.Set) error                      // what a set needs before it is in force; may be nil
 
 	mu     sync.Mutex // one change at a time
 	now    *snapshot.Folder
@@ -81,6 +82,9 @@ func (d *daemon) openPolicy(ctx context.Context) error {
 	d.policy = &policies{dir: d.cfg.Policy.Dir, log: d.Log}
 	if d.policy.log == nil { // a check of the configuration has none
 		d.policy.log = slog.New(slog.DiscardHandler)
+	}
+	if d.masking != nil {
+		d.masking.policy, d.policy.prepare = d.policy, d.masking.prepare
 	}
 	return d.policy.open(ctx)
 }
@@ -113,6 +117,9 @@ func (p *policies) read() (*snapshot.Folder, *policy.Set, error) {
 		return nil, nil, err
 	}
 	set, err := policy.LoadFS(snap)
+	if err == nil && p.prepare != nil {
+		err = p.prepare(set)
+	}
 	if err != nil {
 		return snap, nil, fmt.Errorf("in %s: %w", p.dir, err)
 	}

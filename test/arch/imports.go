@@ -51,6 +51,7 @@ var permissions = []permission{
 	{"pipeline/elastic", []string{"pipeline", "pipeline/journal"}},
 	{"pipeline/elastic/kibana", nil}, // words and numbers: its tests compare them with the table of fields
 	{"pipeline/report", []string{"pipeline", "pipeline/journal", "pipeline/archive"}},
+	{"pipeline/policy", []string{"pipeline", "pipeline/mask/rule"}},  // a guardrail that masks replies is a rule of masking: its words, not its engine
 	{"pipeline/policy/*", []string{"pipeline", "pipeline/policy/*"}}, // tools around the engine, and its parts
 	{"pipeline/mask/*", []string{"pipeline", "pipeline/mask/*"}},     // the engine's parts
 	{"pipeline/*", []string{"pipeline"}},
@@ -61,7 +62,7 @@ var permissions = []permission{
 	{"bpf/*", nil},
 
 	{"cmd/sallyportd", []string{"agent", "agent/daemon", "agent/config", "agent/telemetry"}},
-	{"cmd/sallyport", []string{"agent/adminapi", "pipeline", "pipeline/mask", "pipeline/policy", "pipeline/policy/*", "pipeline/journal", "pipeline/llm", "pipeline/archive"}},
+	{"cmd/sallyport", []string{"agent/adminapi", "agent/config", "pipeline", "pipeline/mask", "pipeline/mask/*", "pipeline/policy", "pipeline/policy/*", "pipeline/journal", "pipeline/llm", "pipeline/archive"}},
 	{"deploy/*", nil},
 }
 
@@ -71,7 +72,7 @@ var testPermissions = []permission{
 	{"pipeline/policy/*", []string{"pipeline/policy", "pipeline/policy/*", "pipeline/journal"}}, // real rules, over a real record
 	{"pipeline/mask/*", []string{"pipeline/mask", "pipeline/mask/*"}},
 	{"pipeline/elastic/kibana", []string{"pipeline/elastic"}},
-	{"pipeline/flow", []string{"pipeline/llm/*"}}, // an exchange is tested in a protocol that exists
+	{"pipeline/flow", []string{"pipeline/llm/*", "pipeline/mask", "pipeline/mask/*"}}, // an exchange is tested in a protocol that exists, and masks what there is
 }
 
 // reasons explain why one package must not import another: the first row that matches is the message.
