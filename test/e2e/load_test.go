@@ -27,12 +27,16 @@ import (
 // loadEnv makes this test binary a client that asks many questions; its value is what loadClient is given.
 const loadEnv = "SALLYPORT_TEST_LOAD"
 
-// loadClient asks a number of questions over kept connections, every third as a stream, until each has its whole answer.
-// What fails is asked again in other words, so that no two requests are the same. args: address, files of trusted roots,
-// number of questions, of workers, and a file that gets the digest of each request whose answer arrived whole.
+// pause is how long a worker thinks between two questions: the load is to last while others are being restarted.
+const pause = 50 * time.Millisecond
+
+// loadClient asks questions over kept connections, every third as a stream, until each has its whole answer. What fails is
+// asked again in other words, so that no two requests are the same. args: address, files of trusted roots, how many
+// questions at least, how many workers, a file that gets the digest of each request whose answer arrived whole, and one
+// until which it goes on.
 func loadClient(out io.Writer, args []string) error {
-	if len(args) != 5 {
-		return fmt.Errorf("load: want address, roots, questions, workers, file, got %q", args)
+	if len(args) != 6 {
+		return fmt.Errorf("load: want address, roots, questions, workers, two files, got %q", args)
 	}
 	questions, err1 := strconv.Atoi(args[2])
 	workers, err2 := strconv.Atoi(args[3])
@@ -64,7 +68,14 @@ func loadClient(out io.Writer, args []string) error {
 	var wg sync.WaitGroup
 	for range workers {
 		wg.Go(func() {
-			for n := next.Add(1); n <= int64(questions); n = next.Add(1) {
+			for {
+				n := next.Add(1)
+				if n > int64(questions) {
+					if _, err := os.Stat(args[5]); err == nil {
+						return
+					}
+				}
+				<-time.After(pause)
 				for try := 1; ; try++ {
 					body := fmt.Appendf(nil, `{"model":"gpt-4o-mini","stream":%v,"messages":[{"role":"user","content":"say: number %d, try %d, pace 1ms"}]}`, n%3 == 0, n, try)
 					err := ask(client, body)

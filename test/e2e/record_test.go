@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -35,7 +36,7 @@ const exchangeStream = "logs-sallyport.exchange-default"
 // journal, which verifies; the provider was asked nothing that is not there, and what is there as answered is what the
 // provider was asked and the client got.
 //
-// RECORD_EXCHANGES says how many questions (5,000), RECORD_ROUNDS how often everything is hurt (once). With more than one
+// RECORD_EXCHANGES says how many questions at least (5,000), RECORD_ROUNDS how often everything is hurt (once). With more than one
 // round the network to Elasticsearch is cut, too, and the disk of the journal fills up.
 func TestRecordIsComplete(t *testing.T) {
 	r := newRecord(t, number("RECORD_EXCHANGES", 5000))
@@ -55,11 +56,13 @@ func TestRecordIsComplete(t *testing.T) {
 		}{{"the network to Elasticsearch is cut", r.cutNetwork}, {"the disk is full", r.fillDisk}}...)
 	}
 	for i := range rounds * len(hurts) {
-		r.asked(r.questions * (i + 1) / (rounds*len(hurts) + 1))
 		h := hurts[i%len(hurts)]
+		r.asked(r.w.fake.Asked() + 200)
 		t.Logf("after %d questions: %s", r.w.fake.Asked(), h.name)
 		h.do()
 	}
+	r.asked(r.w.fake.Asked() + 200)
+	must(t, os.WriteFile(r.enough, nil, 0o644))
 	failed := r.client()
 	must(t, <-r.restarted)
 	r.shipped()
@@ -86,7 +89,8 @@ type record struct {
 	wire      *wire
 	disk      string // the journal's folder, a tmpfs
 	questions int
-	answered  string        // file
+	answered  string        // file that says which requests were answered
+	enough    string        // file; when it is there, the client need not ask more than it was told to
 	client    func() string // waits for the load to end, and says what failed meanwhile
 	restarted chan error    // of the last start of Elasticsearch
 }
@@ -111,7 +115,11 @@ func newRecord(t *testing.T, questions int) *record {
 	keyFile := filepath.Join(dir, "key")
 	must(t, os.WriteFile(keyFile, []byte(key), 0o600))
 	r.disk = filepath.Join(r.w.lab.State(), "journal")
-	must(t, os.RemoveAll(r.disk))
+	search, err := filepath.Glob(filepath.Join(r.w.lab.State(), "archive.db*")) // it is of the journal that goes
+	must(t, err)
+	for _, old := range append(search, r.disk) {
+		must(t, os.RemoveAll(old))
+	}
 	must(t, os.Mkdir(r.disk, 0o700))
 	must(t, unix.Mount("sallyport-test", r.disk, "tmpfs", 0, roomy))
 	t.Cleanup(func() { must(t, unix.Unmount(r.disk, unix.MNT_DETACH)) })
@@ -131,13 +139,13 @@ func (r *record) begin(dir string, port int) *es.Server {
 // load starts the client.
 func (r *record) load(dir string) {
 	r.t.Helper()
-	r.answered = filepath.Join(dir, "answered")
+	r.answered, r.enough = filepath.Join(dir, "answered"), filepath.Join(dir, "enough")
 	theirs := filepath.Join(dir, "theirs.pem")
 	must(r.t, os.WriteFile(theirs, r.w.fake.CA(), 0o644))
 	self, err := os.Executable()
 	must(r.t, err)
 	args := []string{r.w.lab.Fake.String() + ":443", theirs + "," + filepath.Join(filepath.Dir(r.w.d.Socket), "roots.pem"),
-		strconv.Itoa(r.questions), "16", r.answered}
+		strconv.Itoa(r.questions), "16", r.answered, r.enough}
 	cmd, cleanup, err := r.w.lab.Command(r.t.Context(), lab.App{Cgroup: enforced, Env: []string{loadEnv + "=" + strings.Join(args, "\n")},
 		Args: []string{filepath.Join(root(r.t), "build", "sallyport"), "--socket", r.w.d.Socket, "run", "--", self}})
 	must(r.t, err)
@@ -198,6 +206,13 @@ func (r *record) killServer() {
 	must(r.t, <-r.restarted)
 	port, dir := r.server.Port, filepath.Dir(r.server.Dir)
 	must(r.t, r.server.Kill())
+	r.until("the port of Elasticsearch is free", func() bool { // its process ends after it was killed, in its own time
+		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			c.Close()
+		}
+		return err != nil
+	})
 	go func() {
 		s, err := es.Start(r.t.Context(), filepath.Join(dir, "es"), port)
 		if err == nil {
@@ -218,7 +233,7 @@ func (r *record) killAgent() {
 func (r *record) cutNetwork() {
 	r.t.Helper()
 	r.wire.set(wireCut)
-	r.asked(min(r.w.fake.Asked()+1000, r.questions))
+	r.asked(r.w.fake.Asked() + 1000)
 	r.wire.set(wireWhole)
 }
 
@@ -237,7 +252,7 @@ func (r *record) fillDisk() {
 		return time.Since(since) > 3*time.Second
 	})
 	must(r.t, unix.Mount("sallyport-test", r.disk, "tmpfs", unix.MS_REMOUNT, roomy))
-	r.asked(min(n+100, r.questions))
+	r.asked(n + 100)
 }
 
 // shipped waits until the agent has nothing left to ship.
@@ -325,6 +340,13 @@ func (r *record) compare(failed string) {
 	t := r.t
 	t.Helper()
 	docs, records := r.documents(), r.journalled()
+	bad := 0
+	wrong := func(format string, args ...any) {
+		t.Helper()
+		if bad++; bad <= 20 {
+			t.Errorf(format, args...)
+		}
+	}
 	if n := r.count(); n != len(docs) {
 		t.Errorf("%d documents read, %d counted", len(docs), n)
 	}
@@ -336,12 +358,14 @@ func (r *record) compare(failed string) {
 		indices[d.Index] = true
 		id, digest := d.Source.Event.ID, d.Source.Sallyport.Request.SHA256
 		if times[id]++; times[id] > 1 {
-			t.Errorf("exchange %s is there %d times", id, times[id])
+			wrong("exchange %s is there %d times", id, times[id])
 			continue
 		}
-		if want, ok := records[id]; !ok || want != digest {
-			t.Errorf("exchange %s: request %.8s in the index, %.8s in the journal (%v)", id, digest, want, ok)
+		want, ok := records[id]
+		if !ok || digest != "" && want != digest {
+			wrong("exchange %s: request %.8s in the index, %.8s in the journal (%v)", id, digest, want, ok)
 		}
+		digest = want
 		known[digest]++
 		if d.Source.Event.Outcome == "success" {
 			whole[digest]++
@@ -349,18 +373,18 @@ func (r *record) compare(failed string) {
 	}
 	for id := range records {
 		if times[id] == 0 {
-			t.Errorf("exchange %s is in the journal and not in the index", id)
+			wrong("exchange %s is in the journal and not in the index", id)
 		}
 	}
 	asked := map[string]int{}
 	for _, q := range r.w.fake.Requests() {
 		if asked[q.BodySHA256]++; known[q.BodySHA256] != 1 || asked[q.BodySHA256] != 1 {
-			t.Errorf("request %.8s: the provider got it %d times, it is %d times in the index", q.BodySHA256, asked[q.BodySHA256], known[q.BodySHA256])
+			wrong("request %.8s: the provider got it %d times, it is %d times in the index", q.BodySHA256, asked[q.BodySHA256], known[q.BodySHA256])
 		}
 	}
 	for digest := range whole {
 		if asked[digest] == 0 {
-			t.Errorf("request %.8s is on record as answered, and the provider knows nothing of it", digest)
+			wrong("request %.8s is on record as answered, and the provider knows nothing of it", digest)
 		}
 	}
 	f, err := os.Open(r.answered)
@@ -369,11 +393,14 @@ func (r *record) compare(failed string) {
 	got := 0
 	for lines := bufio.NewScanner(f); lines.Scan(); got++ {
 		if whole[lines.Text()] != 1 {
-			t.Errorf("request %.8s was answered and is %d times on record as that", lines.Text(), whole[lines.Text()])
+			wrong("request %.8s was answered and is %d times on record as that", lines.Text(), whole[lines.Text()])
 		}
 	}
-	if got != r.questions {
-		t.Errorf("%d questions were answered, want %d", got, r.questions)
+	if bad > 20 {
+		t.Errorf("%d errors in all", bad)
+	}
+	if got < r.questions {
+		t.Errorf("%d questions were answered, want %d or more", got, r.questions)
 	}
 	never := len(docs) - len(asked) // recorded before they were to be sent, and then the agent died or there was no room
 	t.Logf("%d questions answered; the provider was asked %d times; %d documents in %d indices, %d of them never sent, %d cut or refused; failed at the client: %s",

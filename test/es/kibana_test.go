@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sallyport-dev/sallyport/pipeline/elastic"
+	"github.com/sallyport-dev/sallyport/pipeline/elastic/document"
 	"github.com/sallyport-dev/sallyport/pipeline/elastic/kibana"
 	"github.com/sallyport-dev/sallyport/test/es"
 )
@@ -28,19 +28,15 @@ func TestKibanaPanels(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = server.Stop() }()
-	for _, template := range elastic.Templates() {
-		path := "/_index_template/"
-		if template.Component {
-			path = "/_component_template/"
-		}
-		if err := server.Do(ctx, http.MethodPut, path+template.Name, template.Body, nil); err != nil {
+	for _, template := range document.Templates(document.Lifecycle{}) {
+		if err := server.Do(ctx, http.MethodPut, template.Path, template.Body, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
-	const each = 3
+	const each = 6
 	for _, stream := range kibana.Streams() {
 		for n := range each {
-			path := fmt.Sprintf("/logs-sallyport.%s-default/_create/%d", stream, n)
+			path := fmt.Sprintf("/%s/_create/%d", document.Index(string(stream), "default"), n)
 			if err := server.Do(ctx, http.MethodPut, path, sample(stream, n), nil); err != nil {
 				t.Fatal(err)
 			}
@@ -75,8 +71,8 @@ func TestKibanaPanels(t *testing.T) {
 			if s.Stream == kibana.All {
 				want *= len(kibana.Streams())
 			}
-			if found.Hits.Total.Value != want {
-				t.Errorf("%d documents, want %d", found.Hits.Total.Value, want)
+			if got := found.Hits.Total.Value; got == 0 || got > want || s.Query == "" && got != want {
+				t.Errorf("%d documents, want %d or, with a query, fewer", got, want)
 			}
 			if s.Levels == 0 && found.Aggregations == nil {
 				for _, h := range found.Hits.Hits {
@@ -140,7 +136,7 @@ func checkBuckets(t *testing.T, aggs map[string]json.RawMessage, level, levels i
 // sample is a document with a value in each field of a stream, such that every query of the panels matches it.
 func sample(stream kibana.Stream, n int) map[string]any {
 	doc := map[string]any{}
-	for _, f := range fieldsOf(stream) {
+	for _, f := range document.Fields(string(stream)) {
 		var v any
 		switch f.Type {
 		case "date":
@@ -157,15 +153,18 @@ func sample(stream kibana.Stream, n int) map[string]any {
 			v = fmt.Sprintf("%s %d", f.Name, n)
 		}
 		if known, ok := samples[f.Name]; ok {
-			v = known
+			v = known[n%len(known)]
 		}
 		set(doc, strings.Split(f.Name, "."), v)
 	}
 	return doc
 }
 
-// samples are the values that queries ask for.
-var samples = map[string]any{"event.kind": "alert"}
+// samples are the values that queries ask for: document n has the n-th of them, in turn.
+var samples = map[string][]any{
+	"event.kind":   {"alert"},
+	"event.action": {"decision", "approval", "elevation", "gap", "missed", "open"},
+}
 
 func set(doc map[string]any, path []string, v any) {
 	if len(path) == 1 {
@@ -179,5 +178,3 @@ func set(doc map[string]any, path []string, v any) {
 	}
 	set(next, path[1:], v)
 }
-
-func fieldsOf(kibana.Stream) []elastic.Field { return elastic.Fields() }

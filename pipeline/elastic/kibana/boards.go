@@ -9,6 +9,15 @@ const (
 	granted = "sallyport.elevation.id:*"
 	masked  = "sallyport.mask.count:>0"
 	unseen  = "sallyport.uninspected:* OR sallyport.cut:*"
+
+	// In the stream of decisions.
+	votes  = "event.action:approval AND sallyport.approval.vote:*"
+	grants = "event.action:elevation"
+	// In the stream of flows.
+	outside = "sallyport.flow.disposition:*"
+	gaps    = "event.action:gap"
+	// In the stream of agents.
+	starts = "event.action:open"
 )
 
 // The labels that several panels share.
@@ -41,12 +50,22 @@ func searches() []savedSearch {
 			"sallyport.uninspected", "sallyport.cut", "sallyport.cut_reason").where(unseen),
 		list("sallyport-search-usage", "Sallyport: usage", "sallyport.principal.spiffe_id", "gen_ai.request.model", "gen_ai.usage.input_tokens",
 			"gen_ai.usage.cache_read.input_tokens", "gen_ai.usage.output_tokens", "sallyport.credential.fingerprint"),
+		list("sallyport-search-contents", "Sallyport: contents", "sallyport.principal.spiffe_id", "gen_ai.request.model", "sallyport.text.prompt",
+			"sallyport.text.response", "sallyport.text.tool_arguments", "sallyport.session.id").on(Content),
+		list("sallyport-search-decisions", "Sallyport: decisions", "event.action", "sallyport.verdict.action", "sallyport.verdict.rule", "event.reason",
+			"sallyport.principal.spiffe_id", "gen_ai.tool.name", "sallyport.exchange.id").on(Decision),
+		list("sallyport-search-flows", "Sallyport: connections without an exchange, and gaps", "event.action", "sallyport.scope", "sallyport.workload.unit",
+			"tls.client.server_name", "destination.address", "event.reason").on(Flow),
+		list("sallyport-search-admin", "Sallyport: what administrators did", "event.action", "related.user", "sallyport.admin.target",
+			"sallyport.admin.subject", "event.reason").on(Admin),
+		list("sallyport-search-agents", "Sallyport: starts and checkpoints", "host.name", "event.action", "agent.version", "sallyport.checkpoint.reason",
+			"sallyport.anchor.generation", "sallyport.anchor.sequence", "sallyport.anchor.head").on(Agent),
 		list("sallyport-search-all", "Sallyport: everything", "data_stream.dataset", "message", "host.name").on(All),
 	}
 }
 
 func boards() []board {
-	return []board{activity(), denied(), approvals(), masks(), coverage(), usage()}
+	return []board{activity(), denied(), approvals(), masks(), coverage(), usage(), administration()}
 }
 
 func activity() board {
@@ -74,6 +93,8 @@ func denied() board {
 		show(ranks, "sallyport-denials-rules", "Rules that deny").where(denials).shows(count("Denials")).of(rule(15)).sized(16, 14),
 		show(ranks, "sallyport-denials-principals", "Principals that are denied").where(denials).shows(count("Denials")).of(principal(15)).sized(16, 14),
 		show(ranks, "sallyport-denials-tools", "Tools whose calls are denied").where(denials).shows(count("Denials")).of(by("sallyport.step.refused", "Tool", 15)).sized(16, 14),
+		show(bars, "sallyport-denials-decisions", "Decisions by verdict").on(Decision).where("event.action:decision").shows(count("Decisions")).
+			of(overTime(), by("sallyport.verdict.action", "Verdict", 5)).sized(48, 12),
 		show(table, "sallyport-denials-reasons", "Reasons").where(denials).shows(count("Denials"), latest(timeField, "Last")).
 			of(rule(20), by("event.reason", "Reason", 5), by("rule.version", "Policy", 3)).sized(48, 14),
 	}, "sallyport-search-denials"}
@@ -89,7 +110,13 @@ func approvals() board {
 		show(ranks, "sallyport-approvals-tools", "Tools that people are asked about").where(held).shows(count(exchangesLabel)).of(by("gen_ai.tool.name", "Tool", 15)).sized(16, 14),
 		show(ranks, "sallyport-approvals-rules", "Rules that ask").where(held).shows(count(exchangesLabel)).of(rule(15)).sized(16, 14),
 		show(table, "sallyport-approvals-grants", "Grants in use").where(granted).shows(count(exchangesLabel), latest(timeField, "Last")).
-			of(by("sallyport.elevation.id", "Grant", 20), principal(5)).sized(48, 12),
+			of(by("sallyport.elevation.id", "Grant", 20), principal(5)).sized(24, 12),
+		show(table, "sallyport-approvals-elevations", "Elevations").on(Decision).where(grants).shows(count("Records"), latest(timeField, "Last")).
+			of(by("sallyport.approval.role", "Role", 20), by("sallyport.approval.requester", "Asked for by", 10), by("sallyport.approval.state", "State", 5)).sized(24, 12),
+		show(bars, "sallyport-approvals-votes", "Answers of people").on(Decision).where(votes).shows(count("Answers")).
+			of(overTime(), by("sallyport.approval.vote", "Answer", 2)).sized(24, 12),
+		show(table, "sallyport-approvals-people", "Who decides").on(Decision).where(votes).shows(count("Answers"), latest(timeField, "Last")).
+			of(by("sallyport.approval.voter", "Person", 20), by("sallyport.approval.vote", "Answer", 2), by("sallyport.approval.vote_scope", "For", 2)).sized(24, 12),
 	}, "sallyport-search-held"}
 }
 
@@ -114,6 +141,12 @@ func coverage() board {
 		show(ranks, "sallyport-coverage-cuts", "Replies that were cut").where(unseen).shows(count(exchangesLabel)).of(by("sallyport.cut", "By", 4)).sized(16, 12),
 		show(ranks, "sallyport-coverage-found", "How programs were recognised").shows(count(exchangesLabel)).of(by("sallyport.workload.found", "How", 10)).sized(16, 12),
 		show(ranks, "sallyport-coverage-identity", "Where identities come from").shows(count(exchangesLabel)).of(by("sallyport.principal.source", "Source", 8)).sized(16, 12),
+		show(bars, "sallyport-coverage-flows", "Connections without an exchange").on(Flow).where(outside).shows(sum("sallyport.flow.count", "Connections")).
+			of(overTime(), by("sallyport.flow.disposition", "What became of it", 8)).sized(24, 12),
+		show(table, "sallyport-coverage-outside", "Where they go, and whose they are").on(Flow).where(outside).shows(sum("sallyport.flow.count", "Connections"), latest(timeField, "Last")).
+			of(by("sallyport.flow.disposition", "What became of it", 8), by("tls.client.server_name", "Server", 15), by("sallyport.workload.unit", unitLabel, 5)).sized(24, 12),
+		show(bars, "sallyport-coverage-gaps", "Gaps: things that may be missing").on(Flow).where(gaps).shows(sum("sallyport.gap.count", "Things")).
+			of(overTime(), by("host.name", hostLabel, 10)).sized(48, 10),
 		show(table, "sallyport-coverage-scopes", "Scopes and their programs").shows(count(exchangesLabel), latest(timeField, "Last")).
 			of(scope(20), by("sallyport.mode", "Mode", 2), by("sallyport.workload.unit", unitLabel, 10)).sized(24, 14),
 		show(table, "sallyport-coverage-agents", "Agents").shows(count(exchangesLabel), latest(timeField, "Last")).
@@ -133,4 +166,16 @@ func usage() board {
 		show(table, "sallyport-usage-keys", "Provider keys and how many workloads use them").shows(different("sallyport.principal.spiffe_id", "Principals"),
 			different("host.name", "Hosts"), count(exchangesLabel)).of(by("sallyport.credential.fingerprint", "Key", 25)).sized(48, 12),
 	}, "sallyport-search-usage"}
+}
+
+func administration() board {
+	return board{"sallyport-administration", "Sallyport: administration", "What administrators did, changes of policy and configuration, starts of agents and checkpoints of their journals.", []panel{
+		show(number, "sallyport-administration-figures", "Actions").on(Admin).shows(count("Actions"), different("related.user", "Users"), different("host.name", "Hosts")).sized(48, 6),
+		show(bars, "sallyport-administration-time", "Actions over time").on(Admin).shows(count("Actions")).of(overTime(), by("event.action", "Action", 12)).sized(24, 12),
+		show(table, "sallyport-administration-users", "Who does what").on(Admin).shows(count("Actions"), latest(timeField, "Last")).
+			of(by("related.user", "User", 20), by("event.action", "Action", 20)).sized(24, 12),
+		show(bars, "sallyport-administration-starts", "Starts of agents").on(Agent).where(starts).shows(count("Starts")).of(overTime(), by("host.name", hostLabel, 15)).sized(24, 12),
+		show(table, "sallyport-administration-agents", "Agents and their last records").on(Agent).shows(count("Records"), latest(timeField, "Last")).
+			of(by("host.name", hostLabel, 50), by("event.action", "Record", 5)).sized(24, 12),
+	}, "sallyport-search-admin"}
 }

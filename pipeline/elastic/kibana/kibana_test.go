@@ -16,7 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/sallyport-dev/sallyport/pipeline/elastic"
+	"github.com/sallyport-dev/sallyport/pipeline/elastic/document"
 	"github.com/sallyport-dev/sallyport/pipeline/elastic/kibana"
 )
 
@@ -150,7 +150,7 @@ func TestObjects(t *testing.T) {
 		}
 	}
 	for key := range seen {
-		if !used[key] && !strings.HasPrefix(key, "dashboard/") && !strings.HasPrefix(key, "index-pattern/") && key != "search/sallyport-search-all" {
+		if !used[key] && strings.HasPrefix(key, "visualization/") {
 			t.Errorf("nobody shows %s", key)
 		}
 	}
@@ -217,9 +217,16 @@ func checkBoard(t *testing.T, l line, names map[string]string) {
 
 // Every data stream has a data view whose pattern matches it, and one that matches all; no pattern matches another's.
 func TestDataViewsMatchTheStreams(t *testing.T) {
+	var names []kibana.Stream
+	for _, s := range document.Streams() {
+		names = append(names, kibana.Stream(s.Name))
+	}
+	if diff := cmp.Diff(names, kibana.Streams()); diff != "" {
+		t.Errorf("streams written and shown: %s", diff)
+	}
 	for _, s := range kibana.Streams() {
 		for _, tenant := range []string{"default", "acme"} {
-			name := "logs-sallyport." + string(s) + "-" + tenant
+			name := document.Index(string(s), tenant)
 			for _, v := range append(kibana.Streams(), kibana.All) {
 				ok, err := path.Match(v.Pattern(), name)
 				if err != nil || ok != (v == s || v == kibana.All) {
@@ -294,11 +301,22 @@ func TestFieldsExist(t *testing.T) {
 	}
 }
 
-// typesOf gives the mapping types of the fields of a stream's documents.
-func typesOf(kibana.Stream) map[string]string {
+// typesOf gives the mapping types of the fields of a stream's documents; of all streams, of those that all have.
+func typesOf(s kibana.Stream) map[string]string {
 	out := map[string]string{}
-	for _, f := range elastic.Fields() {
-		out[f.Name] = f.Type
+	if s != kibana.All {
+		for _, f := range document.Fields(string(s)) {
+			out[f.Name] = f.Type
+		}
+		return out
+	}
+	times := map[string]int{}
+	for _, one := range kibana.Streams() {
+		for name, typ := range typesOf(one) {
+			if times[name]++; times[name] == len(kibana.Streams()) {
+				out[name] = typ
+			}
+		}
 	}
 	return out
 }

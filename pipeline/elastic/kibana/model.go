@@ -9,10 +9,15 @@ type Stream string
 const (
 	All      Stream = "*"
 	Exchange Stream = "exchange"
+	Content  Stream = "content"
+	Decision Stream = "decision"
+	Flow     Stream = "flow"
+	Admin    Stream = "admin"
+	Agent    Stream = "agent"
 )
 
 // Streams lists the data streams, without All.
-func Streams() []Stream { return []Stream{Exchange} }
+func Streams() []Stream { return []Stream{Exchange, Content, Decision, Flow, Admin, Agent} }
 
 // Pattern matches the data streams of all tenants.
 func (s Stream) Pattern() string { return "logs-sallyport." + string(s) + "-*" }
