@@ -27,7 +27,7 @@ func journalCmd(ts *testscript.TestScript, _ bool, args []string) {
 
 // flipCmd changes one byte of a journal: "flip DIR TEXT" changes the first byte of TEXT in the newest segment.
 func flipCmd(ts *testscript.TestScript, _ bool, args []string) {
-	files, err := filepath.Glob(filepath.Join(ts.MkAbs(args[0]), "*"))
+	files, err := filepath.Glob(filepath.Join(ts.MkAbs(args[0]), "*.segment"))
 	ts.Check(err)
 	for i := len(files) - 1; i >= 0; i-- {
 		raw, err := os.ReadFile(files[i])

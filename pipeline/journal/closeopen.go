@@ -172,7 +172,7 @@ func (f *follower) take(e *Entry) error {
 		var in struct {
 			Mode pipeline.Mode `json:"mode"`
 		}
-		if err := e.Decode(&in); err != nil {
+		if err := e.Metadata(&in); err != nil {
 			return err
 		}
 		x.enforced = in.Mode == pipeline.ModeEnforce
@@ -186,7 +186,7 @@ func (f *follower) take(e *Entry) error {
 		var ev struct {
 			Bytes int `json:"bytes"`
 		}
-		if err := e.Decode(&ev); err != nil {
+		if err := e.Metadata(&ev); err != nil {
 			return err
 		}
 		x.bytes += int64(ev.Bytes)
@@ -195,7 +195,7 @@ func (f *follower) take(e *Entry) error {
 		}
 	case e.Kind == pipeline.KindDecision:
 		var d pipeline.Decision
-		if err := e.Decode(&d); err != nil {
+		if err := e.Metadata(&d); err != nil {
 			return err
 		}
 		if x.decision == "" || d.Verdict.Action > x.verdict.Action {

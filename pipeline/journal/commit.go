@@ -53,6 +53,9 @@ func (j *Journal) syncOnce(group []chan error) []chan error {
 	j.mu.Unlock()
 
 	if err == nil && dirty {
+		err = j.keys.Sync() // before what only they open
+	}
+	if err == nil && dirty {
 		err = j.sync(f) // segments before the active one were synced when they were left
 	}
 	for _, old := range retired {
@@ -103,7 +106,7 @@ func (j *Journal) rotate(n int64, essential bool) error {
 	if err := j.active.Truncate(j.off); err != nil {
 		return errors.Join(j.fail(fmt.Errorf("closing a journal segment: %w", err)), f.Close())
 	}
-	if err := j.sync(j.active); err != nil {
+	if err := errors.Join(j.keys.Sync(), j.sync(j.active)); err != nil {
 		return errors.Join(j.fail(fmt.Errorf("syncing a journal segment: %w", err)), f.Close())
 	}
 	j.synced, j.durable = j.seq, pipeline.Position{Segment: j.info.number, Offset: uint64(j.off)}

@@ -87,7 +87,7 @@ func TestEncodersAreLikeJSON(t *testing.T) {
 		fill(rnd, reflect.ValueOf(in).Elem())
 		fill(rnd, reflect.ValueOf(out).Elem())
 		in.Body = nil
-		got, err := appendIntent(nil, in, false)
+		got, err := appendIntent(nil, in, intentWhole)
 		if want := like(t, in); err != nil || string(got) != want {
 			t.Fatalf("intent: %v\n got %s\nwant %s", err, got, want)
 		}
@@ -100,7 +100,7 @@ func TestEncodersAreLikeJSON(t *testing.T) {
 
 func TestEncoderErrors(t *testing.T) {
 	bad := []pipeline.Step{{Args: json.RawMessage("{")}}
-	if _, err := appendIntent(nil, &pipeline.Intent{Call: pipeline.Call{Steps: bad}}, false); err == nil {
+	if _, err := appendIntent(nil, &pipeline.Intent{Call: pipeline.Call{Steps: bad}}, intentWhole); err == nil {
 		t.Error("an intent with arguments that are no JSON is encoded")
 	}
 	if _, err := appendOutcome(nil, &pipeline.Outcome{Tools: bad}); err == nil {
@@ -115,7 +115,7 @@ func BenchmarkEncode(b *testing.B) {
 	b.Run("by hand", func(b *testing.B) {
 		var buf []byte
 		for b.Loop() {
-			buf, _ = appendIntent(buf[:0], in, true)
+			buf, _ = appendIntent(buf[:0], in, intentContent)
 		}
 	})
 	b.Run("encoding/json", func(b *testing.B) {

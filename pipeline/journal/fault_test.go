@@ -214,7 +214,7 @@ func TestDamagedFolder(t *testing.T) {
 		"segment missing":   {func(d string) error { return os.Remove(segmentPath(d, 4)) }, "segment 4 offset 0: the segment is missing", true},
 		"segment empty":     {func(d string) error { return os.Truncate(segmentPath(d, 4), 0) }, "segment 4 offset 0: the file is shorter than its header", true},
 		"not a segment":     {func(d string) error { return os.WriteFile(segmentPath(d, 4), make([]byte, 4096), 0o600) }, "segment 4 offset 0: this is no segment", true},
-		"segment cut":       {func(d string) error { return os.Truncate(segmentPath(d, 4), 5000) }, "segment 4 offset", false},
+		"segment cut":       {func(d string) error { return os.Truncate(segmentPath(d, 3), 5000) }, "segment 3 offset", false},
 		"segments swapped":  {func(d string) error { return os.Rename(segmentPath(d, 4), segmentPath(d, 5)) }, "segment 4 offset 0: the segment is missing", true},
 		"segment from else": {func(d string) error { return copyFile(segmentPath(d, 2), segmentPath(d, 4)) }, "segment 4 offset 0: the file holds segment 2", true},
 	}

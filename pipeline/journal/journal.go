@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
+	"github.com/sallyport-dev/sallyport/pipeline/journal/content"
 )
 
 // Journal is the writer of a folder. It is safe for concurrent use.
@@ -54,8 +55,10 @@ type Journal struct {
 	stopped chan struct{} // the committer is done
 	tasks   sync.WaitGroup
 	buffers sync.Pool
-	old     earlier // what was there before Open
-	indexed Mark    // the index has what lies before
+	store   *content.Store  // the session keys of the folder
+	keys    *content.Writer // makes those of this generation
+	old     earlier         // what was there before Open
+	indexed Mark            // the index has what lies before
 
 	following *follower // what CloseOpen began; nil if no other generation runs
 
@@ -85,7 +88,7 @@ func Open(o Options) (*Journal, error) {
 	}
 	j := &Journal{o: o, folder: dir, aio: new(syncer), kick: make(chan struct{}, 1), stop: make(chan struct{}), stopped: make(chan struct{}),
 		lives: map[uint64]bool{}, ends: map[uint64]uint64{}}
-	j.sync = j.aio.datasync
+	j.sync, j.store = j.aio.datasync, content.NewStore(keysDir(o.Dir), o.random)
 	j.buffers.New = func() any { return new(bytes.Buffer) }
 	if err := errors.Join(j.start(), folder.Close()); err != nil {
 		if j.active != nil {
@@ -94,7 +97,7 @@ func Open(o Options) (*Journal, error) {
 		if j.lock != nil {
 			err = errors.Join(err, unlockGeneration(j.lock))
 		}
-		return nil, errors.Join(advise(err, o.Dir), j.old.letGo(), j.dropPrepared(), j.aio.close(), dir.Close())
+		return nil, errors.Join(advise(err, o.Dir), j.old.letGo(), j.dropPrepared(), j.closeKeys(), j.aio.close(), dir.Close())
 	}
 	j.timer = time.AfterFunc(time.Hour, j.wake)
 	j.timer.Stop()
@@ -123,6 +126,9 @@ func (j *Journal) start() (err error) {
 		err = ErrLocked
 	}
 	if err != nil {
+		return err
+	}
+	if j.keys, err = j.store.NewWriter(j.gen, j.o.Now); err != nil {
 		return err
 	}
 	if j.o.Index != nil {
@@ -187,7 +193,7 @@ func (j *Journal) loadIndex() (err error) {
 	for g := range j.lives {
 		needed = min(needed, cat.newest(g).number)
 	}
-	j.indexed, err = j.o.Index.load(cat, j.gen, needed, j.o.IndexBytes, j.catchUp)
+	j.indexed, err = j.o.Index.load(cat, j.gen, needed, j.o.IndexBytes, j.store, j.catchUp)
 	return err
 }
 
@@ -222,11 +228,20 @@ func (j *Journal) Append(r pipeline.Record) (pipeline.Position, <-chan error) {
 }
 
 func (j *Journal) append(r pipeline.Record, done chan error) (pipeline.Position, error) {
-	buf, h, err := j.frame(&r)
+	buf, h, note, err := j.frame(&r)
 	if err != nil {
 		return pipeline.Position{}, err
 	}
 	defer j.release(buf)
+	pos, err := j.put(&r, buf, h, done)
+	if err == nil {
+		note.Recorded(j.keys, pos)
+	}
+	return pos, err
+}
+
+// put takes a frame, if there is room for it.
+func (j *Journal) put(r *pipeline.Record, buf *bytes.Buffer, h *header, done chan error) (pipeline.Position, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.err != nil {
@@ -235,8 +250,8 @@ func (j *Journal) append(r pipeline.Record, done chan error) (pipeline.Position,
 	if j.shut {
 		return pipeline.Position{}, ErrClosed
 	}
-	if err := j.room(int64(buf.Len()), essential(&r)); err != nil {
-		if j.full && !essential(&r) {
+	if err := j.room(int64(buf.Len()), essential(r)); err != nil {
+		if j.full && !essential(r) {
 			j.refused++
 		}
 		return pipeline.Position{}, err
@@ -256,33 +271,32 @@ func (j *Journal) append(r pipeline.Record, done chan error) (pipeline.Position,
 }
 
 // frame encodes a record, all but what is known only under the lock.
-func (j *Journal) frame(r *pipeline.Record) (*bytes.Buffer, *header, error) {
+func (j *Journal) frame(r *pipeline.Record) (buf *bytes.Buffer, h *header, note content.Note, err error) {
 	number, ok := kindNumber(r.Kind)
 	if !ok {
-		return nil, nil, fmt.Errorf("journal: unknown record kind %q", r.Kind)
+		return nil, nil, note, fmt.Errorf("journal: unknown record kind %q", r.Kind)
 	}
 	if len(r.Session) > 255 || len(r.Exchange) > 255 {
-		return nil, nil, fmt.Errorf("journal: a %s record with an ID of more than 255 bytes", r.Kind)
+		return nil, nil, note, fmt.Errorf("journal: a %s record with an ID of more than 255 bytes", r.Kind)
 	}
-	h := &header{kind: number, time: r.Time.UnixNano(), session: r.Session, exchange: r.Exchange}
-	buf := j.buffers.Get().(*bytes.Buffer)
+	h = &header{kind: number, time: r.Time.UnixNano(), session: r.Session, exchange: r.Exchange}
+	buf = j.buffers.Get().(*bytes.Buffer)
 	buf.Reset()
 	var blank [frameHeader]byte
 	buf.Write(blank[:])
 	buf.WriteString(r.Session)
 	buf.WriteString(r.Exchange)
 	start := buf.Len()
-	var err error
-	if h.flags, err = appendContent(buf, r.Body); err != nil {
+	if h.flags, note, err = j.encode(buf, r, number); err != nil {
 		j.release(buf)
-		return nil, nil, fmt.Errorf("encoding a %s record: %w", r.Kind, err)
+		return nil, nil, note, fmt.Errorf("encoding a %s record: %w", r.Kind, err)
 	}
 	if buf.Len() > maxFrame {
 		j.release(buf)
-		return nil, nil, fmt.Errorf("journal: a %s record of more than %d bytes", r.Kind, maxFrame)
+		return nil, nil, note, fmt.Errorf("journal: a %s record of more than %d bytes", r.Kind, maxFrame)
 	}
 	h.digest = sha256.Sum256(buf.Bytes()[start:])
-	return buf, h, nil
+	return buf, h, note, nil
 }
 
 func (j *Journal) release(buf *bytes.Buffer) {
@@ -335,7 +349,15 @@ func (j *Journal) Close() error {
 		errs = append(errs, f.Close())
 	}
 	j.retired = nil
-	return errors.Join(append(errs, j.dropPrepared(), j.aio.close(), j.lock.Close(), j.folder.Close())...)
+	return errors.Join(append(errs, j.dropPrepared(), j.closeKeys(), j.aio.close(), j.lock.Close(), j.folder.Close())...)
+}
+
+// closeKeys releases the session keys.
+func (j *Journal) closeKeys() (err error) {
+	if j.keys != nil {
+		err = j.keys.Close()
+	}
+	return errors.Join(err, j.store.Close())
 }
 
 func (j *Journal) checkpoint(reason string) *Checkpoint {

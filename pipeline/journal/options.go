@@ -5,6 +5,7 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"slices"
 	"time"
@@ -33,6 +34,8 @@ type Options struct {
 	FullCheck      time.Duration // how often a full journal looks whether there is room again; 1 s
 	BootID         string        // noted in the chain; "" = what the kernel says
 	Now            func() time.Time
+
+	random io.Reader // of keys; nil = crypto/rand, but for the example of the format page
 }
 
 const (
