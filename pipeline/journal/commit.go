@@ -120,6 +120,9 @@ func (j *Journal) rotate(n int64, essential bool) error {
 		j.closed += end
 	}
 	j.retired = append(j.retired, old)
+	if err := j.noteState(); err != nil {
+		return err
+	}
 	if j.full {
 		return j.noteShortage(FullEmergency)
 	}

@@ -203,6 +203,17 @@ func (x *Index) drop(e *exchangeEntry) {
 	}
 }
 
+// forget drops the exchanges that begin in segments up to a number.
+func (x *Index) forget(segment uint64) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for len(x.queue) > 0 && x.queue[0].Intent.Segment <= segment {
+		x.drop(x.queue[0])
+		x.queue[0] = nil
+		x.queue = x.queue[1:]
+	}
+}
+
 func (x *Index) decision(r *pipeline.Record, d *pipeline.Decision, at pipeline.Position) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -62,6 +62,9 @@ type Journal struct {
 
 	following *follower // what CloseOpen began; nil if no other generation runs
 
+	admin sync.Mutex // one erasure, hold or expiry at a time; taken before mu
+	holds []Hold     // in force; guarded by mu
+
 	lives map[uint64]bool   // other generations whose writers live
 	ends  map[uint64]uint64 // the last sequence of earlier generations, as far as anybody asked
 }
@@ -151,6 +154,9 @@ func (j *Journal) start() (err error) {
 		return err
 	}
 	if err := j.own(KindOpen, j.opening()); err != nil {
+		return err
+	}
+	if err := j.noteState(); err != nil {
 		return err
 	}
 	if j.old.dropped > 0 {

@@ -168,4 +168,5 @@ type Checkpoint struct {
 	Generation uint64 `json:"generation"`
 	Sequence   uint64 `json:"sequence"`
 	Head       Hash   `json:"head"`
+	Holds      []Hold `json:"holds,omitempty"` // CheckState: those in force
 }

@@ -23,10 +23,17 @@ type Report struct {
 	Head        Hash      `json:"head"` // of the newest record
 	From        time.Time `json:"from,omitzero"`
 	To          time.Time `json:"to,omitzero"`
-	Torn        int64     `json:"torn"`  // bytes of an unfinished write at the end: the next start drops them and says so
-	Gaps        uint64    `json:"gaps"`  // gap records
-	Clean       bool      `json:"clean"` // the newest generation was closed
+	Torn        int64     `json:"torn"`                       // bytes of an unfinished write at the end: the next start drops them and says so
+	Gaps        uint64    `json:"gaps"`                       // gap records
+	Clean       bool      `json:"clean"`                      // the newest generation was closed
+	Expired     uint64    `json:"expired_segments,omitempty"` // segments up to this one were removed by record.retention, on record
+	Erased      uint64    `json:"erased,omitempty"`           // records whose content was erased
+	NoKey       uint64    `json:"no_key,omitempty"`           // records whose content cannot be read for want of keys
+	Keys        string    `json:"keys,omitempty"`             // why keys that are there cannot be read
 }
+
+// Unrecorded says whether older segments were taken away and no record says so.
+func (r *Report) Unrecorded() bool { return r.First > r.Expired+1 }
 
 // Verify reads a whole journal folder and checks checksums, digests, the hash chain of each generation, and what
 // generations say of each other. It holds one
@@ -62,7 +69,7 @@ func verify(dir string, rep *Report) error {
 	}
 	defer r.Close()
 	r.deep = true
-	v := verifier{rep: rep, cat: r.cat, heads: map[uint64]*head{}}
+	v := verifier{rep: rep, cat: r.cat, heads: map[uint64]*head{}, begins: map[uint64]point{}}
 	for {
 		e, err := r.Next()
 		if errors.Is(err, io.EOF) {
@@ -85,6 +92,8 @@ type verifier struct {
 	rep   *Report
 	cat   *catalog
 	heads map[uint64]*head // by generation
+
+	begins map[uint64]point // of generations that begin in the middle: the record before the first
 }
 
 // head is how far a generation was read.
@@ -114,6 +123,17 @@ func (v *verifier) take(e *Entry) error {
 	}
 	rep.Records, rep.To = rep.Records+1, later(rep.To, e.Time)
 	rep.Bytes += int64(e.End.Offset - e.Position.Offset)
+	switch state, err := e.Content(); {
+	case err != nil:
+		rep.NoKey++
+		if rep.Keys == "" {
+			rep.Keys = err.Error()
+		}
+	case state == ContentErased:
+		rep.Erased++
+	case state == ContentNoKey:
+		rep.NoKey++
+	}
 	newest := true
 	for g := range v.heads {
 		newest = newest && g <= e.Generation
@@ -124,6 +144,11 @@ func (v *verifier) take(e *Entry) error {
 	switch e.Kind {
 	case pipeline.KindGap:
 		rep.Gaps++
+	case pipeline.KindAdmin:
+		var x Expiry
+		if err := e.Metadata(&x); err == nil && x.Action == ActionExpireSegments {
+			return v.expired(e, &x)
+		}
 	case pipeline.KindCheckpoint:
 		var c Checkpoint
 		if err := e.Decode(&c); err != nil {
@@ -142,9 +167,21 @@ func (v *verifier) take(e *Entry) error {
 	return nil
 }
 
+// expired compares what a record says of removed segments with what follows them.
+func (v *verifier) expired(e *Entry, x *Expiry) error {
+	v.rep.Expired = max(v.rep.Expired, x.Last)
+	for _, r := range x.Removed {
+		if b, ok := v.begins[r.Generation]; ok && b.sequence == r.Sequence && b.head != r.Head {
+			return e.damage("the removed segments ended with another record than the one before the oldest that is here")
+		}
+	}
+	return nil
+}
+
 // opening checks how a generation begins. Where the oldest segments are not here it may begin in the middle.
 func (v *verifier) opening(e *Entry) error {
 	if e.Sequence != 1 && (len(v.heads) == 0 || v.rep.First > 1) {
+		v.begins[e.Generation] = point{sequence: e.Sequence - 1, head: e.Prev}
 		return nil
 	}
 	if e.Sequence != 1 || e.Kind != KindOpen || e.Prev != (Hash{}) {

@@ -192,8 +192,9 @@ func (w *Writer) trim() {
 	}
 }
 
-// Forget makes the sessions that match use new keys from now on. It is called before their keys are erased.
-func (w *Writer) Forget(match func(session string) bool) {
+// Forget makes the sessions that match use new keys from now on, and returns the slot from which on keys are new. It is called
+// before the keys are erased.
+func (w *Writer) Forget(match func(session string) bool) (slot uint32) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for id, s := range w.sessions {
@@ -201,6 +202,7 @@ func (w *Writer) Forget(match func(session string) bool) {
 			w.drop(id, s)
 		}
 	}
+	return w.next
 }
 
 // Sync brings the keys that were made before it to disk. It is cheap if there are none.
