@@ -89,16 +89,9 @@ func build(p *problems, f *file) *Config {
 		p.add(p.line("trust", "persistent"), "trust.persistent is about the drop-ins of trust.host: unit, and host is %s: remove it", c.Trust.Host)
 	}
 	abs(c.Trust.Ledger, "trust", "ledger")
+	c.Record = recordOf(p, &f.Record)
 	abs(f.Record.Dir, "record", "dir")
 	one(f.Record.WhenFull, []string{"stop"}, "record", "when_full")
-	max, ok := size(f.Record.MaxBytes)
-	if !ok {
-		p.add(p.line("record", "max_bytes"), "max_bytes %q is no size: give a whole number with a unit, such as 10GiB", f.Record.MaxBytes)
-	}
-	if !f.Record.Required {
-		p.add(p.line("record", "required"), "record.required: false is not supported yet: remove it")
-	}
-	c.Record = Record{f.Record.Required, f.Record.Dir, max, f.Record.WhenFull}
 	abs(c.Mask.KeyFile, "mask", "key_file")
 	httpURL(p, c.Elasticsearch.URL, "elasticsearch", "url")
 	absOrEmpty(c.Elasticsearch.APIKeyFile, "elasticsearch", "api_key_file")

@@ -121,6 +121,15 @@ type Record struct {
 	Dir      string
 	MaxBytes int64
 	WhenFull string // stop
+
+	Retention Retention
+}
+
+// Retention is how long records are kept; 0 is for good.
+type Retention struct {
+	Content  time.Duration // what people, models and tools said
+	Metadata time.Duration // who asked whom, when, and what was decided
+	Admin    time.Duration // what administrators did, approvals, policy and configuration
 }
 
 // Mask holds the key of the fingerprints that stand for masked values.

@@ -53,6 +53,7 @@ func commands() []command {
 		approvalsListCommand(), approvalsShowCommand(), approvalsApproveCommand(), approvalsDenyCommand(), approvalsRevokeCommand(),
 		elevateCommand(), grantsCommand(), grantsApproveCommand(), grantsDenyCommand(), grantsRevokeCommand(),
 		policyCheckCommand(), policyExplainCommand(), policyTestCommand(), policyDiffCommand(), policyLearnCommand(), rolloutStatusCommand(), maskCommand(), journalVerifyCommand(),
+		eraseCommand(), holdAddCommand(), holdRemoveCommand(), holdListCommand(),
 		trustStatusCommand(), trustRemoveCommand(), quarantineCommand(), runCommand(), versionCommand(), completionCommand(), helpCommand(),
 	}
 }

@@ -17,51 +17,54 @@ import (
 // maxHolds bounds what a segment begins with.
 const maxHolds = 1000
 
+// ErrHold says that a hold cannot be made or released as it is asked for.
+var ErrHold = errors.New("the hold cannot be changed like this")
+
 // CheckState begins a segment with what was in force then.
 const CheckState = "state"
 
 // AddHold puts a subject under hold.
-func (j *Journal) AddHold(s Subject, by pipeline.Person, reason string) error {
+func (j *Journal) AddHold(s Subject, by pipeline.Person, reason string) (Hold, error) {
 	if err := s.check(); err != nil {
-		return err
+		return Hold{}, fmt.Errorf("%w: %w", ErrHold, err)
 	}
 	if reason == "" || len(reason) > 1000 {
-		return errors.New("a hold needs a reason, of at most 1,000 bytes")
+		return Hold{}, fmt.Errorf("%w: it needs a reason, of at most 1,000 bytes", ErrHold)
 	}
 	j.admin.Lock()
 	defer j.admin.Unlock()
 	h := Hold{Subject: s, By: by, Since: j.o.Now().UTC(), Reason: reason}
 	for _, old := range j.Holds() {
 		if old.Subject == s {
-			return fmt.Errorf("%s is under hold already, since %s", s, old.Since.Format("2006-01-02"))
+			return old, fmt.Errorf("%w: %s is under hold already, since %s", ErrHold, s, old.Since.Format("2006-01-02"))
 		}
 	}
 	if len(j.Holds()) >= maxHolds {
-		return fmt.Errorf("there are %d holds, which is all that are possible: release some, or hold a principal in place of its sessions", maxHolds)
+		return Hold{}, fmt.Errorf("%w: there are %d, which is all that are possible: release some, or hold a principal in place of its sessions", ErrHold, maxHolds)
 	}
 	// In force before it is on record, and only then told: an erasure in between would be wrong, a hold too many is not.
 	j.setHolds(append(j.Holds(), h))
 	if err := j.wait(pipeline.KindAdmin, &HoldChange{ActionHold, h}); err != nil {
-		return fmt.Errorf("recording the hold: %w", err)
+		return h, fmt.Errorf("recording the hold: %w", err)
 	}
-	return nil
+	return h, nil
 }
 
 // ReleaseHold ends a hold.
-func (j *Journal) ReleaseHold(s Subject, by pipeline.Person, reason string) error {
+func (j *Journal) ReleaseHold(s Subject, by pipeline.Person, reason string) (Hold, error) {
 	j.admin.Lock()
 	defer j.admin.Unlock()
 	rest := j.Holds()
 	i := slices.IndexFunc(rest, func(h Hold) bool { return h.Subject == s })
 	if i < 0 {
-		return fmt.Errorf("%s is not under hold", s)
+		return Hold{}, fmt.Errorf("%w: %s is not under hold", ErrHold, s)
 	}
 	h := Hold{Subject: s, By: by, Since: j.o.Now().UTC(), Reason: reason}
 	if err := j.wait(pipeline.KindAdmin, &HoldChange{ActionRelease, h}); err != nil {
-		return fmt.Errorf("recording the release: %w", err)
+		return h, fmt.Errorf("recording the release: %w", err)
 	}
 	j.setHolds(slices.Delete(rest, i, i+1))
-	return nil
+	return h, nil
 }
 
 // Holds lists those in force.

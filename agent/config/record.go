@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"strconv"
+	"strings"
+	"time"
+)
+
+func recordOf(p *problems, f *record) Record {
+	max, ok := size(f.MaxBytes)
+	if !ok {
+		p.add(p.line("record", "max_bytes"), "max_bytes %q is no size: give a whole number with a unit, such as 10GiB", f.MaxBytes)
+	}
+	if !f.Required {
+		p.add(p.line("record", "required"), "record.required: false is not supported yet: remove it")
+	}
+	r := Record{Required: f.Required, Dir: f.Dir, MaxBytes: max, WhenFull: f.WhenFull}
+	for _, k := range []struct {
+		name, value string
+		to          *time.Duration
+	}{
+		{"content", f.Retention.Content, &r.Retention.Content}, {"metadata", f.Retention.Metadata, &r.Retention.Metadata},
+		{"admin", f.Retention.Admin, &r.Retention.Admin},
+	} {
+		if *k.to, ok = days(k.value); !ok {
+			p.add(p.line("record", "retention", k.name), "retention of %s %q is no time: give whole days such as 30d, or hours such as 12h, at least 1h; empty keeps for good", k.name, k.value)
+		}
+	}
+	if r := r.Retention; r.Metadata > 0 && (r.Content == 0 || r.Content > r.Metadata) {
+		p.add(p.line("record", "retention", "metadata"), "retention of metadata is shorter than that of content, which nobody could tell the origin of: give content at most as long")
+	}
+	return r
+}
+
+// days reads "30d" or a duration; "" is 0, for good.
+func days(s string) (time.Duration, bool) {
+	if s == "" {
+		return 0, true
+	}
+	if n, ok := strings.CutSuffix(s, "d"); ok {
+		d, err := strconv.ParseUint(n, 10, 16)
+		return time.Duration(d) * 24 * time.Hour, err == nil && d > 0
+	}
+	d, ok := duration(s)
+	return d, ok && d >= time.Hour
+}
