@@ -4,6 +4,7 @@ package journal
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -46,6 +47,7 @@ type Journal struct {
 	written uint64        // records since Open
 	lazy    bool          // the timer for events runs
 	shortage
+	signing
 
 	timer   *time.Timer
 	aio     *syncer
@@ -105,6 +107,11 @@ func Open(o Options) (*Journal, error) {
 	j.timer = time.AfterFunc(time.Hour, j.wake)
 	j.timer.Stop()
 	go j.commit()
+	if o.Anchors != nil {
+		ctx, cancel := context.WithCancel(context.Background())
+		j.noMore, j.anchored, j.cancelAnchors = make(chan struct{}), make(chan struct{}), cancel
+		go j.keepAnchors(ctx)
+	}
 	return j, nil
 }
 
@@ -132,6 +139,9 @@ func (j *Journal) start() (err error) {
 		return err
 	}
 	if j.keys, err = j.store.NewWriter(j.gen, j.o.Now); err != nil {
+		return err
+	}
+	if err := j.openSigner(); err != nil {
 		return err
 	}
 	if j.o.Index != nil {
@@ -336,14 +346,21 @@ func (j *Journal) Close() error {
 	}
 	j.shut = true
 	var errs []error
+	var t *signTurn
 	if j.err == nil {
-		errs = append(errs, j.own(pipeline.KindCheckpoint, j.checkpoint(CheckClose)))
+		c := j.checkpoint(CheckClose)
+		t = j.sign(c, time.Second)
+		errs = append(errs, j.own(pipeline.KindCheckpoint, c))
 	}
 	j.timer.Stop()
 	j.mu.Unlock()
 	close(j.stop)
 	<-j.stopped
 	j.tasks.Wait()
+	j.mu.Lock()
+	j.endTurn(t, j.err == nil && j.synced == j.seq)
+	j.mu.Unlock()
+	j.endAnchors()
 
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -378,9 +395,12 @@ type State struct {
 	Bytes      int64 // on disk, preallocated space included
 	Records    uint64
 	Durable    pipeline.Position
-	Full       bool  // only records that close exchanges are taken
-	Refused    int64 // ordinary records since it is full
-	Err        error // why nothing is taken any more; nil while all is well
+	Full       bool   // only records that close exchanges are taken
+	Refused    int64  // ordinary records since it is full
+	Err        error  // why nothing is taken any more; nil while all is well
+	Signed     uint64 // sequence of the last signed checkpoint
+	Anchored   uint64 // sequence that the last one covers which is kept off this host
+	Pending    int    // signed checkpoints that are not yet
 }
 
 // State is cheap enough to be asked every second.
@@ -390,7 +410,8 @@ func (j *Journal) State() State {
 	if j.full {
 		j.recover()
 	}
-	s := State{Head: j.head, Generation: j.gen, Sequence: j.seq, Bytes: j.closed + j.size, Records: j.written, Durable: j.durable, Err: j.err}
+	s := State{Head: j.head, Generation: j.gen, Sequence: j.seq, Bytes: j.closed + j.size, Records: j.written, Durable: j.durable, Err: j.err,
+		Signed: j.signed, Anchored: j.anchoredAt, Pending: len(j.pending)}
 	if s.Full = j.full; j.full {
 		s.Refused = j.refused
 	}

@@ -30,29 +30,37 @@ type Report struct {
 	Erased      uint64    `json:"erased,omitempty"`           // records whose content was erased
 	NoKey       uint64    `json:"no_key,omitempty"`           // records whose content cannot be read for want of keys
 	Keys        string    `json:"keys,omitempty"`             // why keys that are there cannot be read
+
+	Evidence   string      `json:"evidence"` // what all this rests on
+	Signatures *Signatures `json:"signatures,omitempty"`
+	Anchors    int         `json:"anchors,omitempty"`         // that agree
+	Foreign    int         `json:"foreign_anchors,omitempty"` // of other journals
+	Findings   []string    `json:"findings,omitempty"`        // what is wrong besides Problem
 }
 
 // Unrecorded says whether older segments were taken away and no record says so.
 func (r *Report) Unrecorded() bool { return r.First > r.Expired+1 }
 
-// Verify reads a whole journal folder and checks checksums, digests, the hash chain of each generation, and what
-// generations say of each other. It holds one
-// record in memory at a time, takes no lock and changes nothing. A journal that cannot be read is an error; one that is
-// not what its writer wrote is a report with OK false. It proves that records are whole and in order, not that the newest
-// ones or the oldest segments were not taken away: that needs an anchor elsewhere.
-func Verify(dir string) (Report, error) {
+// Verify reads a whole journal folder and checks checksums, digests, the hash chain of each generation, what generations say of
+// each other, and signatures. It holds one record in memory at a time, takes no lock and changes nothing. A journal that cannot be
+// read is an error; one that is not what its writer wrote is a report with OK false. It proves that records are whole and in order,
+// not that the newest ones or the oldest segments were not taken away: that needs anchors.
+func Verify(dir string) (Report, error) { return VerifyWith(dir, VerifyOptions{}) }
+
+// VerifyWith is Verify, and compares with what is known from elsewhere.
+func VerifyWith(dir string, o VerifyOptions) (Report, error) {
 	var rep Report
-	err := verify(dir, &rep)
+	err := verify(dir, &o, &rep)
 	var d *Damage
 	if errors.As(err, &d) {
 		rep.Problem = d
 		return rep, nil
 	}
-	rep.OK = err == nil
+	rep.OK = err == nil && len(rep.Findings) == 0
 	return rep, err
 }
 
-func verify(dir string, rep *Report) error {
+func verify(dir string, o *VerifyOptions, rep *Report) error {
 	all, err := listSegments(dir)
 	if len(all) > 0 {
 		rep.Segments, rep.First = len(all), all[0]
@@ -69,7 +77,7 @@ func verify(dir string, rep *Report) error {
 	}
 	defer r.Close()
 	r.deep = true
-	v := verifier{rep: rep, cat: r.cat, heads: map[uint64]*head{}, begins: map[uint64]point{}}
+	v := verifier{rep: rep, cat: r.cat, heads: map[uint64]*head{}, begins: map[uint64]point{}, witness: newWitness(o, rep)}
 	for {
 		e, err := r.Next()
 		if errors.Is(err, io.EOF) {
@@ -81,9 +89,13 @@ func verify(dir string, rep *Report) error {
 		if err := v.take(e); err != nil {
 			return err
 		}
+		if o.Progress != nil && rep.Records%10_000 == 0 {
+			o.Progress(rep.Records, rep.Bytes)
+		}
 	}
 	rep.Torn = r.Torn()
 	rep.Segments = len(r.cat.infos) // some may have been added meanwhile
+	v.witness.end(&v)
 	return nil
 }
 
@@ -94,6 +106,8 @@ type verifier struct {
 	heads map[uint64]*head // by generation
 
 	begins map[uint64]point // of generations that begin in the middle: the record before the first
+
+	witness *witness
 }
 
 // head is how far a generation was read.
@@ -118,6 +132,7 @@ func (v *verifier) take(e *Entry) error {
 		return e.damage("the record follows the end of its generation that a later one has on record")
 	}
 	h.sequence, h.hash = e.Sequence, e.Hash
+	v.witness.record(e)
 	if rep.Records == 0 {
 		rep.From = e.Time
 	}
@@ -160,6 +175,11 @@ func (v *verifier) take(e *Entry) error {
 		if c.Generation != e.Generation || c.Sequence != e.Sequence-1 || c.Head != e.Prev {
 			return e.damage("the checkpoint names another head than the chain has")
 		}
+		if c.Signed != nil {
+			if err := v.witness.signed(e, &c); err != nil {
+				return err
+			}
+		}
 		if newest {
 			rep.Clean = c.Reason == CheckClose
 		}
@@ -171,6 +191,7 @@ func (v *verifier) take(e *Entry) error {
 func (v *verifier) expired(e *Entry, x *Expiry) error {
 	v.rep.Expired = max(v.rep.Expired, x.Last)
 	for _, r := range x.Removed {
+		v.witness.gone[r.Generation] = max(v.witness.gone[r.Generation], r.Sequence)
 		if b, ok := v.begins[r.Generation]; ok && b.sequence == r.Sequence && b.head != r.Head {
 			return e.damage("the removed segments ended with another record than the one before the oldest that is here")
 		}
