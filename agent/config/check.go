@@ -91,6 +91,7 @@ func build(p *problems, f *file) *Config {
 	abs(c.Trust.Ledger, "trust", "ledger")
 	c.Record = recordOf(p, &f.Record)
 	abs(f.Record.Dir, "record", "dir")
+	absOrEmpty(f.Record.Anchors, "record", "anchors")
 	one(f.Record.WhenFull, []string{"stop"}, "record", "when_full")
 	abs(c.Mask.KeyFile, "mask", "key_file")
 	httpURL(p, c.Elasticsearch.URL, "elasticsearch", "url")

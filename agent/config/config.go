@@ -122,6 +122,7 @@ type Record struct {
 	MaxBytes int64
 	WhenFull string // stop
 
+	Anchors   string // file or folder, best of another host, for signed checkpoints; "" = none
 	Retention Retention
 }
 

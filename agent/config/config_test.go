@@ -83,7 +83,7 @@ func TestParse(t *testing.T) {
 		Policy:        Policy{"/p", "https://help.example/llm"},
 		CA:            CA{"embedded", "/ca"},
 		Trust:         Trust{Host: "none", Ledger: "/ledger", NodeInspector: true},
-		Record:        Record{true, "/journal", 5_000_000, "stop", Retention{30 * 24 * time.Hour, 365 * 24 * time.Hour, 36 * time.Hour}},
+		Record:        Record{true, "/journal", 5_000_000, "stop", "/mnt/anchors", Retention{30 * 24 * time.Hour, 365 * 24 * time.Hour, 36 * time.Hour}},
 		Mask:          Mask{"/mask.key"},
 		Elasticsearch: Elasticsearch{"https://es:9200", "/key", "/es.pem"},
 		Approvals:     Approvals{[]string{"owners"}, 2, 5 * time.Minute, Elevation{[]string{"leads", "security"}, 1, 30 * time.Minute, 2 * time.Hour}, Webhook{"https://hooks.example/x", "/hook", "/hook.pem", "masked"}, "https://console.example"},

@@ -91,6 +91,7 @@ type record struct {
 	Dir      string `yaml:"dir"`
 	MaxBytes string `yaml:"max_bytes"`
 	WhenFull string `yaml:"when_full"`
+	Anchors  string `yaml:"anchors"`
 
 	Retention struct {
 		Content  string `yaml:"content"`

@@ -16,7 +16,7 @@ func recordOf(p *problems, f *record) Record {
 	if !f.Required {
 		p.add(p.line("record", "required"), "record.required: false is not supported yet: remove it")
 	}
-	r := Record{Required: f.Required, Dir: f.Dir, MaxBytes: max, WhenFull: f.WhenFull}
+	r := Record{Required: f.Required, Dir: f.Dir, MaxBytes: max, WhenFull: f.WhenFull, Anchors: f.Anchors}
 	for _, k := range []struct {
 		name, value string
 		to          *time.Duration

@@ -72,6 +72,7 @@ record:
   dir: /var/lib/sallyport/journal
   max_bytes: 10GiB                   # B, KiB, MiB, GiB, TiB, KB, MB, GB, TB
   when_full: stop                    # stop: recorded exchanges are refused until there is room
+  anchors: ""                        # file, or folder, to keep signed checkpoints in: mount it from another host; empty = nowhere
   retention:                         # after which time records are destroyed, as 30d or 12h; empty = kept for good
     content: ""                      # prompts, replies, tool calls: their keys, up to a day later
     metadata: ""                     # who asked whom, when, what was decided: whole segments, when all in them is due

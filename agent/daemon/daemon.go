@@ -187,8 +187,7 @@ func (d *daemon) openJournal(ctx context.Context) (err error) {
 		return &UsageError{errors.New("record.required: false is not supported yet: leave it out")}
 	}
 	d.index = journal.NewIndex(0)
-	if d.journal, err = journal.Open(journal.Options{Dir: d.cfg.Record.Dir, MaxBytes: d.cfg.Record.MaxBytes, Index: d.index,
-		Beside: d.pred != nil, Notice: func(err error) { d.notice("journal", err) }}); err != nil {
+	if d.journal, err = journal.Open(d.journalOptions()); err != nil {
 		return err
 	}
 	n, err := d.journal.CloseOpen(ctx)

@@ -12,7 +12,17 @@ import (
 	"github.com/sallyport-dev/sallyport/agent/adminapi"
 	"github.com/sallyport-dev/sallyport/agent/telemetry"
 	"github.com/sallyport-dev/sallyport/pipeline/journal"
+	"github.com/sallyport-dev/sallyport/pipeline/journal/anchor"
 )
+
+func (d *daemon) journalOptions() journal.Options {
+	o := journal.Options{Dir: d.cfg.Record.Dir, MaxBytes: d.cfg.Record.MaxBytes, Index: d.index, Beside: d.pred != nil,
+		Notice: func(err error) { d.notice("journal", err) }}
+	if d.cfg.Record.Anchors != "" {
+		o.Anchors = anchor.Open(d.cfg.Record.Anchors)
+	}
+	return o
+}
 
 // expireEvery is how often the journal is looked through for what is due.
 const expireEvery = time.Hour

@@ -11,12 +11,24 @@ import (
 
 	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/journal"
+	"github.com/sallyport-dev/sallyport/pipeline/journal/anchor"
 )
 
-// journalCmd writes a journal of one generation for a script: "journal DIR".
+// journalCmd writes a journal of one generation for a script: "journal DIR [ANCHORS]". Ada says something in ses_1, bob in ses_2.
 func journalCmd(ts *testscript.TestScript, _ bool, args []string) {
-	j, err := journal.Open(journal.Options{Dir: ts.MkAbs(args[0]), BootID: "boot"})
+	o := journal.Options{Dir: ts.MkAbs(args[0]), BootID: "boot"}
+	if len(args) > 1 {
+		o.Anchors = anchor.Open(ts.MkAbs(args[1]))
+	}
+	j, err := journal.Open(o)
 	ts.Check(err)
+	if len(args) > 1 {
+		for i, who := range []string{"ada", "bob"} {
+			_, durable := j.Append(pipeline.Record{Kind: pipeline.KindIntent, Time: time.Date(2026, 1, 31, 11, i, 0, 0, time.UTC), Session: "ses_" + string(rune('1'+i)), Exchange: "exc_" + who,
+				Body: &pipeline.Intent{Principal: pipeline.Principal{User: who}, Body: []byte(`{"say":"words of ` + who + `"}`)}})
+			ts.Check(<-durable)
+		}
+	}
 	now := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
 	for i := range 10 {
 		_, durable := j.Append(pipeline.Record{Kind: pipeline.KindFlow, Time: now.Add(time.Duration(i) * time.Second), Body: pipeline.Flow{ID: "flow"}})

@@ -333,8 +333,17 @@ func TestStartThatDied(t *testing.T) {
 		for cut, size := range map[string]int64{"no record": segmentHeader, "torn record": segmentHeader + 50} {
 			t.Run(name+", "+cut, func(t *testing.T) {
 				dir := t.TempDir()
-				for range before + 1 {
+				saved := t.TempDir()
+				for i := range before + 1 {
+					if i > 0 { // a start that dies has signed nothing
+						if err := os.CopyFS(saved, os.DirFS(keysDir(dir))); err != nil {
+							t.Fatal(err)
+						}
+					}
 					closeJournal(t, open(t, options(t, dir)))
+				}
+				if err := errors.Join(os.RemoveAll(keysDir(dir)), os.CopyFS(keysDir(dir), os.DirFS(saved))); err != nil {
+					t.Fatal(err)
 				}
 				newest := segmentPath(dir, uint64(before+1))
 				if err := os.Truncate(newest, size); err != nil {

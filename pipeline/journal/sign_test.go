@@ -176,7 +176,7 @@ func rewrite(keys bool) func(dir string) error {
 	return func(dir string) error {
 		other := dir + ".new"
 		if keys {
-			if err := os.CopyFS(keysDir(other), os.DirFS(keysDir(dir))); err != nil {
+			if err := errors.Join(os.MkdirAll(keysDir(other), 0o700), copyFile(filepath.Join(keysDir(dir), "signer"), filepath.Join(keysDir(other), "signer"))); err != nil {
 				return err
 			}
 		}
@@ -322,7 +322,7 @@ func TestSignerState(t *testing.T) {
 		t.Fatal(err)
 	}
 	closeJournal(t, open(t, options(t, dir)))
-	if rep := must(Verify(dir)); rep.OK || len(rep.Findings) == 0 || !strings.Contains(rep.Findings[0], "begin anew") {
+	if rep := must(Verify(dir)); !rep.OK || len(rep.Warnings) != 1 || !strings.Contains(rep.Warnings[0], "begin anew") {
 		t.Errorf("report %+v", rep)
 	}
 }

@@ -35,7 +35,9 @@ type Report struct {
 	Signatures *Signatures `json:"signatures,omitempty"`
 	Anchors    int         `json:"anchors,omitempty"`         // that agree
 	Foreign    int         `json:"foreign_anchors,omitempty"` // of other journals
+	Repairs    int         `json:"repairs,omitempty"`         // damaged parts were moved aside so often, on record
 	Findings   []string    `json:"findings,omitempty"`        // what is wrong besides Problem
+	Warnings   []string    `json:"warnings,omitempty"`        // what is odd, and perhaps well known to who keeps the host
 }
 
 // Unrecorded says whether older segments were taken away and no record says so.
@@ -161,8 +163,12 @@ func (v *verifier) take(e *Entry) error {
 		rep.Gaps++
 	case pipeline.KindAdmin:
 		var x Expiry
-		if err := e.Metadata(&x); err == nil && x.Action == ActionExpireSegments {
+		switch err := e.Metadata(&x); {
+		case err != nil: // of another writer of admin records
+		case x.Action == ActionExpireSegments:
 			return v.expired(e, &x)
+		case x.Action == ActionRepair:
+			rep.Repairs++
 		}
 	case pipeline.KindCheckpoint:
 		var c Checkpoint

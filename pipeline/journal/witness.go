@@ -94,7 +94,7 @@ func (w *witness) signed(e *Entry, c *Checkpoint) error {
 	s := w.rep.Signatures
 	if s == nil || s.Journal != a.Journal {
 		if s != nil {
-			w.find("the signatures begin anew in segment %d, with key %s: ask who moved the signing key away", e.Position.Segment, a.Key)
+			w.rep.Warnings = append(w.rep.Warnings, fmt.Sprintf("the signatures begin anew in segment %d, with key %s: the signing key was moved away, or this is a copy without it", e.Position.Segment, a.Key))
 		}
 		s = &Signatures{Journal: a.Journal, Key: a.Key, First: a.Epoch, Last: a.Epoch}
 		w.rep.Signatures = s
@@ -139,17 +139,17 @@ func (w *witness) find(format string, args ...any) {
 // end judges what is left when all records were read.
 func (w *witness) end(v *verifier) {
 	s := w.rep.Signatures
-	if s != nil {
+	if s != nil && w.rep.Repairs == 0 && w.rep.First == 1 {
 		missing := 0
 		for e := s.First; e <= s.Last; e++ {
 			if !w.local[e] {
 				missing++
 			}
 		}
-		if missing > 0 && w.rep.First == 1 {
+		if missing > 0 {
 			w.find("%d of the signed checkpoints of epochs %d to %d are missing", missing, s.First, s.Last)
 		}
-		if w.rep.First == 1 && s.First != 0 {
+		if s.First != 0 {
 			w.find("the signed checkpoints begin with epoch %d: earlier ones are missing", s.First)
 		}
 	}

@@ -165,6 +165,15 @@ func (s *Store) generations() ([]uint64, error) {
 	return out, nil
 }
 
+// Newest is the newest generation that has a key file, 0 if there is none. Its number must not be given again.
+func (s *Store) Newest() (uint64, error) {
+	all, err := s.generations()
+	if err != nil || len(all) == 0 {
+		return 0, err
+	}
+	return all[len(all)-1], nil
+}
+
 func (s *Store) path(generation uint64) string {
 	return filepath.Join(s.dir, fmt.Sprintf("%016d%s", generation, fileSuffix))
 }
