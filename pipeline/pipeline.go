@@ -196,6 +196,11 @@ type Meta struct {
 	Principal         Principal
 	Endpoint          Endpoint
 	Start             time.Time
+
+	// What Sessions finds: the exchange of this session that this one goes on from, "" if it is known of none; and keyed hashes of its
+	// messages, and of its instructions and tools, by which the next turn is recognised (0 = none).
+	Parent         string
+	Chain, Opening uint64
 }
 
 // The kinds of step that policy can name.
@@ -246,6 +251,10 @@ type Call struct {
 	Steps     []Step `json:"steps,omitempty"`
 
 	MaxTokens int64 `json:"max_tokens,omitempty"` // the most that the request lets the model write; 0 if it does not say
+
+	// What the request goes on from, if that is kept at the provider: the ID of a reply, of a conversation.
+	Previous string `json:"previous,omitempty"`
+	Thread   string `json:"thread,omitempty"`
 }
 
 // Verdict is one decision. Rule and Reason are meant for people and never hold a pattern or a matched value.

@@ -56,6 +56,9 @@ type Intent struct {
 	Masks       []Mask          `json:"masks,omitempty"`
 	Policy      string          `json:"policy,omitempty"` // version of the policy that decided
 	Uninspected string          `json:"uninspected,omitempty"`
+	Parent      string          `json:"parent,omitempty"` // the exchange that this one goes on from
+	Chain       uint64          `json:"chain,omitempty"`  // see Meta
+	Opening     uint64          `json:"opening,omitempty"`
 }
 
 // Digest is the SHA-256 of the bytes sent upstream, in hex, "" if it is not known. A record that holds these bytes as

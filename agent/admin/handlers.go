@@ -36,8 +36,10 @@ type route struct {
 var routes = map[string]route{
 	"/v1/status":              {http.MethodGet, operator, nil, (*Server).status},
 	"/v1/doctor":              {http.MethodGet, operator, nil, (*Server).doctor},
-	"/v1/sessions":            {http.MethodGet, operator, []string{"since", "limit", "exchanges"}, (*Server).sessions},
+	"/v1/sessions":            {http.MethodGet, operator, []string{"q", "since", "limit", "exchanges"}, (*Server).sessions},
 	"/v1/sessions/{id}":       {http.MethodGet, operator, nil, (*Server).session},
+	"/v1/search":              {http.MethodGet, operator, []string{"q", "limit", "before"}, (*Server).search},
+	"/v1/usage":               {http.MethodGet, operator, []string{"q", "days"}, (*Server).usage},
 	"/v1/why/{id}":            {http.MethodGet, anyone, nil, (*Server).why},
 	"/v1/trust":               {http.MethodGet, operator, nil, (*Server).trust},
 	"/v1/trust/remove":        {http.MethodPost, operator, nil, (*Server).trustRemove},
@@ -49,9 +51,8 @@ var routes = map[string]route{
 	"/v1/record/holds":        {http.MethodGet, keeper, nil, (*Server).holds},
 	"/v1/record/holds/add":    {http.MethodPost, keeper, nil, (*Server).addHold},
 	"/v1/record/holds/remove": {http.MethodPost, keeper, nil, (*Server).releaseHold},
-
-	"/v1/policy/explain": {http.MethodPost, operator, nil, (*Server).explain},
-	"/v1/rollout":        {http.MethodGet, operator, []string{"since"}, (*Server).rollout},
+	"/v1/policy/explain":      {http.MethodPost, operator, nil, (*Server).explain},
+	"/v1/rollout":             {http.MethodGet, operator, []string{"since"}, (*Server).rollout},
 
 	"/v1/approvals":              {http.MethodGet, approver, []string{"state", "since", "limit"}, (*Server).approvals},
 	"/v1/approvals/{id}":         {http.MethodGet, approver, nil, (*Server).approval},
@@ -236,6 +237,7 @@ func (s *Server) sessions(r *http.Request, c caller) (any, error) {
 		return nil, missing("the record")
 	}
 	q, v := adminapi.Query{Limit: defaultLimit}, r.URL.Query()
+	q.Find = v.Get("q")
 	var err error
 	if t := v.Get("since"); t != "" {
 		if q.Since, err = time.Parse(time.RFC3339Nano, t); err != nil {
@@ -261,7 +263,7 @@ func (s *Server) sessions(r *http.Request, c caller) (any, error) {
 	for i := range list {
 		tidy(&list[i])
 	}
-	return notNil(list), err
+	return notNil(list), queried(err)
 }
 
 func (s *Server) session(r *http.Request, c caller) (any, error) {

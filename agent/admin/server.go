@@ -78,6 +78,7 @@ type Options struct {
 	Status     StatusSource
 	Doctor     Doctor
 	Sessions   Sessions
+	Archive    Archive
 	Trust      Trust
 	Policy     Explainer
 	Rollout    Rollout

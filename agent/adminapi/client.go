@@ -104,6 +104,7 @@ func (c *Client) Doctor(ctx context.Context) (Doctor, error) {
 
 // Query selects sessions.
 type Query struct {
+	Find      string    // sessions with an exchange that this query finds (docs/search.md); "" = all
 	Since     time.Time // sessions with an exchange at or after it; zero = all
 	Limit     int       // newest first; 0 = the server's default
 	Exchanges bool      // with their exchanges, which counts as reading them
@@ -114,6 +115,9 @@ func (c *Client) Sessions(ctx context.Context, q Query) ([]Session, error) {
 	v := url.Values{}
 	if !q.Since.IsZero() {
 		v.Set("since", q.Since.UTC().Format(time.RFC3339Nano))
+	}
+	if q.Find != "" {
+		v.Set("q", q.Find)
 	}
 	if q.Limit > 0 {
 		v.Set("limit", strconv.Itoa(q.Limit))

@@ -44,7 +44,7 @@ type Timed[T any] struct {
 func NewExchange(p Parts) Exchange {
 	in := p.Intent
 	x := Exchange{
-		SessionID: p.Session, ExchangeID: p.Exchange, FlowID: in.Flow, Time: p.Time, Scope: in.Scope, Policy: in.Policy,
+		SessionID: p.Session, ExchangeID: p.Exchange, FlowID: in.Flow, Parent: in.Parent, Time: p.Time, Scope: in.Scope, Policy: in.Policy,
 		Principal: NewPrincipal(in.Principal), Workload: NewWorkload(in.Workload),
 		Endpoint: in.Endpoint.Name, Host: in.Endpoint.Host, Port: in.Endpoint.Port, Protocol: in.Endpoint.Protocol,
 		Operation: in.Call.Operation, Model: in.Call.Model, Stream: in.Call.Stream,
@@ -66,7 +66,7 @@ func NewExchange(p Parts) Exchange {
 	x.Verdict = Verdict{Action: pipeline.Allow.String(), Stage: "call", Mode: in.Mode.String(), Enforced: in.Mode == pipeline.ModeEnforce}
 	if out := p.Outcome; out != nil {
 		x.Response = Response{Status: out.Status, ID: out.ResponseID, Model: out.ResponseModel, Finish: out.Finish,
-			Text: out.Text, Bytes: out.BytesReleased, Cut: out.Cut, CutReason: out.CutReason}
+			Text: out.Text, Bytes: out.BytesReleased, Cut: out.Cut, CutReason: out.CutReason, Pace: out.Pace}
 		x.Usage, x.DurationMS, x.OverheadUS, x.FirstMS = out.Usage, out.DurationMS, out.OverheadUS, out.FirstReleaseMS
 		x.HoldMS, x.ReplyOf = out.HoldMS, out.ReplyOf
 		x.Masked = append(x.Masked, out.Masks...)

@@ -23,6 +23,7 @@ type Status struct {
 	DNS      DNS      `json:"dns"`
 	Spaces   Spaces   `json:"namespaces,omitzero"`
 	Journal  Journal  `json:"journal"`
+	Archive  Archive  `json:"archive,omitzero"`
 	Elastic  Elastic  `json:"elastic"`
 	Warnings []string `json:"warnings,omitempty"` // what an operator should know at once, one line each
 
@@ -186,6 +187,7 @@ type Exchange struct {
 	SessionID   string          `json:"session_id"`
 	ExchangeID  string          `json:"exchange_id"`
 	FlowID      string          `json:"flow_id,omitempty"`
+	Parent      string          `json:"parent_id,omitempty"` // the exchange of this session that this one goes on from
 	Time        time.Time       `json:"time"`
 	Scope       string          `json:"scope"`
 	Principal   Principal       `json:"principal"`
@@ -237,6 +239,8 @@ type Response struct {
 	Bytes     int64    `json:"bytes"`
 	Cut       string   `json:"cut,omitempty"`        // who ended it before its time
 	CutReason string   `json:"cut_reason,omitempty"` // what happened then
+
+	Pace []pipeline.Pace `json:"pace,omitempty"` // when how much of it was released
 }
 
 // Tool is one tool call of a reply and what was decided on it.

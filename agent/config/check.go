@@ -93,6 +93,14 @@ func build(p *problems, f *file) *Config {
 	abs(f.Record.Dir, "record", "dir")
 	absOrEmpty(f.Record.Anchors, "record", "anchors")
 	one(f.Record.WhenFull, []string{"stop"}, "record", "when_full")
+	c.Archive = Archive{Off: f.Archive.Off, Path: f.Archive.Path}
+	if absOrEmpty(c.Archive.Path, "archive", "path"); c.Archive.Path == "" {
+		c.Archive.Path = filepath.Join(filepath.Dir(c.Record.Dir), "archive.db")
+	}
+	var ok bool
+	if c.Archive.Retain, ok = age(f.Archive.Retain); !ok {
+		p.add(p.line("archive", "retain"), "retain %q is no age: give a number with a unit, such as 90d; 0s keeps what the journal keeps", f.Archive.Retain)
+	}
 	abs(c.Mask.KeyFile, "mask", "key_file")
 	httpURL(p, c.Elasticsearch.URL, "elasticsearch", "url")
 	absOrEmpty(c.Elasticsearch.APIKeyFile, "elasticsearch", "api_key_file")
@@ -128,9 +136,6 @@ func build(p *problems, f *file) *Config {
 		p.add(p.line("proxy", "max_namespaces"), "max_namespaces %d: give a number from 0 to 8192 of network namespaces, such as 1024", n)
 	}
 	c.Proxy = Proxy{f.Proxy.Listen, drain, stall, upstream, f.Proxy.MaxConnections, memory, f.Proxy.MaxNamespaces}
-	if set(f.Archive) {
-		p.add(p.line("archive"), "archive is not supported yet: remove it; the journal keeps the records")
-	}
 	if set(f.Egress) {
 		p.add(p.line("egress"), "egress is not supported yet: remove it; other traffic passes")
 	}

@@ -15,6 +15,7 @@ type Config struct {
 	Trust         Trust
 	Record        Record
 	Mask          Mask
+	Archive       Archive
 	Elasticsearch Elasticsearch
 	Approvals     Approvals
 	Admin         Admin
@@ -138,6 +139,13 @@ type Mask struct {
 	KeyFile string `yaml:"key_file"`
 }
 
+// Archive is the local search store, which is made from the journal.
+type Archive struct {
+	Off    bool
+	Path   string        // of its file
+	Retain time.Duration // 0 = exchanges are found as long as the journal has them
+}
+
 // Elasticsearch is where records go to be searched. An empty URL turns it off.
 type Elasticsearch struct {
 	URL        string `yaml:"url"`
@@ -197,6 +205,7 @@ func Default() *Config {
 		Policy:    Policy{Dir: "/etc/sallyport/policy.d"},
 		CA:        CA{Mode: "embedded", Dir: "/var/lib/sallyport/ca"},
 		Trust:     Trust{Host: "none", Ledger: "/var/lib/sallyport/trust.ledger"},
+		Archive:   Archive{Path: "/var/lib/sallyport/archive.db", Retain: 90 * 24 * time.Hour},
 		Record:    Record{Required: true, Dir: "/var/lib/sallyport/journal", MaxBytes: 10 << 30, WhenFull: "stop"},
 		Mask:      Mask{KeyFile: "/var/lib/sallyport/mask.key"},
 		Approvals: Approvals{Approvers: 1, Timeout: 10 * time.Minute, Elevation: Elevation{Approvers: 1, Timeout: time.Hour, Longest: 8 * time.Hour}, Webhook: Webhook{Include: "none"}},

@@ -42,7 +42,7 @@ func TestReferenceNamesEveryKey(t *testing.T) {
 		for i := range ty.NumField() {
 			f := ty.Field(i)
 			key, opts, _ := strings.Cut(f.Tag.Get("yaml"), ",")
-			if unready := key == "podLabels" || key == "archive" || key == "egress"; opts != "inline" && !unready && !strings.Contains(Reference(), key+":") {
+			if unready := key == "podLabels" || key == "egress"; opts != "inline" && !unready && !strings.Contains(Reference(), key+":") {
 				t.Errorf("key %s is missing", key)
 			}
 			in := f.Type
@@ -85,6 +85,7 @@ func TestParse(t *testing.T) {
 		Trust:         Trust{Host: "none", Ledger: "/ledger", NodeInspector: true},
 		Record:        Record{true, "/journal", 5_000_000, "stop", "/mnt/anchors", Retention{30 * 24 * time.Hour, 365 * 24 * time.Hour, 36 * time.Hour}},
 		Mask:          Mask{"/mask.key"},
+		Archive:       Archive{true, "/found.db", 48 * time.Hour},
 		Elasticsearch: Elasticsearch{"https://es:9200", "/key", "/es.pem"},
 		Approvals:     Approvals{[]string{"owners"}, 2, 5 * time.Minute, Elevation{[]string{"leads", "security"}, 1, 30 * time.Minute, 2 * time.Hour}, Webhook{"https://hooks.example/x", "/hook", "/hook.pem", "masked"}, "https://console.example"},
 		Admin:         Admin{"/admin.sock", []uint32{1000}},
@@ -115,7 +116,8 @@ func TestErrors(t *testing.T) {
 		{"list for keys", "ca: [1]", "f:1: "},
 		{"syntax", "a: [", "f:1: not valid YAML"},
 		{"two documents", "ca: {}\n---\nca: {}\n", "f:2: a second document"},
-		{"archive", "archive: {dir: /x}", "f:1: archive is not supported yet"},
+		{"archive", "archive: {dir: /x}", "f:1: unknown key \"dir\""},
+		{"archive age", "archive: {retain: long}", "f:1: retain \"long\" is no age"},
 		{"egress", "egress: deny", "f:1: egress is not supported yet"},
 		{"pod labels", scope("match: {podLabels: {ai: x}}, mode: off"), "f:2: podLabels is not supported yet"},
 		{"empty match", scope("match: {}, mode: off"), "f:2: scope a matches everything: set unit"},

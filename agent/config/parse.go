@@ -35,7 +35,7 @@ type file struct {
 	Approvals     approvals     `yaml:"approvals"`
 	Admin         Admin         `yaml:"admin"`
 	Proxy         proxy         `yaml:"proxy"`
-	Archive       any           `yaml:"archive"`
+	Archive       archive       `yaml:"archive"`
 	Egress        any           `yaml:"egress"`
 }
 
@@ -84,6 +84,12 @@ type approvals struct {
 	} `yaml:"elevation"`
 	Webhook    Webhook `yaml:"webhook"`
 	ConsoleURL string  `yaml:"console_url"`
+}
+
+type archive struct {
+	Off    bool   `yaml:"off"`
+	Path   string `yaml:"path"`
+	Retain string `yaml:"retain"`
 }
 
 type record struct {
@@ -135,8 +141,9 @@ func parse(name string, b []byte, env func(string) string) (*Config, error) {
 	}
 	d := Default()
 	f := file{Capture: d.Capture, Identity: d.Identity, Policy: d.Policy, CA: d.CA, Trust: d.Trust, Mask: d.Mask, Admin: d.Admin,
-		Record: record{Required: d.Record.Required, Dir: d.Record.Dir, MaxBytes: strconv.FormatInt(d.Record.MaxBytes, 10), WhenFull: d.Record.WhenFull},
-		Proxy:  proxy{d.Proxy.Listen, d.Proxy.Drain.String(), d.Proxy.Stall.String(), d.Proxy.UpstreamStall.String(), d.Proxy.MaxConnections, strconv.FormatInt(d.Proxy.MaxMemory, 10), d.Proxy.MaxNamespaces}}
+		Archive: archive{Retain: d.Archive.Retain.String()},
+		Record:  record{Required: d.Record.Required, Dir: d.Record.Dir, MaxBytes: strconv.FormatInt(d.Record.MaxBytes, 10), WhenFull: d.Record.WhenFull},
+		Proxy:   proxy{d.Proxy.Listen, d.Proxy.Drain.String(), d.Proxy.Stall.String(), d.Proxy.UpstreamStall.String(), d.Proxy.MaxConnections, strconv.FormatInt(d.Proxy.MaxMemory, 10), d.Proxy.MaxNamespaces}}
 	f.Approvals = approvalsOf(&d.Approvals)
 	for _, e := range d.Endpoints {
 		f.Endpoints = append(f.Endpoints, endpoint{e.Name, e.Host, &e.Port, e.Protocol, e.BasePath, e.UpstreamCA, e.Plain})
@@ -313,6 +320,15 @@ func size(s string) (int64, bool) {
 }
 
 // duration reads "10s", not negative.
+// age is a duration that may be given in days.
+func age(s string) (time.Duration, bool) {
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		n, err := strconv.ParseUint(days, 10, 16)
+		return time.Duration(n) * 24 * time.Hour, err == nil
+	}
+	return duration(s)
+}
+
 func duration(s string) (time.Duration, bool) {
 	d, err := time.ParseDuration(s)
 	return d, err == nil && d >= 0

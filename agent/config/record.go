@@ -2,11 +2,7 @@
 
 package config
 
-import (
-	"strconv"
-	"strings"
-	"time"
-)
+import "time"
 
 func recordOf(p *problems, f *record) Record {
 	max, ok := size(f.MaxBytes)
@@ -39,10 +35,6 @@ func days(s string) (time.Duration, bool) {
 	if s == "" {
 		return 0, true
 	}
-	if n, ok := strings.CutSuffix(s, "d"); ok {
-		d, err := strconv.ParseUint(n, 10, 16)
-		return time.Duration(d) * 24 * time.Hour, err == nil && d > 0
-	}
-	d, ok := duration(s)
+	d, ok := age(s)
 	return d, ok && d >= time.Hour
 }

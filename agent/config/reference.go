@@ -81,6 +81,11 @@ record:
 mask:
   key_file: /var/lib/sallyport/mask.key
 
+archive:                             # search store on this host, made from the journal, so that sessions are found by fields and words
+  off: false                         # true: only the newest sessions can be listed
+  path: ""                           # file; empty = archive.db beside the folder of the record
+  retain: 90d                        # how long exchanges are found; 0s = as long as the journal has them
+
 elasticsearch:
   url: ""                            # empty = off
   api_key_file: ""

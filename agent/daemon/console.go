@@ -28,7 +28,7 @@ func (a *atomicReason) get() string  { return *a.p.Load() }
 
 func (d *daemon) openAdmin(context.Context) (err error) {
 	c := console{d}
-	d.admin, err = admin.New(admin.Options{Socket: d.cfg.Admin.Socket, Later: d.pred != nil, Admins: d.cfg.Admin.Admins, Status: c, Doctor: c, Sessions: c, Trust: c,
+	d.admin, err = admin.New(admin.Options{Socket: d.cfg.Admin.Socket, Later: d.pred != nil, Admins: d.cfg.Admin.Admins, Status: c, Doctor: c, Sessions: c, Archive: c, Trust: c,
 		Policy: c, Rollout: c, Quarantine: c, Records: c, Desk: c, Recorder: c, Scopes: c, Log: d.Log})
 	return err
 }
@@ -40,7 +40,7 @@ type console struct{ d *daemon }
 func (c console) Record(ctx context.Context, r pipeline.Record) error { return c.d.append(ctx, r) }
 
 // Status implements admin.StatusSource.
-func (c console) Status(context.Context) (adminapi.Status, error) {
+func (c console) Status(ctx context.Context) (adminapi.Status, error) {
 	d := c.d
 	s := adminapi.Status{Version: d.Version, Ready: d.ready.get() == ""}
 	if why := d.ready.get(); why != "" {
@@ -105,6 +105,7 @@ func (c console) Status(context.Context) (adminapi.Status, error) {
 	if w := s.Approvals.Webhook; w.Error != "" || w.Dropped > 0 {
 		s.Warnings = append(s.Warnings, fmt.Sprintf("the webhook does not get everything: %d queued, %d failed, %d dropped; %s", w.Queued, w.Failed, w.Dropped, w.Error))
 	}
+	s.Archive = d.archiveStatus(ctx)
 	s.Elastic = d.elasticStatus()
 	if d.elastic != nil {
 		if st := d.elastic.State(); st.Dead > 0 {
@@ -171,11 +172,14 @@ func Doctor(pinDir string) adminapi.Doctor {
 }
 
 // Sessions implements admin.Sessions.
-func (c console) Sessions(_ context.Context, q adminapi.Query) ([]adminapi.Session, error) {
+func (c console) Sessions(ctx context.Context, q adminapi.Query) ([]adminapi.Session, error) {
+	if q.Find != "" {
+		return c.found(ctx, q)
+	}
 	out := []adminapi.Session{}
 	for _, s := range c.d.index.Sessions(q.Limit, func(s *journal.Summary) bool { return !s.Last.Before(q.Since) }) {
 		if q.Exchanges {
-			full, err := c.session(s.Session)
+			full, err := c.session(ctx, s.Session)
 			if err != nil {
 				return nil, err
 			}
@@ -193,12 +197,15 @@ func (c console) Sessions(_ context.Context, q adminapi.Query) ([]adminapi.Sessi
 }
 
 // Session implements admin.Sessions.
-func (c console) Session(_ context.Context, id string) (adminapi.Session, error) {
-	return c.session(id)
+func (c console) Session(ctx context.Context, id string) (adminapi.Session, error) {
+	return c.session(ctx, id)
 }
 
-func (c console) session(id string) (adminapi.Session, error) {
+func (c console) session(ctx context.Context, id string) (adminapi.Session, error) {
 	_, parts, err := c.d.index.Session(id)
+	if errors.Is(err, journal.ErrNotFound) {
+		parts, err = c.archived(ctx, id)
+	}
 	if err != nil {
 		return adminapi.Session{}, notFound(err)
 	}

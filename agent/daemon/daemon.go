@@ -32,6 +32,7 @@ import (
 	"github.com/sallyport-dev/sallyport/agent/workload"
 	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/approval"
+	"github.com/sallyport-dev/sallyport/pipeline/archive"
 	"github.com/sallyport-dev/sallyport/pipeline/elastic"
 	"github.com/sallyport-dev/sallyport/pipeline/flow"
 	"github.com/sallyport-dev/sallyport/pipeline/journal"
@@ -62,31 +63,33 @@ type daemon struct {
 	cfg *config.Config
 	Options
 
-	policy    *policies
-	key       []byte // of fingerprints; see fingerprintKey
-	ca        *authority.Authority
-	leaves    *leaf.Cache
-	journal   *journal.Journal
-	index     *journal.Index
-	sessions  *session.Sessions
-	desk      *approval.Desk
-	notifier  *webhook.Notifier // nil if it is off
-	trust     *trust.Trust
-	inspector *inspector.Inspector // nil if it is off
-	ident     *workload.Identifier
-	kernel    *kernel.Kernel
-	enrol     *enrol.Enrol
-	flow      *flow.Flow
-	proxy     *proxy.Server
-	admin     *admin.Server
-	elastic   *elastic.Shipper // nil if it is off
-	selftest  *selfTest
-	audit     *dns.Audit
-	marks     *marker
-	older     *older.Older
-	discover  *discover.Discover
-	how       manner
-	router    *router
+	policy      *policies
+	key         []byte // of fingerprints; see fingerprintKey
+	ca          *authority.Authority
+	leaves      *leaf.Cache
+	journal     *journal.Journal
+	index       *journal.Index
+	sessions    *session.Sessions
+	desk        *approval.Desk
+	notifier    *webhook.Notifier // nil if it is off
+	trust       *trust.Trust
+	inspector   *inspector.Inspector // nil if it is off
+	ident       *workload.Identifier
+	kernel      *kernel.Kernel
+	enrol       *enrol.Enrol
+	flow        *flow.Flow
+	proxy       *proxy.Server
+	admin       *admin.Server
+	elastic     *elastic.Shipper // nil if it is off
+	archive     *archive.Archive // nil if there is none
+	archiveDown atomic.Bool      // it takes nothing
+	selftest    *selfTest
+	audit       *dns.Audit
+	marks       *marker
+	older       *older.Older
+	discover    *discover.Discover
+	how         manner
+	router      *router
 
 	quarantine *quarantine.Quarantine
 	health     health
@@ -128,7 +131,7 @@ func Run(ctx context.Context, cfg *config.Config, o Options) (err error) {
 		do   func(context.Context) error
 	}{
 		{"policy", d.openPolicy}, {"certificate authority", d.openCA}, {"journal", d.openJournal}, {"approvals", d.openDesk}, {"trust", d.openTrust},
-		{"exchanges", d.openFlow}, {"proxy", d.openProxy}, {"admin API", d.openAdmin}, {"Elasticsearch", d.openElastic}, {"kernel", d.openKernel},
+		{"exchanges", d.openFlow}, {"proxy", d.openProxy}, {"admin API", d.openAdmin}, {"archive", d.openArchive}, {"Elasticsearch", d.openElastic}, {"kernel", d.openKernel},
 		{"predecessor", d.takeOver}, {"kernel", d.takeKernel},
 	} {
 		if err := step.do(ctx); err != nil {
@@ -180,24 +183,6 @@ func (d *daemon) openCA(context.Context) (err error) {
 	}
 	d.leaves, err = leaf.New(leaf.Options{Signer: d.ca})
 	return err
-}
-
-func (d *daemon) openJournal(ctx context.Context) (err error) {
-	if !d.cfg.Record.Required {
-		return &UsageError{errors.New("record.required: false is not supported yet: leave it out")}
-	}
-	d.index = journal.NewIndex(0)
-	if d.journal, err = journal.Open(d.journalOptions()); err != nil {
-		return err
-	}
-	n, err := d.journal.CloseOpen(ctx)
-	if err != nil {
-		return fmt.Errorf("closing exchanges that the last run left open: %w", err)
-	}
-	if n > 0 {
-		d.Log.Warn("exchanges were cut by the end of the last run", telemetry.KeyCount, n)
-	}
-	return errors.Join(d.restoreBudgets(), d.policy.begin(ctx, d.append))
 }
 
 func (d *daemon) openKernel(context.Context) (err error) {
@@ -265,7 +250,6 @@ func (d *daemon) takeOver(ctx context.Context) error {
 	if err == nil {
 		err = d.restoreDesk()
 	}
-	d.resumeSessions()
 	return errors.Join(err, d.restoreBudgets())
 }
 

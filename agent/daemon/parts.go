@@ -13,7 +13,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
@@ -29,7 +28,6 @@ import (
 	"github.com/sallyport-dev/sallyport/pipeline/llm/ollama"
 	"github.com/sallyport-dev/sallyport/pipeline/llm/openai"
 	"github.com/sallyport-dev/sallyport/pipeline/mask"
-	"github.com/sallyport-dev/sallyport/pipeline/session"
 )
 
 // watch serves reload requests and notices, once a second, whether kernel events were lost.
@@ -123,22 +121,11 @@ func (d *daemon) openFlow(context.Context) error {
 	if err != nil {
 		return &UsageError{err}
 	}
-	d.sessions = session.New(session.Options{})
-	d.resumeSessions()
 	d.flow, err = flow.New(flow.Options{
 		Decider: d.policy, Holder: d.desk, Masker: masker{mask.New(mask.Options{Key: key})}, Log: d.journal, Sessions: d.sessions,
 		Codecs: protocols(), HelpURL: d.cfg.Policy.HelpURL, Notice: d.notice,
 	})
 	return err
-}
-
-// resumeSessions continues the sessions that the index knows.
-func (d *daemon) resumeSessions() {
-	known := d.index.Sessions(0, nil)
-	slices.Reverse(known) // the oldest first
-	for _, s := range known {
-		d.sessions.Resume(session.Process{PID: s.Workload.PID, Start: s.Workload.Start}, s.Session, s.Last)
-	}
 }
 
 // notice logs failures of parts that have nobody else to tell. Their errors hold no content.

@@ -6,106 +6,33 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
-	"github.com/sallyport-dev/sallyport/agent/admin"
-	"github.com/sallyport-dev/sallyport/agent/adminapi"
 	"github.com/sallyport-dev/sallyport/agent/telemetry"
 	"github.com/sallyport-dev/sallyport/pipeline/journal"
-	"github.com/sallyport-dev/sallyport/pipeline/journal/anchor"
+	"github.com/sallyport-dev/sallyport/pipeline/session"
 )
 
-func (d *daemon) journalOptions() journal.Options {
-	o := journal.Options{Dir: d.cfg.Record.Dir, MaxBytes: d.cfg.Record.MaxBytes, Index: d.index, Beside: d.pred != nil,
-		Notice: func(err error) { d.notice("journal", err) }}
-	if d.cfg.Record.Anchors != "" {
-		o.Anchors = anchor.Open(d.cfg.Record.Anchors)
+// openJournal opens the record, and learns from it which sessions go on.
+func (d *daemon) openJournal(ctx context.Context) (err error) {
+	if !d.cfg.Record.Required {
+		return &UsageError{errors.New("record.required: false is not supported yet: leave it out")}
 	}
-	return o
-}
-
-// expireEvery is how often the journal is looked through for what is due.
-const expireEvery = time.Hour
-
-// keepRetention destroys what is due, once at the start and then each hour, until ctx ends.
-func (d *daemon) keepRetention(ctx context.Context) error {
-	for next := time.Minute; ; next = expireEvery { // not while a start has so much else to read
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(next):
-		}
-		if err := d.expire(ctx); err != nil && ctx.Err() == nil {
-			d.notice("journal", fmt.Errorf("retention: %w", err))
-		}
+	key, err := d.fingerprintKey()
+	if err != nil {
+		return err
 	}
-}
-
-func (d *daemon) expire(ctx context.Context) error {
-	var needed uint64
-	if d.elastic != nil {
-		needed = d.elastic.Needed()
+	d.sessions = session.New(session.Options{Key: key})
+	d.index = journal.NewIndex(0)
+	d.index.Watch(d.sessions.Observe)
+	if d.journal, err = journal.Open(d.journalOptions()); err != nil {
+		return err
 	}
-	x, err := d.journal.Expire(ctx, journal.Retention(d.cfg.Record.Retention), needed)
-	if x != (journal.Expired{}) {
-		d.Log.Info("records expired", telemetry.KeyCount, x.Keys, telemetry.KeySegments, x.Segments)
+	n, err := d.journal.CloseOpen(ctx)
+	if err != nil {
+		return fmt.Errorf("closing exchanges that the last run left open: %w", err)
 	}
-	return err
-}
-
-func recordSubject(s adminapi.RecordSubject) journal.Subject {
-	return journal.Subject{Session: s.Session, Principal: s.Principal}
-}
-
-// Erase implements admin.Records. Whoever confirmed a list erases that one and no other.
-func (c console) Erase(ctx context.Context, by admin.Person, r adminapi.EraseRequest) (adminapi.Erasure, error) {
-	s := recordSubject(r.RecordSubject)
-	e, err := c.d.journal.Find(ctx, s)
-	if err == nil && !r.DryRun {
-		if r.Digest != "" && r.Digest != e.Digest {
-			return adminapi.Erasure{}, &admin.Conflict{Err: errors.New("there are other sessions than those that were confirmed: look again with --dry-run")}
-		}
-		e, err = c.d.journal.Erase(ctx, s, deciding(by), r.Reason)
+	if n > 0 {
+		d.Log.Warn("exchanges were cut by the end of the last run", telemetry.KeyCount, n)
 	}
-	out := adminapi.Erasure{RecordSubject: r.RecordSubject, Sessions: e.Sessions, List: e.List, Digest: e.Digest, Keys: e.Keys, DryRun: r.DryRun}
-	switch {
-	case errors.Is(err, journal.ErrHeld):
-		return out, &admin.Denied{Err: err}
-	case errors.Is(err, journal.ErrNothing):
-		return out, admin.ErrNotFound
-	case err == nil && !r.DryRun:
-		c.d.Log.Warn("contents were erased", telemetry.KeyCount, e.Keys)
-	}
-	return out, err
-}
-
-func holdOf(h journal.Hold) adminapi.Hold {
-	return adminapi.Hold{RecordSubject: adminapi.RecordSubject{Session: h.Session, Principal: h.Principal}, Reason: h.Reason, Since: h.Since, User: h.By.User, UID: h.By.UID}
-}
-
-// Holds implements admin.Records.
-func (c console) Holds(context.Context) (out []adminapi.Hold, err error) {
-	for _, h := range c.d.journal.Holds() {
-		out = append(out, holdOf(h))
-	}
-	return out, nil
-}
-
-// AddHold implements admin.Records.
-func (c console) AddHold(_ context.Context, by admin.Person, r adminapi.HoldRequest) (adminapi.Hold, error) {
-	h, err := c.d.journal.AddHold(recordSubject(r.RecordSubject), deciding(by), r.Reason)
-	return holdOf(h), refusedHold(err)
-}
-
-// ReleaseHold implements admin.Records.
-func (c console) ReleaseHold(_ context.Context, by admin.Person, r adminapi.HoldRequest) (adminapi.Hold, error) {
-	h, err := c.d.journal.ReleaseHold(recordSubject(r.RecordSubject), deciding(by), r.Reason)
-	return holdOf(h), refusedHold(err)
-}
-
-func refusedHold(err error) error {
-	if errors.Is(err, journal.ErrHold) {
-		return &admin.Refused{Err: err}
-	}
-	return err
+	return errors.Join(d.restoreBudgets(), d.policy.begin(ctx, d.append))
 }

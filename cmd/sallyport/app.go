@@ -50,7 +50,7 @@ type command struct {
 // commands lists the verbs in the order in which help shows them.
 func commands() []command {
 	return []command{
-		statusCommand(), doctorCommand(), whyCommand(), sessionsListCommand(), sessionsShowCommand(),
+		statusCommand(), doctorCommand(), whyCommand(), sessionsListCommand(), sessionsFindCommand(), sessionsShowCommand(), sessionsTailCommand(), sessionsReplayCommand(), usageCommand(),
 		approvalsListCommand(), approvalsShowCommand(), approvalsApproveCommand(), approvalsDenyCommand(), approvalsRevokeCommand(),
 		elevateCommand(), grantsCommand(), grantsApproveCommand(), grantsDenyCommand(), grantsRevokeCommand(),
 		policyCheckCommand(), policyExplainCommand(), policyTestCommand(), policyDiffCommand(), policyLearnCommand(), rolloutStatusCommand(), maskCommand(), journalVerifyCommand(), journalExportCommand(), journalRepairCommand(),
@@ -198,6 +198,18 @@ func (a *app) printJSON(v any) error {
 	}
 	if err == nil {
 		_, err = io.WriteString(a.out, out.String())
+	}
+	if err != nil {
+		return fmt.Errorf("writing the answer: %w", err)
+	}
+	return nil
+}
+
+// printLine writes one value on a line.
+func (a *app) printLine(v any) error {
+	raw, err := json.Marshal(v)
+	if err == nil {
+		_, err = fmt.Fprintf(a.out, "%s\n", raw)
 	}
 	if err != nil {
 		return fmt.Errorf("writing the answer: %w", err)

@@ -49,6 +49,15 @@ func plural(n int, what string) string {
 // showExchange writes one exchange. A conversation is sent again with every turn: of the request only what was not in
 // before, the steps of the exchange before it, is shown.
 func (a *app) showExchange(b *strings.Builder, x *adminapi.Exchange, before []pipeline.Step) {
+	a.showAsked(b, x, before)
+	if x.Response.Text != "" {
+		field(b, "answer", x.Response.Text)
+	}
+	a.showEnd(b, x)
+}
+
+// showAsked writes what was asked.
+func (a *app) showAsked(b *strings.Builder, x *adminapi.Exchange, before []pipeline.Step) {
 	asked := strings.TrimSpace(x.Operation + " " + x.Model)
 	if x.Stream {
 		asked += ", streamed"
@@ -79,9 +88,10 @@ func (a *app) showExchange(b *strings.Builder, x *adminapi.Exchange, before []pi
 	if x.Uninspected != "" {
 		field(b, "not inspected", x.Uninspected)
 	}
-	if x.Response.Text != "" {
-		field(b, "answer", x.Response.Text)
-	}
+}
+
+// showEnd writes what else came back, and what was decided.
+func (a *app) showEnd(b *strings.Builder, x *adminapi.Exchange) {
 	for _, t := range x.Tools {
 		field(b, "tool call", t.Name+" "+compact(t.Args))
 		verdict := t.Action

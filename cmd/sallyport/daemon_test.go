@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -25,7 +26,7 @@ func daemonCmd(ts *testscript.TestScript, neg bool, args []string) {
 		f.kind = args[0]
 	}
 	s, err := admin.New(admin.Options{Socket: ts.Getenv("SALLYPORT_SOCKET"), Admins: []uint32{uint32(os.Getuid())},
-		Status: f, Doctor: f, Sessions: f, Trust: f, Policy: f, Rollout: f, Quarantine: f, Records: &fakeRecords{daemon: f}, Desk: &fakeDesk{fakeDaemon: f}, Recorder: f,
+		Status: f, Doctor: f, Sessions: f, Archive: f, Trust: f, Policy: f, Rollout: f, Quarantine: f, Records: &fakeRecords{daemon: f}, Desk: &fakeDesk{fakeDaemon: f}, Recorder: f,
 		People: func(uid uint32) (string, []string, error) { return "bob", []string{"owners"}, nil }})
 	ts.Check(err)
 	served := make(chan error, 1)
@@ -40,6 +41,8 @@ func daemonCmd(ts *testscript.TestScript, neg bool, args []string) {
 type fakeDaemon struct {
 	kind string
 	work string
+
+	asked int // searches of a tail, one at a time
 }
 
 func (f *fakeDaemon) Status(context.Context) (adminapi.Status, error) {
@@ -113,6 +116,54 @@ func (f *fakeDaemon) Sessions(_ context.Context, q adminapi.Query) ([]adminapi.S
 		s.Exchanges = nil
 	}
 	return []adminapi.Session{s}, nil
+}
+
+func (f *fakeDaemon) Search(_ context.Context, q adminapi.Search) (adminapi.Found, error) {
+	if strings.Contains(q.Query, "bogus:") {
+		return adminapi.Found{}, &admin.QueryError{Err: errors.New("the query cannot be read: there is no field \"bogus\"")}
+	}
+	if f.kind == "empty" || strings.Contains(q.Query, "nothing") {
+		return adminapi.Found{}, nil
+	}
+	h := adminapi.Hit{SessionID: "ses_1", ExchangeID: "exc_1", Time: second(0), Principal: adminapi.Principal{SPIFFEID: "spiffe://example.org/unit/support"}, Tenant: "agents",
+		Workload: "support.service", UID: 1000, Scope: "agents", Mode: "enforce", Endpoint: "openai", Operation: "chat", Model: "gpt-4o-mini", Tools: []string{"bash", "search"},
+		Action: "deny", Rule: "guardrail/no-shell", Enforced: true, Status: 200, Masked: 2, Input: 11, Output: 22, DurationMS: 250}
+	if f.kind == "tail" { // one exchange, then one more, then an end
+		switch f.asked++; f.asked {
+		case 1:
+			return adminapi.Found{Exchanges: []adminapi.Hit{h}}, nil
+		case 2:
+			more := h
+			more.ExchangeID = "exc_2"
+			return adminapi.Found{Exchanges: []adminapi.Hit{more, h}}, nil
+		}
+		return adminapi.Found{}, &admin.QueryError{Err: errors.New("enough")}
+	}
+	second := h
+	second.ExchangeID, second.Action, second.Rule, second.Estimated, second.Tools = "exc_0", "allow", "role/support", true, nil
+	if q.Query == `principal:"a b" "c d" -e` {
+		return adminapi.Found{Exchanges: []adminapi.Hit{second}}, nil
+	}
+	if q.Before == "100" {
+		return adminapi.Found{Exchanges: []adminapi.Hit{second}}, nil
+	}
+	return adminapi.Found{Exchanges: []adminapi.Hit{h}, Next: "100"}, nil
+}
+
+func (f *fakeDaemon) Usage(_ context.Context, _ string, days bool) (adminapi.UsageReport, error) {
+	if f.kind == "empty" {
+		return adminapi.UsageReport{}, nil
+	}
+	row := func(day, model string, in, out, cached int64) adminapi.UsageRow {
+		return adminapi.UsageRow{Day: day, Principal: adminapi.Principal{SPIFFEID: "spiffe://example.org/unit/support"}, Tenant: "agents", Endpoint: "openai", Model: model,
+			Exchanges: 2, Input: in, Output: out, Cached: cached}
+	}
+	rows := []adminapi.UsageRow{row("2026-01-30", "gpt-4o-mini", 1_000_000, 500_000, 400_000), row("2026-01-31", "gpt-4o-mini", 2_000_000, 100_000, 0), row("2026-01-31", "=odd/model", 7, 3, 0)}
+	rows[1].Estimated = 1
+	if !days {
+		rows = []adminapi.UsageRow{row("", "gpt-4o-mini", 3_000_000, 600_000, 400_000), row("", "=odd/model", 7, 3, 0)}
+	}
+	return adminapi.UsageReport{Rows: rows, SharedKeys: []adminapi.SharedKey{{Credential: "ab12", Workloads: []string{"a.service", "b.service"}, Exchanges: 9, Last: second(0)}}}, nil
 }
 
 func (f *fakeDaemon) Session(_ context.Context, id string) (adminapi.Session, error) {

@@ -15,17 +15,14 @@ import (
 
 func sessionsListCommand() command {
 	return command{
-		name: "sessions list", short: "the conversations that were recorded, newest first",
-		long: "With -o json each session holds its exchanges; that counts as reading them and is recorded.",
+		name: "sessions list", args: "[QUERY]", short: "the conversations that were recorded, newest first",
+		long: queryHelp + "\nWith -o json each session holds its exchanges; that counts as reading them and is recorded.",
 		flags: func(a *app, fs *flag.FlagSet) action {
 			socketFlag(a, fs)
 			formatFlag(a, fs)
 			since := fs.String("since", "", "only those active since `when`: an age like 30m, 12h or 7d, a date, or an RFC 3339 time")
 			limit := fs.Int("limit", 50, "at most `n`, up to 1000")
 			return func(ctx context.Context, args []string) error {
-				if err := noArgs(args); err != nil {
-					return err
-				}
 				if *limit < 1 || *limit > 1000 {
 					return wrong("--limit %d: want 1 to 1000", *limit)
 				}
@@ -35,7 +32,7 @@ func sessionsListCommand() command {
 				}
 				c := a.client()
 				defer c.Close()
-				list, err := c.Sessions(ctx, adminapi.Query{Since: t, Limit: *limit, Exchanges: a.format == "json"})
+				list, err := c.Sessions(ctx, adminapi.Query{Find: joinQuery(args), Since: t, Limit: *limit, Exchanges: a.format == "json"})
 				if err != nil {
 					return err
 				}

@@ -76,6 +76,9 @@ func (a *app) showStatus(st *adminapi.Status) error {
 	rows = append(rows,
 		[]string{"journal", fmt.Sprintf("%s, head %s", size(st.Journal.Bytes), or(short(st.Journal.Head), "none"))},
 		[]string{"elastic", fmt.Sprintf("%s, %d records behind", or(st.Elastic.State, "unknown"), st.Elastic.Lag)})
+	if st.Archive.State != "" {
+		rows = append(rows, []string{"archive", showArchive(&st.Archive)})
+	}
 	if p := st.Approvals; p.Waiting+p.Requested+p.Active > 0 {
 		rows = append(rows, []string{"approvals", fmt.Sprintf("%d wait for people, %d elevations asked for, %d in force", p.Waiting, p.Requested, p.Active)})
 	}
@@ -153,4 +156,15 @@ func size(n int64) string {
 		f /= unit
 	}
 	return fmt.Sprintf("%.1f %ciB", f, "KMGTP"[i])
+}
+
+func showArchive(a *adminapi.Archive) string {
+	if a.State == "off" {
+		return a.State
+	}
+	s := fmt.Sprintf("%s, %s, %s", a.State, plural(int(a.Exchanges), "exchange"), size(a.Bytes))
+	if !a.Oldest.IsZero() {
+		s += ", since " + a.Oldest.Local().Format("2006-01-02 15:04")
+	}
+	return s
 }

@@ -144,6 +144,7 @@ var table = []Field{
 
 	{"sallyport.session.id", keyword, "The session.", func(s *source) any { return s.SessionID }},
 	{"sallyport.exchange.id", keyword, "The exchange.", func(s *source) any { return s.ExchangeID }},
+	{"sallyport.exchange.parent", keyword, "The exchange of this session that this one goes on from: the turn before.", func(s *source) any { return s.Parent }},
 	{"sallyport.flow.id", keyword, "The connection.", func(s *source) any { return s.FlowID }},
 	{"sallyport.scope", keyword, "The scope that named the workload.", func(s *source) any { return s.Scope }},
 	{"sallyport.endpoint", keyword, "Name of the endpoint in the configuration.", func(s *source) any { return s.Endpoint }},

@@ -58,9 +58,11 @@ type Log interface {
 	Append(pipeline.Record) (pipeline.Position, <-chan error)
 }
 
-// Sessions gives the exchange its session: sets m.Session. No text of a step may be kept.
+// Sessions gives the exchange its session: sets m.Session, and what m says of the exchange's place in it. No text of a step may be
+// kept. Answered tells how the exchange ended; it is called once, and not for one that ended before it had a session.
 type Sessions interface {
 	Assign(m *pipeline.Meta, c *pipeline.Call)
+	Answered(m *pipeline.Meta, o *pipeline.Outcome)
 }
 
 // Codecs finds the codec of a request; an error means "not inspected" and says why.

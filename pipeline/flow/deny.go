@@ -128,4 +128,5 @@ func (x *exchange) finish(status int) {
 	}
 	out := x.out
 	x.append(pipeline.KindOutcome, &out)
+	x.f.o.Sessions.Answered(x.m, &out)
 }

@@ -166,6 +166,7 @@ func (x *exchange) recordIntent(body []byte, unread error) {
 		Flow: x.m.Flow, Scope: x.m.Scope, Mode: x.m.Mode, Workload: x.m.Workload, Principal: x.m.Principal, Endpoint: x.m.Endpoint,
 		Method: x.head.Method, Target: cutQuery(x.head.Target), UserAgent: x.head.Get("User-Agent"), Credential: x.head.Credential,
 		BodyBytes: int64(len(body)), Policy: x.f.o.Decider.Version(),
+		Parent: x.m.Parent, Chain: x.m.Chain, Opening: x.m.Opening,
 	}
 	if unread == nil {
 		// A masker that fails leaves the texts out of the record; deciding then fails too, in decideRequest.

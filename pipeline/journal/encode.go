@@ -71,6 +71,12 @@ func (f *fields) uint(name string, v uint64) {
 	f.b = strconv.AppendUint(f.b, v, 10)
 }
 
+func (f *fields) uintIf(name string, v uint64) {
+	if v != 0 {
+		f.uint(name, v)
+	}
+}
+
 func (f *fields) intPointer(name string, v *int64) {
 	if v != nil {
 		f.int(name, *v)
@@ -168,6 +174,8 @@ func appendIntent(dst []byte, in *pipeline.Intent, part int) ([]byte, error) {
 		f.steps("steps", in.Call.Steps, false, len(in.Body))
 	}
 	f.intIf("max_tokens", in.Call.MaxTokens)
+	f.textIf("previous", in.Call.Previous)
+	f.textIf("thread", in.Call.Thread)
 	f.shut('}')
 	f.int("body_bytes", in.BodyBytes)
 	if part == intentWhole {
@@ -176,6 +184,9 @@ func appendIntent(dst []byte, in *pipeline.Intent, part int) ([]byte, error) {
 	f.anyIf("masks", len(in.Masks) > 0, in.Masks)
 	f.textIf("policy", in.Policy)
 	f.textIf("uninspected", in.Uninspected)
+	f.textIf("parent", in.Parent)
+	f.uintIf("chain", in.Chain)
+	f.uintIf("opening", in.Opening)
 	f.shut('}')
 	return f.b, f.err
 }

@@ -62,6 +62,8 @@ type Erasure struct {
 	List     []string        `json:"list,omitempty"`
 	Digest   string          `json:"digest"`
 	Keys     int             `json:"keys"` // to be destroyed, or that were
+
+	All []string `json:"-"` // the whole list, for those who keep copies of contents
 }
 
 // maxListed bounds Erasure.List.
@@ -96,6 +98,7 @@ func (j *Journal) find(ctx context.Context, s Subject) (e Erasure, sessions map[
 			return e, nil, fmt.Errorf("session %s cannot be erased: %w: sallyport hold list says which", id, ErrHeld)
 		}
 		e.Sessions++
+		e.All = append(e.All, id)
 		if e.Sessions <= maxListed {
 			e.List = append(e.List, id)
 		}

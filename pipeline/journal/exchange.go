@@ -14,6 +14,7 @@ type Exchange struct {
 	SessionID   string          `json:"session_id"`
 	ExchangeID  string          `json:"exchange_id"`
 	FlowID      string          `json:"flow_id,omitempty"`
+	Parent      string          `json:"parent_id,omitempty"` // the exchange of this session that this one goes on from
 	Time        time.Time       `json:"time"`
 	Scope       string          `json:"scope"`
 	Principal   Principal       `json:"principal"`
@@ -144,7 +145,7 @@ type Decision struct {
 func (p *Parts) Document() Exchange {
 	in, w := p.Intent, p.Intent.Workload
 	x := Exchange{
-		SessionID: p.Session, ExchangeID: p.Exchange, FlowID: in.Flow, Time: p.Time, Scope: in.Scope,
+		SessionID: p.Session, ExchangeID: p.Exchange, FlowID: in.Flow, Parent: in.Parent, Time: p.Time, Scope: in.Scope,
 		Principal: Principal{in.Principal.SPIFFEID, in.Principal.User, in.Principal.Source},
 		Workload: Workload{PID: w.PID, Start: w.Start, UID: w.UID, LoginUID: w.LoginUID, Cgroup: w.Cgroup, Unit: w.Unit, Container: w.Container,
 			Pod: w.Pod, Namespace: w.Namespace, ServiceAccount: w.ServiceAccount, Comm: w.Comm, Exe: w.Exe, Found: w.Found},

@@ -40,6 +40,7 @@ type Index struct {
 	dir       string
 	keys      *content.Store
 	flush     func() error // brings what was observed into the files
+	watch     func(*pipeline.Record)
 	max       int
 	sessions  map[string]*sessionEntry
 	exchanges map[string]*exchangeEntry
@@ -111,6 +112,10 @@ func (x *Index) load(cat *catalog, before, needed uint64, limit int64, keys *con
 	}
 }
 
+// Watch lets f see the intents and outcomes that are read from the journal: at Open, and what another generation writes. f may keep nothing of
+// a record. It is called before Open, once.
+func (x *Index) Watch(f func(*pipeline.Record)) { x.watch = f }
+
 // take observes a record that was read.
 func (x *Index) take(e *Entry) error {
 	rec := pipeline.Record{Kind: e.Kind, Time: e.Time, Session: e.Session, Exchange: e.Exchange}
@@ -124,10 +129,17 @@ func (x *Index) take(e *Entry) error {
 	default:
 		return nil
 	}
-	if err := e.Metadata(rec.Body); err != nil {
+	read := e.Metadata
+	if x.watch != nil && e.Kind == pipeline.KindOutcome {
+		read = e.Decode // what was answered tells a conversation
+	}
+	if err := read(rec.Body); err != nil {
 		return err
 	}
 	x.observe(&rec, e.Position)
+	if x.watch != nil && e.Kind != pipeline.KindDecision {
+		x.watch(&rec)
+	}
 	return nil
 }
 

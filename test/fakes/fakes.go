@@ -170,6 +170,8 @@ type Sessions string
 // Assign sets the session.
 func (s Sessions) Assign(m *pipeline.Meta, _ *pipeline.Call) { m.Session = string(s) }
 
+func (s Sessions) Answered(*pipeline.Meta, *pipeline.Outcome) {}
+
 // Masker masks fixed words. It is exact on streams: it holds back what may still become one of them.
 type Masker struct {
 	Words []string // none a part of another

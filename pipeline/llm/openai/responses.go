@@ -31,6 +31,18 @@ type responses struct {
 	model string
 }
 
+// stored reads the ID of what is kept at the provider.
+func (rd *reader) stored(id *string) error {
+	n := len(rd.R.Texts)
+	if err := rd.Rest(); err != nil {
+		return err
+	}
+	if texts := rd.R.Texts[n:]; len(texts) > 0 {
+		*id = string(texts[0].Value)
+	}
+	return nil
+}
+
 func (rs responses) Request(body []byte, r *llm.Request) error {
 	template := false
 	err := llm.Read(body, r, func(lr *llm.Reader) error {
@@ -67,9 +79,12 @@ func (rs responses) Request(body []byte, r *llm.Request) error {
 				return rd.choose()
 			case "max_output_tokens":
 				return nil, rd.most()
-			case "previous_response_id", "conversation":
+			case "previous_response_id":
 				rd.Feature(storedConversation)
-				return nil, rd.Rest()
+				return nil, rd.stored(&r.Call.Previous)
+			case "conversation": // an ID, or an object that has it
+				rd.Feature(storedConversation)
+				return nil, rd.stored(&r.Call.Thread)
 			case "prompt":
 				template = true
 				rd.Feature(promptTemplate)

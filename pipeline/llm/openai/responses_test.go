@@ -153,6 +153,22 @@ func TestResponsesRepliesRefused(t *testing.T) {
 	}
 }
 
+// TestStored: what a request goes on from is known by its ID.
+func TestStored(t *testing.T) {
+	for _, c := range []struct{ name, body, previous, thread string }{
+		{"a reply", `{"model":"m","input":"x","previous_response_id":"resp_0"}`, "resp_0", ""},
+		{"a conversation", `{"model":"m","input":"x","conversation":"conv_1"}`, "", "conv_1"},
+		{"a conversation as an object", `{"model":"m","input":"x","conversation":{"id":"conv_1"}}`, "", "conv_1"},
+		{"none", `{"model":"m","input":"x","conversation":null,"previous_response_id":null}`, "", ""},
+		{"an empty object", `{"model":"m","input":"x","conversation":{}}`, "", ""},
+	} {
+		var r llm.Request
+		if err := (responses{}).Request([]byte(c.body), &r); err != nil || r.Call.Previous != c.previous || r.Call.Thread != c.thread {
+			t.Errorf("%s: previous %q, thread %q, %v", c.name, r.Call.Previous, r.Call.Thread, err)
+		}
+	}
+}
+
 // TestResponsesShell: a shell in a container of the provider's has run already, one of the application's has not.
 func TestResponsesShell(t *testing.T) {
 	for environment, byProvider := range map[string]bool{`null`: false, `{"type":"local"}`: false, `{"type":"container_reference","container_id":"c"}`: true} {

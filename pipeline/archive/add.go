@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package archive
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/sallyport-dev/sallyport/pipeline"
+	"github.com/sallyport-dev/sallyport/pipeline/journal"
+)
+
+// maxText is how much of an exchange's text can be found by its words, in bytes.
+const maxText = 8 << 20
+
+// maxKnown bounds the memory for values that were seen.
+const maxKnown = 100_000
+
+// statements are prepared once for a batch.
+type statements struct {
+	ctx                                        context.Context
+	row, find, word, session, taken, has, deep *sql.Stmt
+}
+
+func prepare(ctx context.Context, tx *sql.Tx) (s *statements, err error) {
+	s = &statements{ctx: ctx}
+	for _, p := range []struct {
+		to  **sql.Stmt
+		sql string
+	}{
+		{&s.row, "INSERT INTO exchanges VALUES (?" + strings.Repeat(", ?", 29) + ")"},
+		{&s.find, "INSERT INTO found (rowid, fields, text) VALUES (?, ?, ?)"},
+		{&s.word, "INSERT OR IGNORE INTO words VALUES (?, ?)"},
+		{&s.session, `INSERT INTO sessions VALUES (?1, ?2, ?2, 1, ?3, ?4) ON CONFLICT (id) DO UPDATE SET started = min(started, ?2), last = max(last, ?2),
+			exchanges = exchanges + 1, denied = denied + ?3, masked = masked + ?4`},
+		{&s.taken, "SELECT 1 FROM exchanges WHERE n = ?"},
+		{&s.has, "SELECT 1 FROM exchanges WHERE id = ?"},
+		{&s.deep, "SELECT steps, answer FROM exchanges WHERE id = ?"},
+	} {
+		if *p.to, err = tx.PrepareContext(ctx, p.sql); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// one asks for a single number; ok says whether there is one.
+func (s *statements) one(st *sql.Stmt, arg any) (v int64, ok bool, err error) {
+	err = st.QueryRowContext(s.ctx, arg).Scan(&v)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, false, nil
+	}
+	return v, err == nil, err
+}
+
+// add brings exchanges, and how far the journal has been read with them, into the archive.
+func (a *Archive) add(ctx context.Context, parts []*journal.Parts, at place) error {
+	mark, err := json.Marshal(at)
+	if err != nil {
+		return err
+	}
+	return a.in(ctx, func(tx *sql.Tx) error {
+		if len(parts) > 0 {
+			s, err := prepare(ctx, tx)
+			if err != nil {
+				return err
+			}
+			for _, p := range parts {
+				if err := a.addOne(s, p); err != nil {
+					return err
+				}
+			}
+		}
+		_, err := tx.ExecContext(ctx, "INSERT OR REPLACE INTO meta VALUES ('place', ?)", string(mark))
+		return err
+	})
+}
+
+func (a *Archive) addOne(s *statements, p *journal.Parts) error {
+	if _, have, err := s.one(s.has, p.Exchange); have || err != nil {
+		return err
+	}
+	n := p.Time.UnixMicro()
+	for {
+		_, taken, err := s.one(s.taken, n)
+		if err != nil {
+			return err
+		}
+		if !taken {
+			break
+		}
+		n++
+	}
+	x := p.Document()
+	steps := messages(x.Steps)
+	fresh := steps                                                                           // what is new in the request
+	if p.Intent.Parent != "" && p.Intent.Call.Previous == "" && p.Intent.Call.Thread == "" { // it repeats what its parent said and heard
+		var said, heard int64
+		if err := s.deep.QueryRowContext(s.ctx, p.Intent.Parent).Scan(&said, &heard); err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
+		fresh = steps[min(int(said), len(steps)):]
+		if len(fresh) > 0 && said > 0 && hash(fresh[0].Text) == heard {
+			fresh = fresh[1:]
+		}
+	}
+	words := every
+	for _, f := range Fields() {
+		if f.get == nil {
+			continue
+		}
+		values := f.get(&x)
+		slices.Sort(values)
+		for _, v := range slices.Compact(values) {
+			words += " " + token(f.Name, v)
+			if f.Many {
+				continue
+			}
+			if err := a.note(s, f.Name, strings.ToLower(clean(v))); err != nil {
+				return err
+			}
+		}
+	}
+	used := p.Outcome.Used(p.Intent.BodyBytes)
+	estimated := 0
+	if (p.Outcome.Usage.InputTokens == nil || p.Outcome.Usage.OutputTokens == nil || p.Outcome.Cut != "") && value(used.InputTokens)+value(used.OutputTokens) > 0 {
+		estimated = 1
+		words += " " + token("is", "estimated")
+	}
+	refs, err := json.Marshal(p.Refs)
+	if err != nil {
+		return err
+	}
+	if _, err := s.find.ExecContext(s.ctx, n, words, text(&x, fresh)); err != nil {
+		return err
+	}
+	var tools []string
+	for i := range x.Tools {
+		tools = append(tools, x.Tools[i].Name)
+	}
+	slices.Sort(tools)
+	if _, err := s.row.ExecContext(s.ctx, n, x.ExchangeID, x.SessionID, x.Parent, len(steps), hash(x.Response.Text), x.Principal.SPIFFEID, x.Principal.User, tenant(&x), workload(&x), x.Workload.UID,
+		x.Scope, x.Verdict.Mode, x.Endpoint, x.Operation, cmp.Or(x.Model, x.Response.Model), clean(strings.Join(slices.Compact(tools), " ")),
+		x.Verdict.Action, x.Verdict.Rule, x.Verdict.Enforced, x.Status, x.Cut, len(x.Masked), value(used.InputTokens), value(used.OutputTokens), value(used.CachedTokens),
+		estimated, x.DurationMS, x.Request.Credential, string(refs)); err != nil {
+		return err
+	}
+	was := 0
+	if denied(&x) {
+		was = 1
+	}
+	_, err = s.session.ExecContext(s.ctx, x.SessionID, n, was, len(x.Masked))
+	a.last = max(a.last, n)
+	return err
+}
+
+// note adds a value to the list of those that globs are looked up in.
+func (a *Archive) note(s *statements, field, v string) error {
+	k := field + "\x00" + v
+	if a.known[k] {
+		return nil
+	}
+	if len(a.known) >= maxKnown {
+		clear(a.known)
+	}
+	a.known[k] = true
+	_, err := s.word.ExecContext(s.ctx, field, v)
+	return err
+}
+
+// tenant is whose usage it is: the namespace, or the scope.
+func tenant(x *journal.Exchange) string { return cmp.Or(x.Workload.Namespace, x.Scope) }
+
+// workload is one name of what ran.
+func workload(x *journal.Exchange) string {
+	return cmp.Or(x.Workload.Unit, x.Workload.Pod, x.Workload.Container, x.Workload.Exe, x.Workload.Comm, x.Workload.Cgroup)
+}
+
+func hash(s string) int64 { return int64(xxhash.Sum64String(s)) }
+
+func value(v *int64) int64 {
+	if v == nil {
+		return 0
+	}
+	return *v
+}
+
+// messages are the steps of a conversation in its order, without what only is offered.
+func messages(steps []pipeline.Step) []*pipeline.Step {
+	var out []*pipeline.Step
+	for i := range steps {
+		if steps[i].Kind != pipeline.StepToolOffer && steps[i].Index >= 0 {
+			out = append(out, &steps[i])
+		}
+	}
+	slices.SortStableFunc(out, func(a, b *pipeline.Step) int { return cmp.Compare(a.Index, b.Index) })
+	return out
+}
+
+// text is what can be found by words: what is new in the request, and the reply.
+func text(x *journal.Exchange, steps []*pipeline.Step) string {
+	var b strings.Builder
+	add := func(s string) {
+		if s != "" && b.Len()+len(s) <= maxText {
+			b.WriteString(s)
+			b.WriteString("\n\n") // phrases do not go over
+		}
+	}
+	for _, s := range steps {
+		add(s.Text)
+		add(plain(s.Args))
+	}
+	add(x.Response.Text)
+	for i := range x.Tools {
+		add(plain(x.Tools[i].Args))
+	}
+	return clean(b.String())
+}
+
+// plain is the text in JSON: its strings without their escapes, so that words and phrases are found.
+func plain(raw json.RawMessage) string {
+	if len(raw) == 0 {
+		return ""
+	}
+	dec := json.NewDecoder(strings.NewReader(string(raw)))
+	dec.UseNumber()
+	var b strings.Builder
+	for {
+		t, err := dec.Token()
+		if err != nil {
+			return b.String()
+		}
+		switch v := t.(type) {
+		case string:
+			b.WriteString(v)
+			b.WriteByte('\n')
+		case json.Number:
+			b.WriteString(v.String())
+			b.WriteByte('\n')
+		}
+	}
+}
+
+// clean makes text fit for SQLite: valid, and without what ends a text there.
+func clean(s string) string {
+	if !utf8.ValidString(s) {
+		s = strings.ToValidUTF8(s, "\uFFFD")
+	}
+	return strings.ReplaceAll(s, "\x00", " ")
+}

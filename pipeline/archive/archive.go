@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package archive
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/url"
+	"os"
+	"time"
+
+	"modernc.org/sqlite"
+)
+
+// version is that of the schema. A file of another one is made anew.
+const version = 1
+
+// Options configures Open.
+type Options struct {
+	Path     string        // of the file; its folder exists
+	Retain   time.Duration // exchanges that began longer ago are forgotten; 0 = none are
+	Deadline time.Duration // of one query; 3 seconds
+	Log      *slog.Logger  // nil = none
+	Now      func() time.Time
+}
+
+// Archive is an open search store. It may be used by any number of goroutines; one of them may feed it.
+type Archive struct {
+	o     Options
+	write *sql.DB
+	read  *sql.DB
+	known map[string]bool // values of fields that are in the list of values; of the feeding goroutine
+	last  int64           // number of the newest exchange; of the feeding goroutine
+}
+
+const schema = `
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE exchanges (
+	n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, session TEXT NOT NULL, parent TEXT NOT NULL, steps INTEGER NOT NULL, answer INTEGER NOT NULL,
+	principal TEXT NOT NULL, user TEXT NOT NULL, tenant TEXT NOT NULL, workload TEXT NOT NULL, uid INTEGER NOT NULL, scope TEXT NOT NULL, mode TEXT NOT NULL,
+	endpoint TEXT NOT NULL, operation TEXT NOT NULL, model TEXT NOT NULL, tools TEXT NOT NULL,
+	action TEXT NOT NULL, rule TEXT NOT NULL, enforced INTEGER NOT NULL, status INTEGER NOT NULL, cut TEXT NOT NULL, masked INTEGER NOT NULL,
+	input INTEGER NOT NULL, output INTEGER NOT NULL, cached INTEGER NOT NULL, estimated INTEGER NOT NULL, duration INTEGER NOT NULL, credential TEXT NOT NULL,
+	records TEXT NOT NULL);
+CREATE INDEX exchanges_session ON exchanges (session, n);
+CREATE INDEX exchanges_credential ON exchanges (credential, workload) WHERE credential <> '';
+CREATE TABLE sessions (
+	id TEXT PRIMARY KEY, started INTEGER NOT NULL, last INTEGER NOT NULL, exchanges INTEGER NOT NULL, denied INTEGER NOT NULL, masked INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX sessions_last ON sessions (last);
+CREATE TABLE words (field TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (field, value)) WITHOUT ROWID;
+CREATE VIRTUAL TABLE found USING fts5(fields, text, content='', contentless_delete=1, tokenize="unicode61 remove_diacritics 2");
+`
+
+// Open opens the file, and makes a new one if there is none or if it cannot be used: then it is empty until it is fed.
+func Open(ctx context.Context, o Options) (*Archive, error) {
+	if o.Deadline <= 0 {
+		o.Deadline = 3 * time.Second
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	a, err := open(ctx, o)
+	if err == nil {
+		return a, nil
+	}
+	if _, serr := os.Stat(o.Path); errors.Is(serr, fs.ErrNotExist) {
+		return nil, err
+	}
+	o.Log.Warn("the archive cannot be used and is built anew from the journal", "error", err)
+	for _, end := range []string{"", "-wal", "-shm"} {
+		if err := os.Remove(o.Path + end); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("removing an archive that cannot be used: %w", err)
+		}
+	}
+	return open(ctx, o)
+}
+
+func open(ctx context.Context, o Options) (a *Archive, err error) {
+	f, err := os.OpenFile(o.Path, os.O_CREATE, 0o600) // SQLite would make it readable by all
+	if err != nil {
+		return nil, fmt.Errorf("opening the archive: %w", err)
+	}
+	if err := f.Close(); err != nil {
+		return nil, fmt.Errorf("opening the archive: %w", err)
+	}
+	a = &Archive{o: o, known: map[string]bool{}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("opening the archive: %w", err), a.Close())
+			a = nil
+		}
+	}()
+	// What is lost when the machine dies is read from the journal again.
+	dsn := "file:" + (&url.URL{Path: o.Path}).EscapedPath() + "?_pragma=journal_mode(wal)&_pragma=synchronous(normal)&_pragma=busy_timeout(5000)&_pragma=temp_store(memory)"
+	if a.write, err = sql.Open("sqlite", dsn+"&_txlock=immediate&_pragma=cache_size(-16384)"); err != nil {
+		return a, err
+	}
+	a.write.SetMaxOpenConns(1)
+	var have int
+	if err := a.write.QueryRowContext(ctx, "PRAGMA user_version").Scan(&have); err != nil {
+		return a, err
+	}
+	switch have {
+	case 0:
+		if _, err := a.write.ExecContext(ctx, schema+fmt.Sprintf("PRAGMA user_version = %d", version)); err != nil {
+			return a, err
+		}
+	case version:
+	default:
+		return a, fmt.Errorf("its version is %d, this program's is %d", have, version)
+	}
+	if err := a.write.QueryRowContext(ctx, "SELECT coalesce(max(n), 0) FROM exchanges").Scan(&a.last); err != nil {
+		return a, err
+	}
+	a.read, err = sql.Open("sqlite", dsn+"&_pragma=query_only(1)&_pragma=cache_size(-8192)")
+	if err != nil {
+		return a, err
+	}
+	a.read.SetMaxOpenConns(4)
+	return a, nil
+}
+
+// Close ends the use of the file.
+func (a *Archive) Close() error {
+	var errs []error
+	for _, db := range []*sql.DB{a.read, a.write} {
+		if db != nil {
+			errs = append(errs, db.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// damaged tells whether an error means that the file cannot be used.
+func damaged(err error) bool {
+	const corrupt, notADB = 11, 26 // SQLITE_CORRUPT, SQLITE_NOTADB
+	var e *sqlite.Error
+	return errors.As(err, &e) && (e.Code()&0xff == corrupt || e.Code()&0xff == notADB)
+}

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package archive
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/sallyport-dev/sallyport/pipeline"
+	"github.com/sallyport-dev/sallyport/pipeline/journal"
+)
+
+// A batch is what goes into one transaction.
+const (
+	batchExchanges = 500
+	batchWait      = 300 * time.Millisecond
+	expireEvery    = 10 * time.Minute
+)
+
+// place says how far the journal has been read; it is stored with what was read.
+type place struct {
+	Resume journal.Mark `json:"resume"` // exchanges without an outcome begin there
+	Done   journal.Mark `json:"done"`   // exchanges whose outcome lies before are in the archive
+}
+
+// source gives records in the order of the journal.
+type source interface {
+	Next(context.Context) (*journal.Entry, error)
+	Mark() journal.Mark
+}
+
+// feeder brings records into the archive.
+type feeder struct {
+	a      *Archive
+	src    source
+	folder *journal.Folder
+	loader *journal.Loader
+	skip   journal.Mark
+}
+
+// Follow feeds the archive from a journal that is being written, until ctx ends or the journal is closed; then it returns nil. An
+// archive that does not fit the journal is emptied first.
+func (a *Archive) Follow(ctx context.Context, j *journal.Journal) error {
+	at, err := a.place(ctx)
+	if err != nil {
+		return err
+	}
+	var cur *journal.Cursor
+	if err = a.fits(ctx, j.Dir()); err == nil {
+		cur, err = j.Follow(at.Resume)
+	}
+	if misfit(err) {
+		a.o.Log.Warn("the archive is of another journal and is built anew", "error", err)
+		if at = (place{}); a.empty(ctx) != nil {
+			return fmt.Errorf("emptying the archive: %w", err)
+		}
+		cur, err = j.Follow(nil)
+	}
+	if err != nil {
+		return fmt.Errorf("following the journal: %w", err)
+	}
+	f := &feeder{a: a, src: cur, folder: journal.NewFolder(), loader: loader(j.Dir()), skip: at.Done}
+	err = f.run(ctx)
+	err = errors.Join(err, cur.Close(), f.loader.Close())
+	if ctx.Err() != nil || errors.Is(err, journal.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// Rebuild empties the archive and fills it from a journal folder. tell, if not nil, is told now and then how many exchanges are in it.
+func (a *Archive) Rebuild(ctx context.Context, dir string, tell func(exchanges int)) error {
+	if err := a.empty(ctx); err != nil {
+		return fmt.Errorf("emptying the archive: %w", err)
+	}
+	r, err := journal.OpenReader(dir, pipeline.Position{})
+	if err != nil {
+		return fmt.Errorf("reading the journal: %w", err)
+	}
+	f := &feeder{a: a, src: still{r}, folder: journal.NewFolder(), loader: loader(dir)}
+	total := 0
+	for {
+		n, err := f.step(ctx)
+		if total += n; tell != nil && n > 0 {
+			tell(total)
+		}
+		if err != nil {
+			err = errors.Join(r.Close(), f.loader.Close(), but(err, io.EOF))
+			return err
+		}
+	}
+}
+
+// but is err unless it is what is expected.
+func but(err, expected error) error {
+	if errors.Is(err, expected) {
+		return nil
+	}
+	return err
+}
+
+func loader(dir string) *journal.Loader {
+	l := journal.NewLoader(dir)
+	l.SkipBody = true
+	return l
+}
+
+// still is a folder that is read to its end.
+type still struct{ *journal.Reader }
+
+func (s still) Next(ctx context.Context) (*journal.Entry, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return s.Reader.Next()
+}
+
+// fits returns a *journal.Damage if the newest exchange of the archive is not in a journal.
+func (a *Archive) fits(ctx context.Context, dir string) error {
+	var raw string
+	err := a.write.QueryRowContext(ctx, "SELECT records FROM exchanges ORDER BY n DESC LIMIT 1").Scan(&raw)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	var refs journal.Refs
+	if err == nil {
+		err = json.Unmarshal([]byte(raw), &refs)
+	}
+	if err != nil {
+		return fmt.Errorf("reading the archive: %w", err)
+	}
+	l := journal.NewLoader(dir)
+	defer l.Close()
+	e, err := l.Read(refs.Outcome)
+	if err == nil && e.Hash == refs.Hash {
+		return nil
+	}
+	return &journal.Damage{Segment: refs.Outcome.Segment, Offset: refs.Outcome.Offset, What: "the archive has another record"}
+}
+
+func misfit(err error) bool {
+	var d *journal.Damage
+	return errors.As(err, &d)
+}
+
+func (f *feeder) run(ctx context.Context) error {
+	var expired time.Time
+	for {
+		if now := f.a.o.Now(); now.Sub(expired) >= expireEvery {
+			if _, err := f.a.Expire(ctx); err != nil {
+				return err
+			}
+			expired = now
+		}
+		if _, err := f.step(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// step brings one batch in. After an error of the source, what was read before it is in the archive.
+func (f *feeder) step(ctx context.Context) (n int, err error) {
+	wait, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var parts []*journal.Parts
+	var end error
+	read := 0
+	for ; len(parts) < batchExchanges && read < 100*batchExchanges; read++ {
+		e, err := f.src.Next(wait)
+		if err != nil {
+			if wait.Err() == nil || ctx.Err() != nil {
+				end = err
+			}
+			break
+		}
+		if read == 0 {
+			defer time.AfterFunc(batchWait, cancel).Stop()
+		}
+		done := f.folder.Add(e)
+		if done == nil || f.skip.Covers(e.Generation, e.Position) {
+			continue
+		}
+		p, err := f.loader.Load(done)
+		if err != nil { // what is wrong with one exchange must not keep all later ones back
+			f.a.o.Log.Warn("an exchange cannot be brought into the archive", "exchange", done.Exchange, "error", err)
+			continue
+		}
+		parts = append(parts, p)
+	}
+	if read == 0 {
+		return 0, end
+	}
+	at := f.src.Mark()
+	if err := f.a.add(context.WithoutCancel(ctx), parts, place{f.folder.Resume(at), f.skip.Later(at)}); err != nil {
+		return 0, fmt.Errorf("writing the archive: %w", err)
+	}
+	return len(parts), end
+}
+
+// place reads how far the journal has been read.
+func (a *Archive) place(ctx context.Context) (p place, err error) {
+	var raw string
+	err = a.write.QueryRowContext(ctx, "SELECT value FROM meta WHERE name = 'place'").Scan(&raw)
+	if errors.Is(err, sql.ErrNoRows) {
+		return p, nil
+	}
+	if err == nil {
+		err = json.Unmarshal([]byte(raw), &p)
+	}
+	if err != nil {
+		err = fmt.Errorf("reading the archive: %w", err)
+	}
+	return p, err
+}
+
+// empty makes the archive one that has read nothing.
+func (a *Archive) empty(ctx context.Context) error {
+	_, err := a.write.ExecContext(ctx, `BEGIN; DELETE FROM meta; DELETE FROM exchanges; DELETE FROM sessions; DELETE FROM words;
+		DROP TABLE found; CREATE VIRTUAL TABLE found USING fts5(fields, text, content='', contentless_delete=1, tokenize="unicode61 remove_diacritics 2"); COMMIT`)
+	clear(a.known)
+	a.last = 0
+	return err
+}
+
+// Expire forgets exchanges that are older than the archive is to retain, and says how many.
+func (a *Archive) Expire(ctx context.Context) (int64, error) {
+	if a.o.Retain <= 0 {
+		return 0, nil
+	}
+	return a.forget(ctx, "n < ?", a.o.Now().Add(-a.o.Retain).UnixMicro())
+}
+
+// Forget forgets a session: its words too.
+func (a *Archive) Forget(ctx context.Context, session string) (int64, error) {
+	return a.forget(ctx, "session = ?", session)
+}
+
+func (a *Archive) forget(ctx context.Context, which string, arg any) (n int64, err error) {
+	err = a.in(ctx, func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, "DELETE FROM found WHERE rowid IN (SELECT n FROM exchanges WHERE "+which+")", arg); err != nil {
+			return err
+		}
+		r, err := tx.ExecContext(ctx, "DELETE FROM exchanges WHERE "+which, arg)
+		if err != nil {
+			return err
+		}
+		if n, err = r.RowsAffected(); n == 0 || err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, "DELETE FROM sessions WHERE NOT EXISTS (SELECT 1 FROM exchanges e WHERE e.session = sessions.id)")
+		return err
+	})
+	if err != nil {
+		err = fmt.Errorf("forgetting exchanges in the archive: %w", err)
+	}
+	return n, err
+}
+
+// in runs f in a transaction.
+func (a *Archive) in(ctx context.Context, f func(*sql.Tx) error) error {
+	tx, err := a.write.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	if err := f(tx); err != nil {
+		return errors.Join(err, tx.Rollback())
+	}
+	return tx.Commit()
+}

@@ -1,0 +1,395 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package archive
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sallyport-dev/sallyport/pipeline/journal"
+)
+
+// ErrDeadline says that a query took too long.
+var ErrDeadline = errors.New("the query takes too long: narrow it, for example with since:24h")
+
+// ErrNotFound is returned for an ID that the archive does not have.
+var ErrNotFound = errors.New("not in the archive")
+
+// maxGlob is how many values a glob may stand for.
+const maxGlob = 500
+
+// Hit is one exchange of a listing.
+type Hit struct {
+	Exchange  string        `json:"exchange_id"`
+	Session   string        `json:"session_id"`
+	Parent    string        `json:"parent_id,omitempty"`
+	Time      time.Time     `json:"time"`
+	Principal string        `json:"principal"`
+	User      string        `json:"user"`
+	Tenant    string        `json:"tenant"`
+	Workload  string        `json:"workload"`
+	UID       uint32        `json:"uid"`
+	Scope     string        `json:"scope"`
+	Mode      string        `json:"mode"`
+	Endpoint  string        `json:"endpoint"`
+	Operation string        `json:"operation"`
+	Model     string        `json:"model"`
+	Tools     string        `json:"tools"` // names, sorted, between spaces
+	Action    string        `json:"action"`
+	Rule      string        `json:"rule"`
+	Enforced  bool          `json:"enforced"`
+	Status    int           `json:"status"`
+	Cut       string        `json:"cut,omitempty"`
+	Masked    int           `json:"masked"`
+	Input     int64         `json:"input_tokens"`
+	Output    int64         `json:"output_tokens"`
+	Cached    int64         `json:"cached_tokens"`
+	Estimated bool          `json:"estimated"` // the provider did not say all of it
+	Duration  time.Duration `json:"-"`
+	Records   journal.Refs  `json:"-"` // where the journal has it
+
+	n int64
+}
+
+// Page is part of the answer to a query, newest first. Next, if not 0, is what Search is given as before for more.
+type Page struct {
+	Hits []Hit
+	Next int64
+}
+
+const columns = `e.n, e.id, e.session, e.parent, e.principal, e.user, e.tenant, e.workload, e.uid, e.scope, e.mode, e.endpoint, e.operation, e.model, e.tools, e.action,
+	e.rule, e.enforced, e.status, e.cut, e.masked, e.input, e.output, e.cached, e.estimated, e.duration, e.records`
+
+func scan(rows *sql.Rows) (h Hit, err error) {
+	var ms int64
+	var refs string
+	if err := rows.Scan(&h.n, &h.Exchange, &h.Session, &h.Parent, &h.Principal, &h.User, &h.Tenant, &h.Workload, &h.UID, &h.Scope, &h.Mode, &h.Endpoint, &h.Operation,
+		&h.Model, &h.Tools, &h.Action, &h.Rule, &h.Enforced, &h.Status, &h.Cut, &h.Masked, &h.Input, &h.Output, &h.Cached, &h.Estimated, &ms, &refs); err != nil {
+		return h, err
+	}
+	h.Time, h.Duration = time.UnixMicro(h.n).UTC(), time.Duration(ms)*time.Millisecond
+	return h, json.Unmarshal([]byte(refs), &h.Records)
+}
+
+// filter is a query as SQL conditions on exchanges e and found.
+type filter struct {
+	where []string
+	args  []any
+	index bool // found is needed
+}
+
+func (f *filter) sql() string { return " WHERE " + strings.Join(append(f.where, "1"), " AND ") }
+
+func (f *filter) from() string {
+	if f.index {
+		return " FROM found JOIN exchanges e ON e.n = found.rowid"
+	}
+	return " FROM exchanges e"
+}
+
+// number is the column that numbers exchanges.
+func (f *filter) number() string {
+	if f.index {
+		return "found.rowid"
+	}
+	return "e.n"
+}
+
+func (a *Archive) filter(ctx context.Context, q *Query) (*filter, error) {
+	f := &filter{}
+	var must, not []string
+	for i := range q.terms {
+		t := &q.terms[i]
+		if t.field != nil && t.field.Number {
+			op := t.op
+			if t.not {
+				op = map[string]string{"=": "<>", "<": ">=", "<=": ">", ">": "<=", ">=": "<"}[op]
+			}
+			f.where = append(f.where, "(e."+t.field.column+") "+op+" ?")
+			f.args = append(f.args, t.number)
+			if t.field.Name == "masks" && (op == ">" && t.number >= 0 || (op == ">=" || op == "=") && t.number > 0) {
+				must = append(must, "fields : "+token("is", "masked")) // the index knows these
+			}
+			continue
+		}
+		expr, err := a.match(ctx, t)
+		if err != nil {
+			return nil, err
+		}
+		if t.not {
+			not = append(not, expr)
+		} else {
+			must = append(must, expr)
+		}
+	}
+	if len(must)+len(not) > 0 {
+		if len(must) == 0 {
+			must = append(must, "fields : "+every)
+		}
+		expr := strings.Join(must, " AND ")
+		if len(not) > 0 {
+			expr = "(" + expr + ") NOT (" + strings.Join(not, " OR ") + ")"
+		}
+		f.index = true
+		f.where = append([]string{"found MATCH ?"}, f.where...)
+		f.args = append([]any{expr}, f.args...)
+	}
+	if !q.Since.IsZero() {
+		f.where, f.args = append(f.where, f.number()+" >= ?"), append(f.args, q.Since.UnixMicro())
+	}
+	if !q.Until.IsZero() {
+		f.where, f.args = append(f.where, f.number()+" < ?"), append(f.args, q.Until.UnixMicro())
+	}
+	return f, nil
+}
+
+// match is a condition in the language of FTS5.
+func (a *Archive) match(ctx context.Context, t *term) (string, error) {
+	if t.field == nil {
+		expr := `text : "` + strings.ReplaceAll(clean(t.value), `"`, `""`) + `"`
+		if t.prefix {
+			expr += " *"
+		}
+		return expr, nil
+	}
+	if !strings.Contains(t.value, "*") {
+		return "fields : " + token(t.field.Name, t.value), nil
+	}
+	rows, err := a.read.QueryContext(ctx, "SELECT value FROM words WHERE field = ? AND value GLOB ? LIMIT ?", t.field.Name, glob(t.value), maxGlob+1)
+	if err != nil {
+		return "", err
+	}
+	defer rows.Close()
+	var out []string
+	for rows.Next() {
+		var v string
+		if err := rows.Scan(&v); err != nil {
+			return "", err
+		}
+		out = append(out, token(t.field.Name, v))
+	}
+	switch {
+	case rows.Err() != nil:
+		return "", rows.Err()
+	case len(out) > maxGlob:
+		return "", wrong("%s:%s stands for more than %d values: want a narrower pattern", t.field.Name, t.value, maxGlob)
+	case len(out) == 0:
+		return "fields : fnone", nil
+	}
+	return "fields : (" + strings.Join(out, " OR ") + ")", nil
+}
+
+// glob makes a pattern in which only * is special into one of SQLite.
+func glob(s string) string {
+	return strings.NewReplacer("[", "[[]", "?", "[?]", "]", "[]]").Replace(s)
+}
+
+// limited gives a query its deadline and turns what that causes into ErrDeadline.
+func (a *Archive) limited(ctx context.Context, f func(context.Context) error) error {
+	limit, cancel := context.WithTimeout(ctx, a.o.Deadline)
+	defer cancel()
+	err := f(limit)
+	var q *QueryError
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() == nil && limit.Err() != nil:
+		return ErrDeadline
+	case errors.As(err, &q):
+		return err
+	case damaged(err):
+		return fmt.Errorf("the archive is damaged; it is built anew at the next start: %w", err)
+	}
+	return fmt.Errorf("searching the archive: %w", err)
+}
+
+// Search finds up to limit exchanges that began before a number, newest first; before 0 is the newest.
+func (a *Archive) Search(ctx context.Context, q *Query, before int64, limit int) (p Page, err error) {
+	err = a.limited(ctx, func(ctx context.Context) error {
+		f, err := a.filter(ctx, q)
+		if err != nil {
+			return err
+		}
+		p, err = a.page(ctx, f, before, limit)
+		return err
+	})
+	return p, err
+}
+
+func (a *Archive) page(ctx context.Context, f *filter, before int64, limit int) (p Page, err error) {
+	if before <= 0 {
+		before = math.MaxInt64
+	}
+	rows, err := a.read.QueryContext(ctx, "SELECT "+columns+f.from()+f.sql()+" AND "+f.number()+" < ? ORDER BY "+f.number()+" DESC LIMIT ?",
+		append(append([]any{}, f.args...), before, limit+1)...)
+	if err != nil {
+		return p, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		h, err := scan(rows)
+		if err != nil {
+			return p, err
+		}
+		if len(p.Hits) == limit {
+			p.Next = p.Hits[limit-1].n
+			break
+		}
+		p.Hits = append(p.Hits, h)
+	}
+	return p, rows.Err()
+}
+
+// Session is one session of a listing.
+type Session struct {
+	ID        string
+	Started   time.Time
+	Last      time.Time // when its newest exchange began
+	Exchanges int
+	Denied    int
+	Masked    int
+	Newest    Hit // of the exchanges that were looked for
+}
+
+// Sessions finds up to limit sessions with an exchange that began before a number, newest first.
+func (a *Archive) Sessions(ctx context.Context, q *Query, before int64, limit int) (out []Session, next int64, err error) {
+	err = a.limited(ctx, func(ctx context.Context) error {
+		f, err := a.filter(ctx, q)
+		if err != nil {
+			return err
+		}
+		seen := map[string]bool{}
+		first := before
+		for len(out) < limit {
+			p, err := a.page(ctx, f, before, max(200, 4*limit))
+			if err != nil {
+				return err
+			}
+			for _, h := range p.Hits {
+				if seen[h.Session] {
+					continue
+				}
+				if len(out) == limit {
+					next = before
+					return nil
+				}
+				seen[h.Session] = true
+				if listed, err := a.since(ctx, f, h.Session, first); listed || err != nil {
+					if err != nil {
+						return err
+					}
+					continue // on an earlier page
+				}
+				s, err := a.session(ctx, h)
+				if err != nil {
+					return err
+				}
+				out = append(out, s)
+				before = h.n
+			}
+			if p.Next == 0 {
+				next = 0
+				return nil
+			}
+			before = p.Next
+		}
+		next = before
+		return nil
+	})
+	return out, next, err
+}
+
+// since tells whether one of the exchanges that are looked for is of a session and has this number or a greater one.
+func (a *Archive) since(ctx context.Context, f *filter, session string, n int64) (bool, error) {
+	if n <= 0 {
+		return false, nil
+	}
+	var one int
+	err := a.read.QueryRowContext(ctx, "SELECT 1"+f.from()+f.sql()+" AND e.session = ? AND "+f.number()+" >= ? LIMIT 1", append(append([]any{}, f.args...), session, n)...).Scan(&one)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func (a *Archive) session(ctx context.Context, h Hit) (Session, error) {
+	s := Session{ID: h.Session, Newest: h}
+	var started, last int64
+	err := a.read.QueryRowContext(ctx, "SELECT started, last, exchanges, denied, masked FROM sessions WHERE id = ?", h.Session).
+		Scan(&started, &last, &s.Exchanges, &s.Denied, &s.Masked)
+	s.Started, s.Last = time.UnixMicro(started).UTC(), time.UnixMicro(last).UTC()
+	return s, err
+}
+
+// Of lists the exchanges of a session, oldest first, or one exchange by its ID.
+func (a *Archive) Of(ctx context.Context, id string) (out []Hit, err error) {
+	err = a.limited(ctx, func(ctx context.Context) error {
+		rows, err := a.read.QueryContext(ctx, "SELECT "+columns+" FROM exchanges e WHERE e.session = ?1 OR e.id = ?1 ORDER BY e.n", id)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			h, err := scan(rows)
+			if err != nil {
+				return err
+			}
+			out = append(out, h)
+		}
+		return rows.Err()
+	})
+	if err == nil && len(out) == 0 {
+		err = ErrNotFound
+	}
+	return out, err
+}
+
+// Stats is what the archive holds.
+type Stats struct {
+	Exchanges, Sessions int64
+	Oldest              time.Time // zero if it is empty
+	Bytes               int64     // of the file
+}
+
+// Stats counts.
+func (a *Archive) Stats(ctx context.Context) (s Stats, err error) {
+	err = a.limited(ctx, func(ctx context.Context) error {
+		var oldest sql.NullInt64
+		var pages, size int64
+		if err := a.read.QueryRowContext(ctx, "SELECT (SELECT count(*) FROM exchanges), (SELECT count(*) FROM sessions), (SELECT min(n) FROM exchanges)").
+			Scan(&s.Exchanges, &s.Sessions, &oldest); err != nil {
+			return err
+		}
+		if oldest.Valid {
+			s.Oldest = time.UnixMicro(oldest.Int64).UTC()
+		}
+		if err := a.read.QueryRowContext(ctx, "PRAGMA page_count").Scan(&pages); err != nil {
+			return err
+		}
+		if err := a.read.QueryRowContext(ctx, "PRAGMA page_size").Scan(&size); err != nil {
+			return err
+		}
+		s.Bytes = pages * size
+		return nil
+	})
+	return s, err
+}
+
+// Number reads what Page.Next was written as; "" is 0.
+func Number(s string) (int64, error) {
+	if s == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n <= 0 {
+		return 0, wrong("%q is not what a page of the listing gave as its next", s)
+	}
+	return n, nil
+}
