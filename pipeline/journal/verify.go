@@ -79,7 +79,7 @@ func verify(dir string, o *VerifyOptions, rep *Report) error {
 	}
 	defer r.Close()
 	r.deep = true
-	v := verifier{rep: rep, cat: r.cat, heads: map[uint64]*head{}, begins: map[uint64]point{}, witness: newWitness(o, rep)}
+	v := verifier{rep: rep, cat: r.cat, heads: map[uint64]*head{}, begins: map[uint64]point{}, witness: newWitness(o, rep), clocks: map[uint64]time.Time{}}
 	for {
 		e, err := r.Next()
 		if errors.Is(err, io.EOF) {
@@ -110,6 +110,7 @@ type verifier struct {
 	begins map[uint64]point // of generations that begin in the middle: the record before the first
 
 	witness *witness
+	clocks  map[uint64]time.Time // of the writer of each generation, as its own records tell it
 }
 
 // head is how far a generation was read.
@@ -157,6 +158,12 @@ func (v *verifier) take(e *Entry) error {
 	}
 	if newest {
 		rep.Head, rep.Clean = e.Hash, false
+	}
+	if e.Kind == KindOpen || e.Kind == pipeline.KindCheckpoint { // their time is when they were written; others tell when something happened
+		if last := v.clocks[e.Generation]; last.Sub(e.Time) > clockSlack {
+			v.back(e, last)
+		}
+		v.clocks[e.Generation] = e.Time
 	}
 	switch e.Kind {
 	case pipeline.KindGap:
@@ -227,8 +234,20 @@ func (v *verifier) opening(e *Entry) error {
 		if err := v.claim(e, p); err != nil {
 			return err
 		}
+		if last := v.clocks[p.Generation]; !p.Open && last.Sub(e.Time) > clockSlack {
+			v.back(e, last)
+		}
 	}
 	return nil
+}
+
+// clockSlack is by how much a clock may be set back without being told: less happens whenever it is adjusted.
+const clockSlack = time.Second
+
+// back notes that the clock of the host went back.
+func (v *verifier) back(e *Entry, last time.Time) {
+	v.rep.Warnings = append(v.rep.Warnings, fmt.Sprintf("the clock went back by %s before the record at segment %d offset %d: times before and after it do not compare",
+		last.Sub(e.Time).Round(time.Second), e.Position.Segment, e.Position.Offset))
 }
 
 // claim compares what a record says about an earlier generation with what that has.
