@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os/user"
 	"strconv"
@@ -53,6 +54,7 @@ type PolicyFile struct {
 	Owner    string    `json:"owner,omitempty"`  // the name of that user on this host, if there is one
 	GID      uint32    `json:"gid"`
 	Modified time.Time `json:"modified"`
+	Text     string    `json:"text,omitempty"` // of what is there now; secrets, should there be any, are masked
 }
 
 // policies holds the policy in force and puts what is in the folder into its place: as a whole, recorded before it decides
@@ -256,6 +258,8 @@ func changes(from, to *snapshot.Folder) []PolicyFile {
 		c := PolicyFile{Name: f.Name, Change: how, SHA256: f.SHA256, UID: f.UID, GID: f.GID, Modified: f.Modified}
 		if how == "removed" {
 			c.SHA256 = ""
+		} else if raw, err := fs.ReadFile(to, f.Name); err == nil { // it was read, so it is there
+			c.Text = withoutSecrets(raw)
 		}
 		if u, err := user.LookupId(strconv.FormatUint(uint64(f.UID), 10)); err == nil {
 			c.Owner = u.Username
