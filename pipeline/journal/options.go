@@ -186,7 +186,8 @@ type Checkpoint struct {
 	Generation uint64 `json:"generation"`
 	Sequence   uint64 `json:"sequence"`
 	Head       Hash   `json:"head"`
-	Holds      []Hold `json:"holds,omitempty"` // CheckState: those in force
+	Holds      []Hold `json:"holds,omitempty"`     // CheckState: those in force
+	OpenFrom   uint64 `json:"open_from,omitempty"` // CheckState: exchanges of the generation without an outcome begin in this segment or later
 
 	Signed *Signature `json:"signed,omitempty"`
 }
