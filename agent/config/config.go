@@ -125,6 +125,9 @@ type Record struct {
 
 	Anchors   string // file or folder, best of another host, for signed checkpoints; "" = none
 	Retention Retention
+
+	Original   string   // "": what was masked is not kept; "sealed": it is, for Recipients
+	Recipients []string // age public keys, of whom any two together can read originals
 }
 
 // Retention is how long records are kept; 0 is for good.

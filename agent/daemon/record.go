@@ -30,7 +30,11 @@ func (d *daemon) openJournal(ctx context.Context) (err error) {
 	d.sessions = session.New(session.Options{Key: key})
 	d.index = journal.NewIndex(0)
 	d.index.Watch(d.sessions.Observe)
-	if d.journal, err = journal.Open(d.journalOptions()); err != nil {
+	o, err := d.journalOptions()
+	if err != nil {
+		return err
+	}
+	if d.journal, err = journal.Open(o); err != nil {
 		return err
 	}
 	n, err := d.journal.CloseOpen(ctx)

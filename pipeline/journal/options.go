@@ -35,6 +35,10 @@ type Options struct {
 	BootID         string        // noted in the chain; "" = what the kernel says
 	Now            func() time.Time
 
+	// Seal seals the original of a masked request to auditors, as JSON; nil = originals are not kept. What cannot be sealed is not
+	// recorded, and so does not go on.
+	Seal func(original []byte) ([]byte, error)
+
 	// A checkpoint is signed at the end of each segment and generation, and besides after so many records or so much time.
 	SignRecords uint64        // 10,000
 	SignEvery   time.Duration // 1 minute
