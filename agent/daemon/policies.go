@@ -20,6 +20,7 @@ import (
 	"github.com/sallyport-dev/sallyport/agent/daemon/snapshot"
 	"github.com/sallyport-dev/sallyport/agent/telemetry"
 	"github.com/sallyport-dev/sallyport/pipeline"
+	"github.com/sallyport-dev/sallyport/pipeline/mask"
 	"github.com/sallyport-dev/sallyport/pipeline/policy"
 )
 
@@ -65,7 +66,8 @@ type policies struct {
 	dir string
 	log *slog.Logger
 
-	record func(context.Context, pipeline.Record) error // durable when it returns
+	record  func(context.Context, pipeline.Record) error // durable when it returns
+	prepare func(*policy.Set) error                      // what a set needs before it is in force; may be nil
 
 	mu     sync.Mutex // one change at a time
 	now    *snapshot.Folder
@@ -83,6 +85,9 @@ func (d *daemon) openPolicy(ctx context.Context) error {
 	d.policy = &policies{dir: d.cfg.Policy.Dir, log: d.Log}
 	if d.policy.log == nil { // a check of the configuration has none
 		d.policy.log = slog.New(slog.DiscardHandler)
+	}
+	if d.masking != nil {
+		d.masking.policy, d.policy.prepare = d.policy, d.masking.prepare
 	}
 	return d.policy.open(ctx)
 }
@@ -115,6 +120,9 @@ func (p *policies) read() (*snapshot.Folder, *policy.Set, error) {
 		return nil, nil, err
 	}
 	set, err := policy.LoadFS(snap)
+	if err == nil && p.prepare != nil {
+		err = p.prepare(set)
+	}
 	if err != nil {
 		return snap, nil, fmt.Errorf("in %s: %w", p.dir, err)
 	}
@@ -254,12 +262,16 @@ func (p *policies) tell(s *adminapi.Status) {
 func changes(from, to *snapshot.Folder) []PolicyFile {
 	fresh, gone := to.Changed(from)
 	var out []PolicyFile
+	secrets, err := mask.New(mask.Options{})
+	if err != nil {
+		secrets = nil // the texts are left out then; it has no rules of anybody's, so it compiles
+	}
 	add := func(f snapshot.File, how string) {
 		c := PolicyFile{Name: f.Name, Change: how, SHA256: f.SHA256, UID: f.UID, GID: f.GID, Modified: f.Modified}
 		if how == "removed" {
 			c.SHA256 = ""
-		} else if raw, err := fs.ReadFile(to, f.Name); err == nil { // it was read, so it is there
-			c.Text = withoutSecrets(raw)
+		} else if raw, err := fs.ReadFile(to, f.Name); err == nil && secrets != nil { // it was read, so it is there
+			c.Text = withoutSecrets(secrets, raw)
 		}
 		if u, err := user.LookupId(strconv.FormatUint(uint64(f.UID), 10)); err == nil {
 			c.Owner = u.Username

@@ -60,13 +60,21 @@ func (d *daemon) recordConfig(ctx context.Context) error {
 	c := ConfigStart{Path: d.ConfigFile, Version: d.Version, PID: os.Getpid()}
 	if raw, err := os.ReadFile(d.ConfigFile); err == nil { // else it runs with the defaults, or the file is gone since it was read
 		sum := sha256.Sum256(raw)
-		c.SHA256, c.Text = hex.EncodeToString(sum[:]), withoutSecrets(raw)
+		e, err := mask.New(mask.Options{})
+		if err != nil {
+			return err
+		}
+		c.SHA256, c.Text = hex.EncodeToString(sum[:]), withoutSecrets(e, raw)
 	}
 	return d.append(ctx, pipeline.Record{Kind: pipeline.KindConfig, Time: time.Now(), Body: c})
 }
 
-// withoutSecrets masks what looks like a secret, and nothing else: names and addresses are what the record is about.
-func withoutSecrets(raw []byte) string {
-	text, _ := mask.New(mask.Options{}).Mask(mask.CarrierArgs, string(raw))
+// withoutSecrets masks what looks like a secret, and nothing else: names and addresses are what the record is about. What cannot be
+// masked is left out; its digest is there.
+func withoutSecrets(e *mask.Engine, raw []byte) string {
+	text, _, err := e.Mask(mask.CarrierArgs, string(raw), mask.StreamOptions{})
+	if err != nil {
+		return ""
+	}
 	return text
 }

@@ -3,6 +3,7 @@
 package elastic
 
 import (
+	"cmp"
 	"net/url"
 	"slices"
 	"strconv"
@@ -181,11 +182,16 @@ var table = []Field{
 	{"sallyport.request.sha256", keyword, "SHA-256 of the body that was sent upstream.", func(s *source) any { return s.Request.SHA256 }},
 	{"sallyport.mask.count", long, "Masked spans.", func(s *source) any { return int64(len(s.Masked)) }},
 	{"sallyport.mask.type", keyword, "Types of the masked values.", func(s *source) any {
-		var out []string
-		for i := range s.Masked {
-			out = append(out, s.Masked[i].Type)
-		}
-		return unique(out...)
+		return s.masks(func(m *pipeline.Mask) string { return m.Type })
+	}},
+	{"sallyport.mask.rule", keyword, "Names of the rules that found them.", func(s *source) any {
+		return s.masks(func(m *pipeline.Mask) string { return m.Rule })
+	}},
+	{"sallyport.mask.action", keyword, "What stands in their place: `tag`, `last_four`, `pseudonym`, or `with` of a guardrail.", func(s *source) any {
+		return s.masks(func(m *pipeline.Mask) string { return cmp.Or(m.Action, "tag") })
+	}},
+	{"sallyport.mask.fingerprint", keyword, "Keyed fingerprints of the values: equal ones are of equal values.", func(s *source) any {
+		return s.masks(func(m *pipeline.Mask) string { return m.Fingerprint })
 	}},
 	{"sallyport.step.offered", keyword, "Names of the tools that the request offered.", func(s *source) any { return s.steps(pipeline.StepToolOffer) }},
 	{"sallyport.step.refused", keyword, "Names of the tools whose call was denied.", func(s *source) any {
@@ -241,6 +247,14 @@ func (s *source) steps(kind string) []string {
 		if s.Steps[i].Kind == kind {
 			out = append(out, s.Steps[i].Name)
 		}
+	}
+	return unique(out...)
+}
+
+func (s *source) masks(f func(*pipeline.Mask) string) []string {
+	var out []string
+	for i := range s.Masked {
+		out = append(out, f(&s.Masked[i]))
 	}
 	return unique(out...)
 }
