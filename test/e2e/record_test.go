@@ -104,10 +104,8 @@ func newRecord(t *testing.T, questions int) *record {
 	r.wire, err = newWire(fmt.Sprintf("127.0.0.1:%d", r.server.Port))
 	must(t, err)
 	t.Cleanup(func() { must(t, r.wire.close()) })
-	key, err := r.server.ShipperKey(t.Context(), true)
-	must(t, err)
 	keyFile := filepath.Join(dir, "key")
-	must(t, os.WriteFile(keyFile, []byte(key), 0o600))
+	shipperKey(t, r.server, keyFile)
 	r.disk = filepath.Join(r.w.lab.State(), "journal")
 	search, err := filepath.Glob(filepath.Join(r.w.lab.State(), "archive.db*")) // it is of the journal that goes
 	must(t, err)
@@ -270,4 +268,16 @@ func (r *record) count() int {
 		return 0 // not there yet
 	}
 	return found.Count
+}
+
+// shipperKey writes a key with what the shipper needs to a file: making templates and policies, creating documents, and looking
+// for those that are in doubt.
+func shipperKey(t *testing.T, server *es.Server, file string) string {
+	t.Helper()
+	var answer struct{ Encoded string }
+	must(t, server.Do(t.Context(), http.MethodPost, "/_security/api_key", map[string]any{"name": "sallyport", "role_descriptors": map[string]any{
+		"shipper": map[string]any{"cluster": []string{"monitor", "manage_index_templates", "manage_ilm"}, "indices": []any{map[string]any{
+			"names": []string{"logs-sallyport.*"}, "privileges": []string{"create_doc", "auto_configure", "read", "view_index_metadata"}}}}}}, &answer))
+	must(t, os.WriteFile(file, []byte(answer.Encoded), 0o600))
+	return answer.Encoded
 }
