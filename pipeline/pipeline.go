@@ -296,14 +296,25 @@ type Grant struct {
 }
 
 // Mask is one masked span. At and Len are byte offsets into the original text of its carrier; With is what stands
-// there now. The value itself is never kept: Fingerprint is a keyed hash of it.
+// there now. The value itself is never kept: Fingerprint is a keyed hash of it, so that equal ones mean equal values.
 type Mask struct {
 	Carrier     string `json:"carrier"`
 	Type        string `json:"type"`
+	Rule        string `json:"rule,omitempty"`   // that found it
+	Why         string `json:"why,omitempty"`    // what gave it away, in words that hold no value
+	Action      string `json:"action,omitempty"` // what stands in its place, unless it is a tag
 	Fingerprint string `json:"fingerprint,omitempty"`
 	At          int    `json:"at"`
 	Len         int    `json:"len"`
 	With        string `json:"with"`
+	Upstream    bool   `json:"upstream,omitempty"` // of a request: it was masked before it was sent
+}
+
+// MaskRefused is an error of a rewriter: a value was found that is to end the exchange. Nothing of it was released, and the error holds
+// nothing of it. Refused says where it was found, by which rule, and why; not at which place.
+type MaskRefused interface {
+	error
+	Refused() Mask
 }
 
 // Position is a place in the journal.

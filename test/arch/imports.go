@@ -49,6 +49,7 @@ var permissions = []permission{
 	{"pipeline/llm/*", []string{"pipeline", "pipeline/llm", "pipeline/stream"}}, // the compiler sees to it that only one of the two imports the other
 	{"pipeline/archive", []string{"pipeline", "pipeline/journal"}},
 	{"pipeline/elastic", []string{"pipeline", "pipeline/journal"}},
+	{"pipeline/elastic/*", []string{"pipeline", "pipeline/journal", "pipeline/journal/anchor", "pipeline/elastic/*"}}, // its parts
 	{"pipeline/report", []string{"pipeline", "pipeline/journal", "pipeline/archive"}},
 	{"pipeline/policy/*", []string{"pipeline", "pipeline/policy/*"}}, // tools around the engine, and its parts
 	{"pipeline/mask/*", []string{"pipeline", "pipeline/mask/*"}},     // the engine's parts
@@ -60,7 +61,7 @@ var permissions = []permission{
 	{"bpf/*", nil},
 
 	{"cmd/sallyportd", []string{"agent", "agent/daemon", "agent/config", "agent/telemetry"}},
-	{"cmd/sallyport", []string{"agent/adminapi", "pipeline", "pipeline/mask", "pipeline/policy", "pipeline/policy/*", "pipeline/journal", "pipeline/journal/anchor", "pipeline/llm", "pipeline/archive"}},
+	{"cmd/sallyport", []string{"agent/adminapi", "pipeline", "pipeline/mask", "pipeline/policy", "pipeline/policy/*", "pipeline/journal", "pipeline/journal/anchor", "pipeline/llm", "pipeline/archive", "pipeline/elastic/*"}},
 	{"deploy/*", nil},
 }
 
