@@ -62,7 +62,9 @@ func (s *Shipper) settle(ctx context.Context, items []item) ([]item, error) {
 		items[i].doubt = false
 		left = append(left, items[i])
 	}
-	if n := len(items) - len(left); n > 0 {
+	if n := len(items) - len(left); len(left) == 0 {
+		s.succeed(n)
+	} else {
 		s.count(n)
 	}
 	return left, nil

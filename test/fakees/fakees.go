@@ -81,6 +81,11 @@ func (f *Server) Set(change func()) {
 func (f *Server) Rollover() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.Roll()
+}
+
+// Roll is Rollover for the functions that are called while a request is answered.
+func (f *Server) Roll() {
 	for name, s := range f.Streams {
 		s.roll(name)
 	}
