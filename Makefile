@@ -11,7 +11,7 @@ CLANG      ?= clang-16
 STRIP      ?= llvm-strip-16
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build generate check-generated lint test test-unit test-race test-root test-e2e test-packed test-streams coverage holds demo bench soak fault fuzz clean
+.PHONY: help deps build generate check-generated lint test test-unit test-race test-root test-e2e test-packed test-streams coverage holds demo bench bench-mask soak fault fuzz clean
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,7 +40,7 @@ test: ## everything that CI runs: lint, unit, race, fuzz, root and end-to-end te
 	@test/all.sh
 
 test-unit: ## tests that need no root
-	@$(GO) test ./agent/... ./bpf/... ./cmd/... ./pipeline/... ./tlsca/... ./test/arch/... ./test/bench/... ./test/fakellm/... ./test/fakes/... ./test/holds/...
+	@$(GO) test ./agent/... ./bpf/... ./cmd/... ./pipeline/... ./tlsca/... ./test/arch/... ./test/bench/... ./test/fakellm/... ./test/fakes/... ./test/holds/... ./test/masking/...
 
 test-race: ## one pass under the race detector
 	@$(GO) test -race -short ./agent/proxy/... ./pipeline/... ./tlsca/...
@@ -81,6 +81,10 @@ demo: ## one unmodified LangChain program, intercepted, judged, masked, recorded
 
 bench: build ## measure the data path beside other proxies; writes build/bench
 	@test/bench/run.sh
+	@test/masking/bench.sh
+
+bench-mask: ## measure masking beside gitleaks on the same texts, on one core; writes build/bench/masking.md
+	@test/masking/bench.sh
 
 soak: build ## SOAK_STREAMS (100000) streams through enforce, every byte compared; then 10, 100 and 1,000 streams at a time
 	@test/bench/run.sh -only enforce -rounds 1 -work soak,streams-10,streams-100,streams-1000 -streams $${SOAK_STREAMS:-100000}

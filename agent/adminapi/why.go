@@ -61,6 +61,8 @@ func (d *Decision) Advice() string {
 			return "people decide on it: sallyport approvals list"
 		case kind == "guardrail" && d.Action == pipeline.Transform.String():
 			return "what guardrail " + name + " matched was masked, the rest went on"
+		case kind == "mask" && d.Action == pipeline.Deny.String():
+			return "a value that rule " + name + " finds ends an exchange here: see to it that it is not asked for, or change its row of mask.actions (sallyport mask --explain shows what the rule finds)"
 		case kind == "guardrail":
 			return "guardrail " + name + " refuses it: if that is wrong, mend its match and try the change with sallyport policy test"
 		}

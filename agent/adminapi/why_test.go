@@ -22,6 +22,7 @@ func TestAdvice(t *testing.T) {
 		{"tools taken out", Decision{Action: "transform", Rule: "role/bot", Enforced: true, Removed: []pipeline.Step{{Name: "x"}}}, "went on without these tools"},
 		{"guardrail", Decision{Action: "deny", Rule: "guardrail/no-rm", Enforced: true}, "guardrail no-rm refuses it"},
 		{"masked", Decision{Action: "transform", Rule: "guardrail/cards", Enforced: true}, "was masked"},
+		{"a value that ends exchanges", Decision{Action: "deny", Rule: "mask/private-key", Enforced: true}, "rule private-key finds"},
 		{"held", Decision{Action: "hold", Rule: "guardrail/ask", Enforced: true, Approval: "apr_1"}, "approvals show apr_1"},
 		{"observed", Decision{Action: "deny", Rule: "guardrail/no-rm"}, "nothing was refused, it is only observed. Before enforcing: guardrail no-rm"},
 		{"a rule that observes", Decision{Action: "allow", Enforced: true, Matched: []pipeline.Matched{{Rule: "guardrail/new", Action: pipeline.Deny, Observed: true}}}, "guardrail/new only observes"},

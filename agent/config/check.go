@@ -121,6 +121,10 @@ func build(p *problems, f *file) *Config {
 	absOrEmpty(c.Approvals.Webhook.SecretFile, "approvals", "webhook", "secret_file")
 	absOrEmpty(c.Approvals.Webhook.CAFile, "approvals", "webhook", "ca_file")
 	abs(c.Admin.Socket, "admin", "socket")
+	if ap, err := netip.ParseAddrPort(c.Admin.Metrics); c.Admin.Metrics != "" && (err != nil || ap.Port() == 0) {
+		p.add(p.line("admin", "metrics"), "admin.metrics %q is no IP address with a port: use one such as 127.0.0.1:9464", c.Admin.Metrics)
+	}
+	httpURL(p, c.Admin.Traces, "admin", "traces")
 	if ap, err := netip.ParseAddrPort(f.Proxy.Listen); err != nil || !ap.Addr().IsLoopback() || ap.Port() == 0 || ap.Addr().Zone() != "" {
 		p.add(p.line("proxy", "listen"), "proxy.listen %q is no loopback address with a port: use one such as 127.0.0.1:15001", f.Proxy.Listen)
 	}

@@ -125,6 +125,9 @@ type Record struct {
 
 	Anchors   string // file or folder, best of another host, for signed checkpoints; "" = none
 	Retention Retention
+
+	Original   string   // "": what was masked is not kept; "sealed": it is, for Recipients
+	Recipients []string // age public keys, of whom any two together can read originals
 }
 
 // Retention is how long records are kept; 0 is for good.
@@ -134,9 +137,38 @@ type Retention struct {
 	Admin    time.Duration // what administrators did, approvals, policy and configuration
 }
 
-// Mask holds the key of the fingerprints that stand for masked values.
+// Mask says what is masked and what stands in its place. What rows and rules mean is checked by whoever uses them.
 type Mask struct {
-	KeyFile string `yaml:"key_file"`
+	KeyFile string       `yaml:"key_file"` // of fingerprints and pseudonyms
+	Prompts bool         `yaml:"prompts"`  // requests too, before they leave the host
+	Names   bool         `yaml:"names"`    // look for names of people and postal addresses
+	Actions []MaskAction `yaml:"actions"`
+	Allow   []string     `yaml:"allow"` // values that are never masked
+	Rules   []MaskRule   `yaml:"rules"`
+}
+
+// MaskAction gives an action to what it selects: the first that matches counts.
+type MaskAction struct {
+	Types    []string `yaml:"types"`    // globs, or secrets, personal, names
+	Carriers []string `yaml:"carriers"` // text, args, prompt, input, ...
+	Roles    []string `yaml:"roles"`    // globs
+	Rules    []string `yaml:"rules"`
+	Action   string   `yaml:"action"` // tag | last_four | pseudonym | deny | allow
+}
+
+// MaskRule is a rule of people's own.
+type MaskRule struct {
+	Name    string   `yaml:"name"`
+	Type    string   `yaml:"type"`
+	Pattern string   `yaml:"pattern"`
+	Word    bool     `yaml:"word"`
+	Left    string   `yaml:"left"`
+	Right   string   `yaml:"right"`
+	Near    []string `yaml:"near"`
+	Within  int      `yaml:"within"`
+	Check   string   `yaml:"check"` // luhn | mod97 | entropy
+	Secret  bool     `yaml:"secret"`
+	Action  string   `yaml:"action"`
 }
 
 // Archive is the local search store, which is made from the journal.
@@ -194,6 +226,9 @@ type Webhook struct {
 type Admin struct {
 	Socket string   `yaml:"socket"`
 	Admins []uint32 `yaml:"admins"` // further user IDs
+
+	Metrics string `yaml:"metrics"` // where Prometheus may ask; "" = nowhere
+	Traces  string `yaml:"traces"`  // OTLP receiver; "" = none
 }
 
 // Proxy is the listener to which the kernel redirects.
@@ -218,7 +253,7 @@ func Default() *Config {
 		Trust:         Trust{Host: "none", Ledger: "/var/lib/sallyport/trust.ledger"},
 		Archive:       Archive{Path: "/var/lib/sallyport/archive.db", Retain: 90 * 24 * time.Hour},
 		Record:        Record{Required: true, Dir: "/var/lib/sallyport/journal", MaxBytes: 10 << 30, WhenFull: "stop"},
-		Mask:          Mask{KeyFile: "/var/lib/sallyport/mask.key"},
+		Mask:          Mask{KeyFile: "/var/lib/sallyport/mask.key", Names: true},
 		Approvals:     Approvals{Approvers: 1, Timeout: 10 * time.Minute, Elevation: Elevation{Approvers: 1, Timeout: time.Hour, Longest: 8 * time.Hour}, Webhook: Webhook{Include: "none"}},
 		Elasticsearch: Elasticsearch{Namespace: "default"},
 		Admin:         Admin{Socket: "/run/sallyport/admin.sock"},

@@ -22,7 +22,7 @@ func TestReferenceIsDefault(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := Default()
-			if diff := cmp.Diff(want, c, cmp.Comparer(sameList[[]Scope]), cmp.Comparer(sameList[[]uint32]), cmp.Comparer(sameList[[]string])); diff != "" {
+			if diff := cmp.Diff(want, c, cmp.Comparer(sameList[[]Scope]), cmp.Comparer(sameList[[]uint32]), cmp.Comparer(sameList[[]string]), cmp.Comparer(sameList[[]MaskAction]), cmp.Comparer(sameList[[]MaskRule])); diff != "" {
 				t.Error(diff)
 			}
 		})
@@ -79,16 +79,17 @@ func TestParse(t *testing.T) {
 			{"local", "127.0.0.1", 11434, "ollama", "", "", true},
 			{"plain", "llm.internal", 80, "openai", "/openai/deployments/{model}", "", true},
 		},
-		Identity:      Identity{"corp.example", "ns/{unit}"},
-		Policy:        Policy{"/p", "https://help.example/llm"},
-		CA:            CA{"embedded", "/ca"},
-		Trust:         Trust{Host: "none", Ledger: "/ledger", NodeInspector: true},
-		Record:        Record{true, "/journal", 5_000_000, "stop", "/mnt/anchors", Retention{30 * 24 * time.Hour, 365 * 24 * time.Hour, 36 * time.Hour}},
-		Mask:          Mask{"/mask.key"},
+		Identity: Identity{"corp.example", "ns/{unit}"},
+		Policy:   Policy{"/p", "https://help.example/llm"},
+		CA:       CA{"embedded", "/ca"},
+		Trust:    Trust{Host: "none", Ledger: "/ledger", NodeInspector: true},
+		Record:   Record{true, "/journal", 5_000_000, "stop", "/mnt/anchors", Retention{30 * 24 * time.Hour, 365 * 24 * time.Hour, 36 * time.Hour}, "sealed", []string{"age1x", "age1y"}},
+		Mask: Mask{"/mask.key", true, false, []MaskAction{{[]string{"secrets"}, []string{"args"}, []string{"bot*"}, []string{"aws-key"}, "deny"}}, []string{"*@example.com"},
+			[]MaskRule{{"employee-id", "EMPLOYEE_ID", "E[0-9]{6}", true, "a", "b", []string{"staff"}, 40, "luhn", true, "pseudonym"}}},
 		Archive:       Archive{true, "/found.db", 48 * time.Hour},
 		Elasticsearch: Elasticsearch{"https://es:9200", []string{"https://es2:9200"}, "/key", "/es.pem", "", "acme"},
 		Approvals:     Approvals{[]string{"owners"}, 2, 5 * time.Minute, Elevation{[]string{"leads", "security"}, 1, 30 * time.Minute, 2 * time.Hour}, Webhook{"https://hooks.example/x", "/hook", "/hook.pem", "masked"}, "https://console.example"},
-		Admin:         Admin{"/admin.sock", []uint32{1000}},
+		Admin:         Admin{"/admin.sock", []uint32{1000}, "[::1]:9464", "http://otel:4318"},
 		Proxy:         Proxy{"[::1]:9", 1500 * time.Millisecond, 90 * time.Second, 7 * time.Minute, 7, 64 << 20, 12},
 	}
 	if diff := cmp.Diff(want, c); diff != "" {
@@ -117,6 +118,8 @@ func TestErrors(t *testing.T) {
 		{"syntax", "a: [", "f:1: not valid YAML"},
 		{"two documents", "ca: {}\n---\nca: {}\n", "f:2: a second document"},
 		{"archive", "archive: {dir: /x}", "f:1: unknown key \"dir\""},
+		{"metrics", "admin: {metrics: here}", "f:1: admin.metrics \"here\" is no IP address with a port"},
+		{"traces", "admin: {traces: \"ftp://x\"}", "f:1: admin.traces is no plain URL"},
 		{"archive age", "archive: {retain: long}", "f:1: retain \"long\" is no age"},
 		{"egress", "egress: deny", "f:1: egress is not supported yet"},
 		{"pod labels", scope("match: {podLabels: {ai: x}}, mode: off"), "f:2: podLabels is not supported yet"},
@@ -211,6 +214,10 @@ func TestErrors(t *testing.T) {
 		{"size overflow", "record: {max_bytes: 9999999TiB}", "is no size"},
 		{"size zero", "record: {max_bytes: 0}", "is no size"},
 		{"retention", "record: {retention: {content: 30days}}", "f:1: retention of content \"30days\" is no time"},
+		{"original", "record: {original: kept}", "use sealed"},
+		{"one recipient", "record: {original: sealed, recipients: [age1x]}", "two to five people"},
+		{"recipients for nothing", "record: {recipients: [age1x, age1y]}", "without record.original"},
+		{"no recipient", "record: {original: sealed, recipients: [age1x, AGE-SECRET-KEY-1]}", "no age public key"},
 		{"retention short", "record: {retention: {admin: 5m}}", "at least 1h"},
 		{"retention upside down", "record: {retention: {content: 30d, metadata: 10d}}", "shorter than that of content"},
 		{"retention of metadata alone", "record: {retention: {metadata: 10d}}", "shorter than that of content"},

@@ -99,6 +99,9 @@ type record struct {
 	WhenFull string `yaml:"when_full"`
 	Anchors  string `yaml:"anchors"`
 
+	Original   string   `yaml:"original"`
+	Recipients []string `yaml:"recipients"`
+
 	Retention struct {
 		Content  string `yaml:"content"`
 		Metadata string `yaml:"metadata"`

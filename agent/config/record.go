@@ -2,7 +2,10 @@
 
 package config
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 func recordOf(p *problems, f *record) Record {
 	max, ok := size(f.MaxBytes)
@@ -12,7 +15,20 @@ func recordOf(p *problems, f *record) Record {
 	if !f.Required {
 		p.add(p.line("record", "required"), "record.required: false is not supported yet: remove it")
 	}
-	r := Record{Required: f.Required, Dir: f.Dir, MaxBytes: max, WhenFull: f.WhenFull, Anchors: f.Anchors}
+	r := Record{Required: f.Required, Dir: f.Dir, MaxBytes: max, WhenFull: f.WhenFull, Anchors: f.Anchors, Original: f.Original, Recipients: f.Recipients}
+	switch {
+	case f.Original != "" && f.Original != "sealed":
+		p.add(p.line("record", "original"), "record.original %q is not known: use sealed, or leave it out", f.Original)
+	case f.Original == "sealed" && (len(f.Recipients) < 2 || len(f.Recipients) > 5):
+		p.add(p.line("record", "original"), "record.original: sealed needs the public keys of two to five people in record.recipients: any two of them can read originals together")
+	case f.Original == "" && len(f.Recipients) > 0:
+		p.add(p.line("record", "recipients"), "record.recipients without record.original: sealed: add that, or remove them")
+	}
+	for i, r := range f.Recipients {
+		if !strings.HasPrefix(r, "age1") {
+			p.add(p.line("record", "recipients", i), "recipient %q is no age public key: give one that begins with age1", r)
+		}
+	}
 	for _, k := range []struct {
 		name, value string
 		to          *time.Duration

@@ -73,13 +73,36 @@ record:
   max_bytes: 10GiB                   # B, KiB, MiB, GiB, TiB, KB, MB, GB, TB
   when_full: stop                    # stop: recorded exchanges are refused until there is room
   anchors: ""                        # file, or folder, to keep signed checkpoints in: mount it from another host; empty = nowhere
+  original: ""                       # sealed: keep what was masked in requests, readable for two of the recipients together (sallyport unseal)
+  recipients: []                     # their age public keys (age1…), two to five
   retention:                         # after which time records are destroyed, as 30d or 12h; empty = kept for good
     content: ""                      # prompts, replies, tool calls: their keys, up to a day later
     metadata: ""                     # who asked whom, when, what was decided: whole segments, when all in them is due
     admin: ""                        # what administrators did, approvals, policy: a segment with such a record stays as long
 
-mask:
-  key_file: /var/lib/sallyport/mask.key
+mask:                                # secrets and personal data in replies, and in what is recorded (docs/mask-actions.md)
+  key_file: /var/lib/sallyport/mask.key # of fingerprints and pseudonyms; made if it is not there
+  prompts: false                     # true: requests too, before they leave the host; they stay masked
+  names: true                        # look for names of people and postal addresses
+  actions: []                        # in order; the first that matches decides. Behind them: secrets are tagged everywhere,
+                                     #   personal data everywhere but in the arguments of tool calls
+#   - types: [CREDIT_CARD, "US_*"]   # types (globs), or secrets, personal (names included), names; none = all
+#     carriers: [text]               # text (all of a reply but) | args (of tool calls) | prompt | input (of embeddings) | reasoning | refusal |
+#                                    #   citation | result | error | metadata; none = all of replies, and of requests with prompts
+#     roles: ["support-*"]           # of the caller at that moment; globs; none = all
+#     rules: [credit-card]           # names of rules; none = all
+#     action: last_four              # tag | last_four | pseudonym | deny (the exchange ends) | allow
+  allow: []                          # never masked: exact values, globs such as "*@example.com", networks, numbers however written
+  rules: []                          # of your own
+#   - name: employee-id
+#     type: EMPLOYEE_ID              # stands in the tag
+#     pattern: "E[0-9]{6}"           # RE2; each repeat has a maximum, a match at most 1024 bytes
+#     word: true                     # no letter, digit or _ directly before or after; or left: and right: with such characters
+#     near: [employee, staff]        # one of these words before it
+#     within: 96                     # at most so many bytes before, up to 400
+#     check: luhn                    # luhn | mod97 | entropy
+#     secret: false                  # true: of the group secrets, not of personal
+#     action: tag
 
 archive:                             # search store on this host, made from the journal, so that sessions are found by fields and words
   off: false                         # true: only the newest sessions can be listed
@@ -113,6 +136,8 @@ approvals:
 admin:
   socket: /run/sallyport/admin.sock
   admins: []                         # user IDs, besides root, that may see everything
+  metrics: ""                        # IP address and port where Prometheus gets /metrics, such as 127.0.0.1:9464; empty = nowhere
+  traces: ""                         # OTLP receiver (HTTP) that is told of exchanges, without contents: http://127.0.0.1:4318; empty = none
 
 proxy:
   listen: 127.0.0.1:15001            # loopback only

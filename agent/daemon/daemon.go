@@ -21,6 +21,7 @@ import (
 	"github.com/sallyport-dev/sallyport/agent/dns"
 	"github.com/sallyport-dev/sallyport/agent/enrol"
 	"github.com/sallyport-dev/sallyport/agent/kernel"
+	"github.com/sallyport-dev/sallyport/agent/metrics"
 	"github.com/sallyport-dev/sallyport/agent/netns"
 	"github.com/sallyport-dev/sallyport/agent/older"
 	"github.com/sallyport-dev/sallyport/agent/proxy"
@@ -64,6 +65,7 @@ type daemon struct {
 	Options
 
 	policy      *policies
+	masking     *masking
 	key         []byte // of fingerprints; see fingerprintKey
 	ca          *authority.Authority
 	leaves      *leaf.Cache
@@ -81,6 +83,9 @@ type daemon struct {
 	proxy       *proxy.Server
 	admin       *admin.Server
 	elastic     *elastic.Shipper // nil if it is off
+	metrics     *metrics.Metrics // nil if nobody may ask
+	metricsAt   net.Listener
+	traces      *metrics.Traces  // nil if nobody is told
 	archive     *archive.Archive // nil if there is none
 	archiveDown atomic.Bool      // it takes nothing
 	selftest    *selfTest
@@ -130,8 +135,9 @@ func Run(ctx context.Context, cfg *config.Config, o Options) (err error) {
 		name string
 		do   func(context.Context) error
 	}{
+		{"masking", d.openMasking},
 		{"policy", d.openPolicy}, {"certificate authority", d.openCA}, {"journal", d.openJournal}, {"approvals", d.openDesk}, {"trust", d.openTrust},
-		{"exchanges", d.openFlow}, {"proxy", d.openProxy}, {"admin API", d.openAdmin}, {"archive", d.openArchive}, {"Elasticsearch", d.openElastic}, {"kernel", d.openKernel},
+		{"metrics", d.openMetrics}, {"exchanges", d.openFlow}, {"proxy", d.openProxy}, {"admin API", d.openAdmin}, {"archive", d.openArchive}, {"Elasticsearch", d.openElastic}, {"kernel", d.openKernel},
 		{"predecessor", d.takeOver}, {"kernel", d.takeKernel},
 	} {
 		if err := step.do(ctx); err != nil {
@@ -139,18 +145,6 @@ func Run(ctx context.Context, cfg *config.Config, o Options) (err error) {
 		}
 	}
 	return d.serve(ctx)
-}
-
-// Check finds what is wrong with configuration and policy without touching anything.
-func Check(cfg *config.Config) error {
-	d := &daemon{cfg: cfg}
-	if err := d.openPolicy(context.Background()); err != nil {
-		return err
-	}
-	if err := d.openWebhook(); err != nil {
-		return err
-	}
-	return d.checkScopes()
 }
 
 // checkScopes finds scopes that cannot be, or that would cut the host off.

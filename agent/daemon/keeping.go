@@ -13,15 +13,23 @@ import (
 	"github.com/sallyport-dev/sallyport/agent/telemetry"
 	"github.com/sallyport-dev/sallyport/pipeline/journal"
 	"github.com/sallyport-dev/sallyport/pipeline/journal/anchor"
+	"github.com/sallyport-dev/sallyport/pipeline/journal/original"
 )
 
-func (d *daemon) journalOptions() journal.Options {
+func (d *daemon) journalOptions() (journal.Options, error) {
 	o := journal.Options{Dir: d.cfg.Record.Dir, MaxBytes: d.cfg.Record.MaxBytes, Index: d.index, Beside: d.pred != nil,
 		Notice: func(err error) { d.notice("journal", err) }}
 	if d.cfg.Record.Anchors != "" {
 		o.Anchors = anchor.Open(d.cfg.Record.Anchors)
 	}
-	return o
+	if d.cfg.Record.Original != "" {
+		s, err := original.New(d.cfg.Record.Recipients)
+		if err != nil {
+			return o, &UsageError{fmt.Errorf("record.recipients: %w", err)}
+		}
+		o.Seal = s.Seal
+	}
+	return o, nil
 }
 
 // expireEvery is how often the journal is looked through for what is due.

@@ -4,8 +4,12 @@ package daemon
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -88,5 +92,47 @@ func TestRecordKeeping(t *testing.T) {
 	}
 	if err := d.expire(ctx); err != nil || content("ses_1") != journal.ContentErased {
 		t.Errorf("after the release: %v", err)
+	}
+}
+
+// Each start records what it runs with: configuration by digest and text, policy documents by digest and text, without secrets.
+func TestStartIsRecorded(t *testing.T) {
+	ctx := context.Background()
+	secret := "sk-" + "ant-api03-" + strings.Repeat("Ab3dEf6hIj", 9) + "AA-AAAAAA" + "AA"
+	file, dir := filepath.Join(t.TempDir(), "config.yaml"), t.TempDir()
+	text := "# the key was " + secret + "\nadmin: {admins: [1000]} # ada@example.org\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	j, err := journal.Open(journal.Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &daemon{Options: Options{ConfigFile: file, Version: "v1"}, journal: j}
+	if err := errors.Join(d.recordConfig(ctx), j.Close()); err != nil {
+		t.Fatal(err)
+	}
+	r, err := journal.OpenReader(dir, pipeline.Position{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for {
+		e, err := r.Next()
+		if err != nil {
+			t.Fatal("there is no config record")
+		}
+		if e.Kind != pipeline.KindConfig {
+			continue
+		}
+		var c ConfigStart
+		if err := e.Decode(&c); err != nil {
+			t.Fatal(err)
+		}
+		sum := sha256.Sum256([]byte(text))
+		if strings.Contains(c.Text, secret) || !strings.Contains(c.Text, "ada@example.org") || c.SHA256 != hex.EncodeToString(sum[:]) || c.Version != "v1" {
+			t.Errorf("recorded %+v", c)
+		}
+		return
 	}
 }

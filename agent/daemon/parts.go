@@ -27,7 +27,6 @@ import (
 	"github.com/sallyport-dev/sallyport/pipeline/llm/anthropic"
 	"github.com/sallyport-dev/sallyport/pipeline/llm/ollama"
 	"github.com/sallyport-dev/sallyport/pipeline/llm/openai"
-	"github.com/sallyport-dev/sallyport/pipeline/mask"
 )
 
 // watch serves reload requests and notices, once a second, whether kernel events were lost.
@@ -101,11 +100,6 @@ func (d *daemon) watch(ctx context.Context) error {
 	}
 }
 
-// masker gives flow the engine's rewriters.
-type masker struct{ e *mask.Engine }
-
-func (m masker) Stream(carrier string, _ *pipeline.Meta) flow.Rewriter { return m.e.Stream(carrier) }
-
 // protocols are those of the configuration that somebody here decodes.
 func protocols() llm.Registry {
 	open := openai.Provider{}
@@ -113,16 +107,13 @@ func protocols() llm.Registry {
 }
 
 func (d *daemon) openFlow(context.Context) error {
-	key, err := d.fingerprintKey()
-	if err != nil {
-		return err
-	}
+	var err error
 	d.ident, err = workload.New(workload.Options{TrustDomain: d.cfg.Identity.TrustDomain, Template: d.cfg.Identity.Template})
 	if err != nil {
 		return &UsageError{err}
 	}
 	d.flow, err = flow.New(flow.Options{
-		Decider: d.policy, Holder: d.desk, Masker: masker{mask.New(mask.Options{Key: key})}, Log: d.journal, Sessions: d.sessions,
+		Decider: d.policy, Holder: d.desk, Masker: d.masking, Log: d.journal, Sessions: d.watchers(),
 		Codecs: protocols(), HelpURL: d.cfg.Policy.HelpURL, Notice: d.notice,
 	})
 	return err

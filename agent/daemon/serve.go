@@ -53,6 +53,7 @@ func (d *daemon) serve(ctx context.Context) error {
 	l.start(d.older.Run)
 	l.start(d.discover.Run)
 	l.start(func(ctx context.Context) error { return d.kernel.Execs(ctx, d.discover.Exec) })
+	l.start(d.runMetrics)
 	if d.archive != nil {
 		l.start(d.runArchive)
 	}

@@ -54,7 +54,7 @@ func commands() []command {
 		approvalsListCommand(), approvalsShowCommand(), approvalsApproveCommand(), approvalsDenyCommand(), approvalsRevokeCommand(),
 		elevateCommand(), grantsCommand(), grantsApproveCommand(), grantsDenyCommand(), grantsRevokeCommand(),
 		policyCheckCommand(), policyExplainCommand(), policyTestCommand(), policyDiffCommand(), policyLearnCommand(), rolloutStatusCommand(), maskCommand(), journalVerifyCommand(), journalExportCommand(), journalRepairCommand(),
-		eraseCommand(), holdAddCommand(), holdRemoveCommand(), holdListCommand(),
+		unsealCommand(), eraseCommand(), holdAddCommand(), holdRemoveCommand(), holdListCommand(),
 		trustStatusCommand(), trustRemoveCommand(), quarantineCommand(), runCommand(), versionCommand(), completionCommand(), helpCommand(),
 	}
 }

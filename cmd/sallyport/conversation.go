@@ -108,7 +108,7 @@ func (a *app) showEnd(b *strings.Builder, x *adminapi.Exchange) {
 	}
 	a.showVerdict(b, x)
 	if len(x.Masked) > 0 {
-		field(b, "masked", countMasks(x.Masked))
+		field(b, "masked", tellMasks(x.Masked))
 	}
 	field(b, "outcome", outcome(x))
 }
@@ -164,6 +164,35 @@ func outcome(x *adminapi.Exchange) string {
 		parts = append(parts, strings.TrimSuffix("cut: "+x.Response.Cut+": "+x.Response.CutReason, ": "))
 	}
 	return strings.Join(parts, ", ")
+}
+
+// shownMasks is how many masks are told one by one.
+const shownMasks = 24
+
+// tellMasks says of each mask what it is, where, why, and which have the same value.
+func tellMasks(ms []pipeline.Mask) string {
+	var b strings.Builder
+	for i, m := range ms {
+		if i == shownMasks {
+			fmt.Fprintf(&b, "and %d more (-o json has all): %s", len(ms)-i, countMasks(ms[i:]))
+			break
+		}
+		fmt.Fprintf(&b, "%s in %s, %d bytes at %d", m.Type, or(m.Carrier, "text"), m.Len, m.At)
+		if m.Rule != "" {
+			b.WriteString(", by " + m.Rule)
+		}
+		if m.Why != "" {
+			b.WriteString(": " + m.Why)
+		}
+		if m.Action != "" {
+			b.WriteString(", " + m.Action)
+		}
+		if m.Fingerprint != "" {
+			b.WriteString(", #" + m.Fingerprint)
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
 }
 
 func countMasks(ms []pipeline.Mask) string {

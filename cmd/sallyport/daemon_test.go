@@ -86,7 +86,7 @@ func session() adminapi.Session {
 			{Kind: pipeline.StepToolOffer, Name: "search"}, {Kind: pipeline.StepToolOffer, Name: "bash", Index: 1},
 			{Kind: pipeline.StepPrompt, Text: "Who is [EMAIL]?\nAnd clean up.\x1b]0;owned\x07"}}},
 		Body: json.RawMessage(`{"model":"gpt-4o-mini","big":12345678901234567890}`), BodyBytes: 50,
-		Masks: []pipeline.Mask{{Carrier: "text", Type: "EMAIL", At: 7, Len: 15, With: "[EMAIL]"}},
+		Masks: []pipeline.Mask{{Carrier: "text", Type: "EMAIL", Rule: "mail", Why: "a name, @ and a domain", Fingerprint: "00c1d2e3f4a5b697", At: 7, Len: 15, With: "[EMAIL]"}},
 	}
 	tokens := func(n int64) *int64 { return &n }
 	refused := pipeline.Step{Kind: pipeline.StepToolCall, Name: "bash", ID: "call_2", Index: 1, Args: json.RawMessage(`{"cmd": "rm -rf /"}`)}

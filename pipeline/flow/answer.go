@@ -240,7 +240,7 @@ func (x *exchange) processWhole(ctx context.Context, body []byte, kind form) (no
 
 // processText masks a body that is nothing but text.
 func (x *exchange) processText(body []byte) ([]byte, bool, error) {
-	masked, masks, err := x.maskText(body)
+	masked, masks, err := x.maskWhole(pipeline.CarrierError, nil, body)
 	if err != nil || len(masks) == 0 {
 		return nil, false, err
 	}

@@ -4,6 +4,7 @@ package flow
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -12,76 +13,85 @@ import (
 	"github.com/sallyport-dev/sallyport/pipeline/llm"
 )
 
-// maskArgs masks the arguments of a tool call. Arguments that are JSON stay JSON: each string in them, keys
-// included, is masked as its reader will see it, escapes undone; then the whole is looked at once more as it stands,
-// for what is found only in its surroundings. masked is nil if nothing was masked; offsets are into args.
+// maskArgs masks the arguments of a tool call. Arguments that are JSON stay JSON: each string in them, keys included, and each number is
+// masked as its reader will see it, escapes undone, with its key to the left of it; a number becomes a string then. Then the whole is
+// looked at once more as it stands, for what is found only in its surroundings: values with any of that in them go as a whole.
+// masked is nil if nothing was masked; offsets are into args.
 func (x *exchange) maskArgs(args []byte) (masked []byte, masks []pipeline.Mask, err error) {
-	var s llm.Scanner
 	var edits []llm.Edit
-	isJSON := s.Reset(args) == nil
-	if isJSON {
-		one := func(text []byte, at llm.Span) error {
-			if len(text) < llm.MinText {
-				return nil
-			}
-			with, found, err := x.maskWhole("args", text)
-			if err != nil || len(found) == 0 {
-				return err
-			}
-			plain := at.End-at.Start == len(text)+2
-			for _, m := range found {
-				if plain {
-					m.At += at.Start + 1
-				} else {
-					m.At, m.Len = at.Start, at.End-at.Start
-				}
-				m.Carrier = "args"
-				masks = append(masks, m)
-			}
-			edits = append(edits, llm.Edit{Span: at, With: llm.AppendString(nil, with)})
+	err = literals(args, func(l literal) error {
+		if len(l.text) < llm.MinText {
 			return nil
 		}
-		err = walkStrings(&s, one)
-		if err == nil {
-			err = s.End()
+		with, found, err := x.maskWhole(pipeline.CarrierArgs, x.before(l.key), l.text)
+		if err != nil || len(found) == 0 {
+			return err
 		}
-		if errors.As(err, new(maskError)) {
-			return nil, nil, err
+		inside := 0 // where the text stands in the literal, if it stands there as it is
+		if l.kind == llm.String {
+			inside = 1
 		}
-		isJSON = err == nil
+		plain := l.at.End-l.at.Start == len(l.text)+2*inside
+		for _, m := range found {
+			if plain {
+				m.At += l.at.Start + inside
+			} else {
+				m.At, m.Len = l.at.Start, l.at.End-l.at.Start
+			}
+			masks = append(masks, m)
+		}
+		edits = append(edits, llm.Edit{Span: l.at, With: llm.AppendString(nil, with)})
+		return nil
+	})
+	if errors.As(err, new(maskError)) {
+		return nil, nil, err
 	}
-	now := args
-	if isJSON && len(edits) > 0 {
-		if now, err = llm.Splice(nil, args, edits); err != nil {
-			return nil, nil, err
-		}
-	} else if !isJSON {
-		masks = nil
+	if err != nil { // no JSON
 		if err := x.hidden(args); err != nil {
 			return nil, nil, err
 		}
+		with, found, err := x.maskWhole(pipeline.CarrierArgs, nil, args)
+		if err != nil || len(found) == 0 {
+			return nil, nil, err
+		}
+		return append([]byte(nil), with...), found, nil
 	}
-	with, found, err := x.maskWhole("args", now)
+	_, found, err := x.maskWhole(pipeline.CarrierArgs, nil, args)
 	if err != nil {
 		return nil, nil, err
 	}
 	if len(found) > 0 {
-		if isJSON && !validJSON(with) {
-			return nil, nil, errors.New("mask: arguments would no longer be JSON")
-		}
-		for _, m := range found {
-			if len(edits) > 0 { // offsets are those of a text that nobody saw
-				m.At, m.Len = 0, len(args)
-			}
-			m.Carrier = "args"
-			masks = append(masks, m)
-		}
-		now = append([]byte(nil), with...)
+		edits, masks = surrounded(args, found, edits, masks)
 	}
-	if len(masks) == 0 {
+	if len(edits) == 0 {
 		return nil, nil, nil
 	}
-	return now, masks, nil
+	if masked, err = llm.Splice(nil, args, edits); err == nil && !validJSON(masked) {
+		err = errors.New("mask: arguments would no longer be JSON")
+	}
+	return masked, masks, err
+}
+
+// surrounded adds the edits of the values in which something was found in the whole, and that were not masked by themselves.
+func surrounded(args []byte, found []pipeline.Mask, edits []llm.Edit, masks []pipeline.Mask) ([]llm.Edit, []pipeline.Mask) {
+	own, next := edits, 0
+	_ = literals(args, func(l literal) error {
+		for next < len(found) && found[next].At+found[next].Len <= l.at.Start {
+			next++
+		}
+		if next == len(found) || found[next].At >= l.at.End || l.name {
+			return nil
+		}
+		if slices.ContainsFunc(own, func(e llm.Edit) bool { return e.Span == l.at }) {
+			return nil
+		}
+		m := found[next]
+		m.At, m.Len = l.at.Start, l.at.End-l.at.Start
+		masks = append(masks, m)
+		edits = append(edits, llm.Edit{Span: l.at, With: llm.AppendString(nil, []byte(m.With))})
+		return nil
+	})
+	return edits, masks
 }
 
 // hidden refuses arguments that are no JSON, but in whose escapes there is something to be masked: they may be broken off, or have
@@ -90,11 +100,11 @@ func (x *exchange) hidden(args []byte) error {
 	if bytes.IndexByte(args, '\\') < 0 {
 		return nil
 	}
-	_, plain, err := x.maskWhole("args", args)
+	_, plain, err := x.maskWhole(pipeline.CarrierArgs, nil, args)
 	if err != nil {
 		return err
 	}
-	_, found, err := x.maskWhole("args", unescaped(args))
+	_, found, err := x.maskWhole(pipeline.CarrierArgs, nil, unescaped(args))
 	if err == nil && len(found) > len(plain) {
 		err = llm.NotInspected("arguments of a tool call that are no JSON, and whose escapes hide what is to be masked")
 	}
@@ -140,9 +150,32 @@ func unescaped(text []byte) []byte {
 // maskError is an error of the masker, as opposed to text that is no JSON.
 type maskError struct{ error }
 
-func walkStrings(s *llm.Scanner, f func([]byte, llm.Span) error) error {
-	wrap := func(text []byte, at llm.Span) error {
-		if err := f(text, at); err != nil {
+func (e maskError) Unwrap() error { return e.error }
+
+// literal is a string or a number in JSON.
+type literal struct {
+	kind llm.Kind
+	text []byte // decoded
+	at   llm.Span
+	key  []byte // of the member that it is, or is in; nil if there is none
+	name bool   // it is a key itself
+}
+
+// literals calls f for each string and number of a JSON text. An error of f's is a maskError, any other means that it is no JSON.
+func literals(text []byte, f func(literal) error) error {
+	var s llm.Scanner
+	if err := s.Reset(text); err != nil {
+		return err
+	}
+	if err := eachLiteral(&s, nil, f); err != nil {
+		return err
+	}
+	return s.End()
+}
+
+func eachLiteral(s *llm.Scanner, key []byte, f func(literal) error) error {
+	give := func(l literal) error {
+		if err := f(l); err != nil {
 			return maskError{err}
 		}
 		return nil
@@ -150,20 +183,47 @@ func walkStrings(s *llm.Scanner, f func([]byte, llm.Span) error) error {
 	switch s.Peek() {
 	case llm.Object:
 		return s.Object(func(m llm.Member) error {
-			if err := wrap(m.Key, m.At); err != nil {
+			if err := give(literal{llm.String, m.Key, m.At, nil, true}); err != nil {
 				return err
 			}
-			return walkStrings(s, f)
+			return eachLiteral(s, m.Key, f)
 		})
 	case llm.Array:
-		return s.Array(func(int) error { return walkStrings(s, f) })
+		return s.Array(func(int) error { return eachLiteral(s, key, f) })
 	case llm.String:
 		text, at, err := s.Text()
 		if err != nil {
 			return err
 		}
-		return wrap(text, at)
+		return give(literal{llm.String, text, at, key, false})
+	case llm.Number:
+		at, err := s.Skip()
+		if err != nil {
+			return err
+		}
+		return give(literal{llm.Number, s.Bytes(at), at, key, false})
 	}
-	_, err := s.Skip()
-	return err
+	return s.Pass()
+}
+
+// jsonOrString makes arguments fit for a record: those that are no JSON become a JSON string.
+func jsonOrString(args json.RawMessage) json.RawMessage {
+	if len(args) == 0 {
+		return nil
+	}
+	if validJSON(args) {
+		return args
+	}
+	return llm.AppendString(nil, args)
+}
+
+func validJSON(b []byte) bool {
+	var s llm.Scanner
+	if s.Reset(b) != nil {
+		return false
+	}
+	if _, err := s.Skip(); err != nil {
+		return false
+	}
+	return s.End() == nil
 }

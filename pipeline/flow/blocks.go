@@ -24,10 +24,10 @@ type eventRepeat struct {
 // next is the number of the block that follows those that were released.
 func (ch *choiceState) next() int { return ch.top + 1 - ch.denied }
 
-// lane finds a text that has begun; nil if there is none.
-func (m *events) lane(choice int, name string) *lane {
+// lane finds a text that has begun, or its tokens; nil if there is none.
+func (m *events) lane(choice int, name string, probs bool) *lane {
 	for i := len(m.lanes) - 1; i >= 0; i-- {
-		if l := m.lanes[i]; l.choice == choice && l.name == name {
+		if l := m.lanes[i]; l.choice == choice && l.probs == probs && l.name == name {
 			return l
 		}
 	}
@@ -37,9 +37,11 @@ func (m *events) lane(choice int, name string) *lane {
 // blocks ends the texts that end with an event, and notes the numbers in it.
 func (m *events) blocks(e *event, c *llm.Chunk) error {
 	for _, end := range c.Ends {
-		if l := m.lane(end.Choice, end.Lane); l != nil {
-			if err := l.end(); err != nil {
-				return err
+		for _, probs := range []bool{false, true} {
+			if l := m.lane(end.Choice, end.Lane, probs); l != nil {
+				if err := l.end(); err != nil {
+					return err
+				}
 			}
 		}
 	}
@@ -63,7 +65,7 @@ func (m *events) repeat(e *event, l *lane, p *llm.Piece) error {
 	if err := l.end(); err != nil {
 		return err
 	}
-	text, masks, err := m.x.maskText(p.Text)
+	text, masks, err := m.x.maskPiece(p)
 	if err != nil {
 		return err
 	}

@@ -30,10 +30,11 @@ type Accountant interface {
 	Account(m *pipeline.Meta, c *pipeline.Call, v pipeline.Verdict, u pipeline.Usage)
 }
 
-// Masker makes a rewriter for one text carrier of one exchange (pipeline/mask). carrier is "text" (all detectors) or
-// "args" (secrets only); other names behave as "text".
+// Masker makes a rewriter for one text of one exchange (pipeline/mask). carrier is one of pipeline.Carriers. before is what
+// stands to the left of the text and is no part of it, such as the key of an argument: it helps to tell what the text is, is never
+// released, and is not kept.
 type Masker interface {
-	Stream(carrier string, m *pipeline.Meta) Rewriter
+	Stream(carrier string, m *pipeline.Meta, before []byte) Rewriter
 }
 
 // Rewriter masks one text that arrives in pieces. Any split of the text gives the bytes of the whole text.
@@ -59,10 +60,11 @@ type Log interface {
 }
 
 // Sessions gives the exchange its session: sets m.Session, and what m says of the exchange's place in it. No text of a step may be
-// kept. Answered tells how the exchange ended; it is called once, and not for one that ended before it had a session.
+// kept. Answered tells how the exchange ended, and what it used, in part by estimate if the provider did not say all of it; it is called once, and not
+// for one that ended before it had a session.
 type Sessions interface {
 	Assign(m *pipeline.Meta, c *pipeline.Call)
-	Answered(m *pipeline.Meta, o *pipeline.Outcome)
+	Answered(m *pipeline.Meta, c *pipeline.Call, o *pipeline.Outcome, used pipeline.Usage)
 }
 
 // Codecs finds the codec of a request; an error means "not inspected" and says why.

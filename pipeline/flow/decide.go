@@ -31,6 +31,7 @@ type asked struct {
 	call  pipeline.Verdict
 	steps []pipeline.Verdict // as the steps of the call; of the kinds that are not asked about, the zero value
 	taken []pipeline.Step    // out of the offer
+	masks []pipeline.Mask    // carried out
 	gone  *pipeline.Verdict  // says which tools were taken out of the offer, and why
 	err   error              // nobody could say
 }
@@ -84,6 +85,7 @@ func (x *exchange) decideRequest(ctx context.Context, a *asked) (*denial, error)
 	if d, err := x.apply(ctx, a.call, nil); d != nil || err != nil {
 		return d, err
 	}
+	x.tellSent()
 	if a.gone != nil {
 		if d, err := x.apply(ctx, *a.gone, nil); d != nil || err != nil {
 			return d, err
@@ -219,7 +221,7 @@ func (x *exchange) decided(v pipeline.Verdict, shown *pipeline.Step, enforced bo
 
 // uninspected records that something was not understood.
 func (x *exchange) uninspected(why error) *denial {
-	v := pipeline.Verdict{Action: pipeline.Deny, Stage: "call", Rule: "builtin/not-inspected", Reason: "not inspected: " + reason(why)}
+	v := pipeline.Verdict{Action: pipeline.Deny, Stage: "call", Rule: "builtin/not-inspected", Reason: "not inspected: " + x.reason(why)}
 	return &denial{code: codeNotInspected, id: x.decision(v, nil), verdict: v}
 }
 
@@ -235,6 +237,10 @@ func (x *exchange) unavailable(why error) *denial {
 
 // failed turns an error on the way of a reply into a denial of the right kind.
 func (x *exchange) failed(err error) *denial {
+	var no pipeline.MaskRefused
+	if errors.As(err, &no) {
+		return x.maskRefused(err, no)
+	}
 	if errors.Is(err, llm.ErrNotInspected) {
 		return x.uninspected(err)
 	}

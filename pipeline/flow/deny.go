@@ -122,11 +122,12 @@ func (x *exchange) finish(status int) {
 	}
 	x.out.DurationMS = now.Sub(x.began).Milliseconds()
 	x.out.OverheadUS = max(0, (now.Sub(x.began) - x.waited).Microseconds())
+	x.tellGuardrails()
 	if len(x.out.Masks) > 0 && x.out.Verdict.Action < pipeline.Transform {
 		x.out.Verdict = pipeline.Verdict{Action: pipeline.Transform, Stage: pipeline.StepResponse, Rule: "builtin/mask",
 			Reason: strconv.Itoa(len(x.out.Masks)) + " masked", Credential: x.out.Verdict.Credential}
 	}
 	out := x.out
 	x.append(pipeline.KindOutcome, &out)
-	x.f.o.Sessions.Answered(x.m, &out)
+	x.f.o.Sessions.Answered(x.m, &x.req.Call, &out, out.Used(x.bodyBytes))
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 
+	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/llm"
 	"github.com/sallyport-dev/sallyport/pipeline/stream"
 )
@@ -65,6 +66,8 @@ type event struct {
 	usage   bool
 	texts   []eventText
 	repeats []eventRepeat
+	probs   []eventProb
+	lists   []eventList
 	tools   []eventTool
 	places  []llm.Place
 	fixed   []llm.Edit // decided already
@@ -144,15 +147,10 @@ func (m *events) end() error {
 	return m.answers(nil)
 }
 
-// broken says that the stream was cut: texts end, tool calls that are not complete stay behind.
+// broken says that the stream was cut: what is not settled stays behind, as nobody knows what it would have become.
 func (m *events) broken() error {
 	m.cut = true
-	for _, l := range m.lanes {
-		if err := l.end(); err != nil {
-			return err
-		}
-	}
-	return m.drain()
+	return nil
 }
 
 // mark says that what was added to out came with a piece.
@@ -207,6 +205,9 @@ func (m *events) event(ev *stream.Event) error {
 		return m.after(ev)
 	}
 	e := m.take(ev)
+	if err := m.beside(e); err != nil {
+		return err
+	}
 	m.partial = ev.Partial
 	if !ev.HasData {
 		m.queue = append(m.queue, e)
@@ -228,6 +229,11 @@ func (m *events) event(ev *stream.Event) error {
 	}
 	for i := range c.Pieces {
 		if err := m.piece(e, &c.Pieces[i]); err != nil {
+			return err
+		}
+	}
+	for i := range c.Lists {
+		if err := m.list(e, c, &c.Lists[i]); err != nil {
 			return err
 		}
 	}
@@ -287,7 +293,7 @@ func (m *events) take(ev *stream.Event) *event {
 		e = new(event)
 	}
 	*e = event{piece: m.pieces, raw: append(e.raw[:0], ev.Raw...), at: ev.At, hasData: ev.HasData,
-		texts: e.texts[:0], repeats: e.repeats[:0], tools: e.tools[:0], places: e.places[:0], fixed: e.fixed[:0], choices: e.choices[:0], text: e.text[:0]}
+		texts: e.texts[:0], repeats: e.repeats[:0], probs: e.probs[:0], lists: e.lists[:0], tools: e.tools[:0], places: e.places[:0], fixed: e.fixed[:0], choices: e.choices[:0], text: e.text[:0]}
 	if ev.At >= 0 {
 		e.data = e.raw[ev.At : ev.At+len(ev.Data)]
 	} else if ev.HasData {
@@ -313,12 +319,12 @@ func (m *events) piece(e *event, p *llm.Piece) error {
 	if err := m.grow(len(p.Text)); err != nil {
 		return err
 	}
-	l := m.lane(p.Choice, p.Lane)
+	l := m.lane(p.Choice, p.Lane, false)
 	if p.Repeat && l != nil && l.total > 0 {
 		return m.repeat(e, l, p)
 	}
 	if p.Whole && !p.Repeat {
-		with, masks, err := m.x.maskText(p.Text)
+		with, masks, err := m.x.maskPiece(p)
 		if err == nil && len(masks) > 0 {
 			m.x.out.Masks = append(m.x.out.Masks, masks...)
 			e.fixed = append(e.fixed, llm.Edit{Span: p.At, With: llm.AppendString(nil, with)})
@@ -326,11 +332,11 @@ func (m *events) piece(e *event, p *llm.Piece) error {
 		return err
 	}
 	if l == nil {
-		if len(m.lanes) == maxLanes {
-			return llm.NotInspected("more than %d texts in a stream", maxLanes)
+		var err error
+		if l, err = m.begin(p.Choice, p.Lane, carrier(p), p.Key); err != nil {
+			return err
 		}
-		l = &lane{choice: p.Choice, name: p.Lane, rw: m.x.f.o.Masker.Stream("text", m.x.m), keep: p.Answer}
-		m.lanes = append(m.lanes, l)
+		l.keep = p.Answer
 	}
 	e.texts = append(e.texts, eventText{lane: l, from: l.total, n: len(p.Text), off: len(e.text), at: p.At})
 	e.text = append(e.text, p.Text...)
@@ -338,6 +344,16 @@ func (m *events) piece(e *event, p *llm.Piece) error {
 		return err
 	}
 	return l.end()
+}
+
+// begin begins a text.
+func (m *events) begin(choice int, name, carrier string, key []byte) (*lane, error) {
+	if len(m.lanes) == maxLanes {
+		return nil, llm.NotInspected("more than %d texts in a stream", maxLanes)
+	}
+	l := &lane{choice: choice, name: name, probs: carrier == pipeline.CarrierLogprobs, rw: m.x.stream(carrier, m.x.before(key))}
+	m.lanes = append(m.lanes, l)
+	return l, nil
 }
 
 // complete ends the texts and tool calls of a choice, or of all for -1, and asks policy about the answer.

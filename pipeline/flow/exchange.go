@@ -3,7 +3,6 @@
 package flow
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -42,8 +41,11 @@ type exchange struct {
 	seq       int
 	buf       *buffers
 	h         holding
-	sent      bool  // the request is with the provider
-	bodyBytes int64 // of what was sent
+	side      side
+	sentMasks []pipeline.Mask // what was masked in the request before it is sent
+	ruled     []pipeline.Mask // the same, by guardrails
+	sent      bool            // the request is with the provider
+	bodyBytes int64           // of what was sent
 }
 
 // buffers are reused from one exchange to the next.
@@ -54,6 +56,7 @@ type buffers struct {
 	raw   []byte
 	edits []llm.Edit
 	mask  []byte
+	key   []byte
 }
 
 var pool = sync.Pool{New: func() any { return new(buffers) }}
@@ -170,17 +173,21 @@ func (x *exchange) recordIntent(body []byte, unread error) {
 	}
 	if unread == nil {
 		// A masker that fails leaves the texts out of the record; deciding then fails too, in decideRequest.
+		x.side = sideRecord
 		if err := x.inspect("mask request", func() error { return x.maskRequest(body, in) }); err != nil {
 			x.f.o.Notice("mask request", err)
 			x.steps, in.Body = nil, nil
 			in.Uninspected = "the request could not be masked"
 		}
+		x.side = sideReply
+		in.Masks = append(append(in.Masks, x.sentMasks...), x.ruled...)
 	} else {
-		in.Uninspected = reason(unread)
+		in.Uninspected = x.reason(unread)
 	}
 	if !x.tooLarge && (len(in.Masks) > 0 || in.Uninspected != "") { // else the record has the bytes themselves
 		sum := sha256.Sum256(body)
 		in.BodySHA256 = hex.EncodeToString(sum[:])
+		in.Original = body
 	}
 	x.h.body, x.h.shown = body, in.Body
 	in.Call = x.req.Call
@@ -190,11 +197,6 @@ func (x *exchange) recordIntent(body []byte, unread error) {
 	for i := range x.steps { // of the intent only: decisions repeat what they are about
 		x.steps[i].From = [2]int{}
 	}
-}
-
-// reason is an error for records and people: what it is about, without our own prefix.
-func reason(err error) string {
-	return strings.TrimPrefix(err.Error(), llm.ErrNotInspected.Error()+": ")
 }
 
 // cutQuery keeps the names of a query and cuts the values out.
@@ -231,10 +233,10 @@ func (x *exchange) maskRequest(body []byte, in *pipeline.Intent) error {
 			masked, masks, err = x.maskArgs(t.Value)
 			if errors.Is(err, llm.ErrNotInspected) { // the record can do without them
 				masked, err = []byte(unshown), nil
-				masks = []pipeline.Mask{{Carrier: "args", Type: "arguments", Len: len(t.Value), With: unshown}}
+				masks = []pipeline.Mask{{Carrier: pipeline.CarrierArgs, Type: "arguments", Len: len(t.Value), With: unshown}}
 			}
 		} else {
-			masked, masks, err = x.maskText(t.Value)
+			masked, masks, err = x.maskWhole(x.carrierOf(t), x.before(t.Key), t.Value)
 		}
 		if err != nil {
 			return err
@@ -269,129 +271,4 @@ func (x *exchange) maskRequest(body []byte, in *pipeline.Intent) error {
 	masked, err := llm.Splice(make([]byte, 0, len(body)+64*len(edits)), body, edits)
 	in.Body = masked
 	return err
-}
-
-// maskText masks a whole text. masked is valid until the next call; it is nil if nothing was masked.
-func (x *exchange) maskText(text []byte) (masked []byte, masks []pipeline.Mask, err error) {
-	return x.maskWhole("text", text)
-}
-
-// maskPiece is how much of a whole text is masked at a time: what comes out is compared while it is in the cache, and a text
-// in which nothing is found needs no second buffer of its length.
-const maskPiece = 16 << 10
-
-func (x *exchange) maskWhole(carrier string, text []byte) ([]byte, []pipeline.Mask, error) {
-	rw := x.f.o.Masker.Stream(carrier, x.m)
-	defer rw.Release()
-	out, same, changed := x.buf.mask[:0], 0, false // same: bytes of text that came out as they went in, and are not in out
-	for rest := text; ; {
-		n := min(len(rest), maskPiece)
-		var err error
-		if n > 0 {
-			out, err = rw.Write(out, rest[:n])
-			rest = rest[n:]
-		}
-		if err == nil && len(rest) == 0 {
-			out, err = rw.Flush(out)
-		}
-		if err != nil {
-			return nil, nil, fmt.Errorf("mask: %w", err)
-		}
-		if !changed {
-			if changed = len(rw.Masks()) > 0; changed {
-				out = append(append(make([]byte, 0, len(text)+256), text[:same]...), out...)
-			} else if !bytes.HasPrefix(text[same:], out) {
-				return nil, nil, errors.New("mask: text changed without a mask")
-			} else {
-				same += len(out)
-				out = out[:0]
-			}
-		}
-		if len(rest) == 0 {
-			break
-		}
-	}
-	x.buf.mask = out
-	if changed {
-		return out, rw.Masks(), nil
-	}
-	if same != len(text) {
-		return nil, nil, errors.New("mask: text changed without a mask")
-	}
-	return nil, nil, nil
-}
-
-// jsonOrString makes arguments fit for a record: those that are no JSON become a JSON string.
-func jsonOrString(args json.RawMessage) json.RawMessage {
-	if len(args) == 0 {
-		return nil
-	}
-	if validJSON(args) {
-		return args
-	}
-	return llm.AppendString(nil, args)
-}
-
-func validJSON(b []byte) bool {
-	var s llm.Scanner
-	if s.Reset(b) != nil {
-		return false
-	}
-	if _, err := s.Skip(); err != nil {
-		return false
-	}
-	return s.End() == nil
-}
-
-// send asks the provider. An error means that the connection ends without a reply, as it would without us.
-func (x *exchange) send(ctx context.Context, body []byte) (pipeline.Reply, error) {
-	var durable <-chan error
-	if reply := x.unseal(); reply != nil {
-		if err := x.settle(ctx, 0); err != nil {
-			return nil, x.refuse(ctx, x.unavailable(err))
-		}
-		return reply, nil
-	}
-	if x.enforce {
-		if err := x.settle(ctx, 1); err != nil {
-			return nil, x.refuse(ctx, x.unavailable(err))
-		}
-		if len(x.pending) == 1 {
-			durable = x.pending[0]
-			x.pending = x.pending[:0]
-		}
-	}
-	before := x.f.o.Now()
-	x.sent, x.bodyBytes = true, int64(len(body))
-	reply, err := x.up.Send(ctx, x.head, body, x.cred, durable)
-	x.waited += x.f.o.Now().Sub(before)
-	if err == nil {
-		return reply, nil
-	}
-	if x.enforce && errors.Is(err, pipeline.ErrNotRecorded) {
-		return nil, x.refuse(ctx, x.unavailable(err))
-	}
-	by := "upstream"
-	if ctx.Err() != nil {
-		by = ended(ctx)
-	}
-	x.cut(by, err)
-	x.finish(0)
-	if lerr := x.settle(ctx, 0); lerr != nil && ctx.Err() == nil {
-		// The journal is what failed, now or before: say so rather than look like a broken line.
-		return nil, x.respondFailure(x.unavailable(lerr))
-	}
-	return nil, fmt.Errorf("send: %w", err)
-}
-
-// account tells who wants to know what the exchange used.
-func (x *exchange) account() {
-	a, ok := x.f.o.Decider.(Accountant)
-	if !ok || !x.sent {
-		return
-	}
-	_ = x.inspect("account", func() error {
-		a.Account(x.m, &x.req.Call, x.out.Verdict, x.out.Used(x.bodyBytes))
-		return nil
-	})
 }

@@ -93,11 +93,14 @@ func (f *Flow) Serve(ctx context.Context, m *pipeline.Meta, client pipeline.Clie
 	unread := x.inspect("request", func() error { return x.decodeRequest(body, err) })
 	f.o.Sessions.Assign(m, &x.req.Call)
 
-	// What does policy say? What it wants changed is changed before anything else is done with the request.
+	// What must not leave the host is masked before anybody is asked: what is decided is what is sent. What policy wants changed is
+	// changed before anything else is done with the request.
 	var said asked
 	if unread == nil {
-		said = x.askRequest()
-		body = x.transform(&said, body)
+		if body, said.err = x.maskSent(body); said.err == nil {
+			said = x.askRequest()
+			body = x.transform(&said, body)
+		}
 	}
 
 	// Write down that it is asked, with everything masked.
@@ -113,7 +116,7 @@ func (f *Flow) Serve(ctx context.Context, m *pipeline.Meta, client pipeline.Clie
 			return x.cutBy(ctx, nil, by, err)
 		}
 		if err != nil && x.enforce {
-			denied = x.unavailable(err)
+			denied = x.failed(err)
 		}
 		if denied != nil {
 			return x.refuse(ctx, denied)

@@ -18,6 +18,7 @@ import (
 type lane struct {
 	choice int
 	name   string
+	probs  bool            // its tokens, of log probabilities
 	rw     Rewriter        // nil once the text has ended
 	masks  []pipeline.Mask // what it masked, then
 	total  int             // bytes of original text so far

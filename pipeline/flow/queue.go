@@ -16,6 +16,11 @@ func (e *event) ready() (ok, byTool bool) {
 			return false, false
 		}
 	}
+	for i := range e.probs {
+		if p := &e.probs[i]; p.from+p.n > p.lane.resolved() {
+			return false, false
+		}
+	}
 	for i := range e.tools {
 		if !e.tools[i].call.decided {
 			return false, true

@@ -189,7 +189,9 @@ func (x *exchange) stop(ctx context.Context, m *events, err error) error {
 		x.out.Cut = "agent"
 	} else {
 		d = x.failed(err)
-		x.out.Cut = "error"
+		if x.out.Cut = "error"; errors.As(err, new(pipeline.MaskRefused)) {
+			x.out.Cut = "agent"
+		}
 	}
 	ev := x.failer().AppendFailureEvent(nil, llm.Failure{Code: d.code, Message: x.message(d)})
 	rerr := x.recordEvent(ev, len(ev))

@@ -99,16 +99,16 @@ func (m *events) changes(e *event) (edits []llm.Edit, drop bool, err error) {
 			edits = append(edits, llm.Edit{Span: t.at, With: llm.AppendString(nil, text)})
 		}
 	}
+	if edits, err = m.probChanges(e, edits); err != nil {
+		return edits, false, err
+	}
 	if edits, drop, err = m.toolChanges(e, edits); err != nil || drop {
 		return edits, drop, err
 	}
 	edits = m.renumber(e, edits)
 	for i := range e.choices {
 		ch := &e.choices[i]
-		if !ch.Logprobs.Empty() && m.masked(e, ch.Index) {
-			edits = append(edits, llm.Edit{Span: ch.Logprobs, With: []byte("null")})
-		}
-		if !ch.Tokens.Empty() && m.masked(e, ch.Index) {
+		if !ch.Tokens.Empty() && m.masked(ch.Index) {
 			edits = append(edits, llm.Edit{Span: ch.Tokens, With: []byte("null")})
 		}
 		if ch.Finish != "" && m.x.enforce && m.choice(ch.Index).allRefused() {
@@ -118,13 +118,18 @@ func (m *events) changes(e *event) (edits []llm.Edit, drop bool, err error) {
 	return edits, drop, nil
 }
 
-// masked tells whether anything of a choice up to this event was masked or refused: log probabilities would spell it.
-func (m *events) masked(e *event, choice int) bool {
+// masked tells whether anything of a choice up to now was masked or refused: token numbers would spell it.
+func (m *events) masked(choice int) bool {
 	for _, l := range m.lanes {
 		if l.choice == choice && len(l.found()) > 0 {
 			return true
 		}
 	}
+	return m.changed(choice)
+}
+
+// changed tells whether a tool call of a choice up to now was masked or refused.
+func (m *events) changed(choice int) bool {
 	for _, t := range m.calls {
 		if t.choice == choice && (t.masked != nil || t.denied) {
 			return true

@@ -30,7 +30,7 @@ func (x *exchange) decideCall(ctx context.Context, t *toolCall) error {
 	if t.name == "" {
 		return llm.NotInspected("tool call without a name")
 	}
-	if _, found, err := x.maskWhole("args", []byte(t.name)); err != nil {
+	if _, found, err := x.maskWhole(pipeline.CarrierArgs, nil, []byte(t.name)); err != nil {
 		return err
 	} else if len(found) > 0 { // a model writes what it likes
 		return llm.NotInspected("tool call whose name holds what is to be masked")
@@ -41,6 +41,7 @@ func (x *exchange) decideCall(ctx context.Context, t *toolCall) error {
 	}
 	step := pipeline.Step{Kind: pipeline.StepToolCall, Name: t.name, ID: t.id, Index: t.index, Args: t.args, ByProvider: t.byProvider}
 	shown := step
+	shown.ID = x.word(t.id)
 	if masked == nil {
 		shown.Args = jsonOrString(append(json.RawMessage(nil), t.args...))
 	} else {

@@ -152,6 +152,12 @@ func (x *exchange) rewrite(a *asked, body []byte, drop []bool, names []string) (
 			continue
 		}
 		masked[t.Step] = true
+		for _, m := range a.steps[t.Step].Masks {
+			if m.Carrier == carrier {
+				m.Upstream = true
+				a.masks = append(a.masks, m)
+			}
+		}
 		if !t.Raw {
 			with = llm.AppendString(nil, with)
 		} else if !validJSON(with) {
@@ -175,6 +181,7 @@ func (x *exchange) rewrite(a *asked, body []byte, drop []bool, names []string) (
 	if err := x.reread(now, drop); err != nil {
 		return nil, err
 	}
+	x.ruled = a.masks
 	if len(names) > 0 {
 		gone := removal(a, drop, names)
 		a.gone = &gone

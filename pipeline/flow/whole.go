@@ -22,17 +22,19 @@ func (x *exchange) processChunk(ctx context.Context, body []byte, c *llm.Chunk) 
 	x.note(c)
 	var edits []llm.Edit
 	text := make([]string, len(c.Choices)) // new content of choices whose content is masked
-	var dirty []int                        // choices that had something masked or refused: log probabilities would spell it
+	var dirty []int                        // choices that had something masked or refused: token numbers would spell it
+	found := make([]int, len(c.Pieces))    // how many masks are in each
 
 	for i := range c.Pieces {
 		p := &c.Pieces[i]
 		if removedBy(c, p.At) { // inside a tool call: masked with it below
 			continue
 		}
-		masked, masks, err := x.maskText(p.Text)
+		masked, masks, err := x.maskPiece(p)
 		if err != nil {
 			return nil, false, err
 		}
+		found[i] = len(masks)
 		at := slices.IndexFunc(c.Choices, func(ch llm.Choice) bool { return ch.Index == p.Choice })
 		if len(masks) > 0 {
 			x.out.Masks = append(x.out.Masks, masks...)
@@ -69,8 +71,8 @@ func (x *exchange) processChunk(ctx context.Context, body []byte, c *llm.Chunk) 
 			}
 		}
 		edits = append(edits, ce...)
-		if !ch.Logprobs.Empty() && slices.Contains(dirty, ch.Index) {
-			edits = append(edits, llm.Edit{Span: ch.Logprobs, With: []byte("null")})
+		if edits, err = x.wholeLists(body, c, ch.Index, masked, found, edits); err != nil {
+			return nil, false, err
 		}
 		if !ch.Tokens.Empty() && slices.Contains(dirty, ch.Index) {
 			edits = append(edits, llm.Edit{Span: ch.Tokens, With: []byte("null")})
@@ -169,7 +171,7 @@ func (x *exchange) maskRest(c *llm.Chunk, t *llm.ToolPiece, edits []llm.Edit) ([
 		if p.At.Start < t.At.Start || p.At.End > t.At.End {
 			continue
 		}
-		with, masks, err := x.maskText(p.Text)
+		with, masks, err := x.maskPiece(p)
 		if err != nil {
 			return nil, err
 		}
@@ -223,10 +225,10 @@ func insertContent(c *llm.Chunk, ch *llm.Choice, content []byte) []llm.Edit {
 // note keeps what a reply, or an event, says about itself.
 func (x *exchange) note(c *llm.Chunk) {
 	if c.ID != "" {
-		x.out.ResponseID = c.ID
+		x.out.ResponseID = x.word(c.ID)
 	}
 	if c.Model != "" {
-		x.out.ResponseModel = c.Model
+		x.out.ResponseModel = x.word(c.Model)
 	}
 	if c.HasUsage { // in a stream, one event may tell what went in and another what came out
 		u := &x.out.Usage
@@ -239,7 +241,7 @@ func (x *exchange) note(c *llm.Chunk) {
 	}
 	for i := range c.Choices {
 		if f := c.Choices[i].Finish; f != "" {
-			x.out.Finish = append(x.out.Finish, f)
+			x.out.Finish = append(x.out.Finish, x.word(f))
 		}
 	}
 }

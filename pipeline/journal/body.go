@@ -67,7 +67,7 @@ func (b *intentBody) metadata(dst []byte) ([]byte, error) {
 }
 
 func (b *intentBody) content(dst []byte) ([]byte, int, bool, error) {
-	if b.Body == nil && len(b.Call.Steps) == 0 && b.BodySHA256 == "" {
+	if b.Body == nil && len(b.Call.Steps) == 0 && b.BodySHA256 == "" && b.SealedOriginal == nil {
 		return dst, 0, false, nil
 	}
 	start := len(dst)
@@ -207,6 +207,14 @@ func (j *Journal) encode(dst *bytes.Buffer, r *pipeline.Record, kind byte) (flag
 	defer j.release(scratch)
 	scratch.Reset()
 	in, _ := body.(*intentBody)
+	if in != nil && len(in.Original) > 0 && j.o.Seal != nil {
+		with := *in
+		if with.SealedOriginal, err = j.o.Seal(in.Original); err != nil {
+			return 0, note, err
+		}
+		in = &with
+		body = in
+	}
 	if in != nil {
 		scratch.Grow(len(in.Body) + 1024)
 	}

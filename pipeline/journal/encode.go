@@ -124,6 +124,7 @@ func appendIntent(dst []byte, in *pipeline.Intent, part int) ([]byte, error) {
 			f.shut('}')
 		}
 		f.textIf("body_sha256", in.BodySHA256)
+		f.anyIf("original", len(in.SealedOriginal) > 0, in.SealedOriginal)
 		f.shut('}')
 		return f.b, f.err
 	}
@@ -187,6 +188,7 @@ func appendIntent(dst []byte, in *pipeline.Intent, part int) ([]byte, error) {
 	f.textIf("parent", in.Parent)
 	f.uintIf("chain", in.Chain)
 	f.uintIf("opening", in.Opening)
+	f.anyIf("original", part == intentWhole && len(in.SealedOriginal) > 0, in.SealedOriginal)
 	f.shut('}')
 	return f.b, f.err
 }

@@ -120,11 +120,11 @@ func foldHolds(all []Hold, e *Entry) ([]Hold, error) {
 
 // noteState begins a segment with the state that a start has to know; j.mu is held.
 func (j *Journal) noteState() error {
-	if len(j.holds) == 0 {
-		return nil
-	}
 	c := j.checkpoint(CheckState)
-	c.Holds = j.holds
+	c.Holds, c.OpenFrom = j.holds, j.info.number
+	for _, segment := range j.begun {
+		c.OpenFrom = min(c.OpenFrom, segment)
+	}
 	return j.own(pipeline.KindCheckpoint, c)
 }
 

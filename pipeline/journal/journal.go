@@ -64,6 +64,8 @@ type Journal struct {
 
 	following *follower // what CloseOpen began; nil if no other generation runs
 
+	begun map[string]uint64 // exchanges of this generation without an outcome, by the segment of their intent
+
 	admin sync.Mutex // one erasure, hold or expiry at a time; taken before mu
 	holds []Hold     // in force; guarded by mu
 
@@ -92,7 +94,7 @@ func Open(o Options) (*Journal, error) {
 		return nil, errors.Join(fmt.Errorf("opening the journal folder: %w", err), folder.Close())
 	}
 	j := &Journal{o: o, folder: dir, aio: new(syncer), kick: make(chan struct{}, 1), stop: make(chan struct{}), stopped: make(chan struct{}),
-		lives: map[uint64]bool{}, ends: map[uint64]uint64{}}
+		begun: map[string]uint64{}, lives: map[uint64]bool{}, ends: map[uint64]uint64{}}
 	j.sync, j.store = j.aio.datasync, content.NewStore(keysDir(o.Dir), o.random)
 	j.buffers.New = func() any { return new(bytes.Buffer) }
 	if err := errors.Join(j.start(), folder.Close()); err != nil {
@@ -170,8 +172,10 @@ func (j *Journal) start() (err error) {
 	if err := j.own(KindOpen, j.opening()); err != nil {
 		return err
 	}
-	if err := j.noteState(); err != nil {
-		return err
+	if len(j.holds) > 0 {
+		if err := j.noteState(); err != nil {
+			return err
+		}
 	}
 	if j.old.dropped > 0 {
 		if err := j.own(pipeline.KindGap, torn(j.old.dropped)); err != nil {
@@ -279,6 +283,12 @@ func (j *Journal) put(r *pipeline.Record, buf *bytes.Buffer, h *header, done cha
 	pos, err := j.write(buf.Bytes(), h, r.Awaited)
 	if err != nil {
 		return pos, err
+	}
+	switch r.Kind {
+	case pipeline.KindIntent:
+		j.begun[r.Exchange] = pos.Segment
+	case pipeline.KindOutcome:
+		delete(j.begun, r.Exchange)
 	}
 	j.waiters = append(j.waiters, done)
 	if r.Kind != pipeline.KindEvent || r.Awaited {

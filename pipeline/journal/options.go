@@ -35,6 +35,10 @@ type Options struct {
 	BootID         string        // noted in the chain; "" = what the kernel says
 	Now            func() time.Time
 
+	// Seal seals the original of a masked request to auditors, as JSON; nil = originals are not kept. What cannot be sealed is not
+	// recorded, and so does not go on.
+	Seal func(original []byte) ([]byte, error)
+
 	// A checkpoint is signed at the end of each segment and generation, and besides after so many records or so much time.
 	SignRecords uint64        // 10,000
 	SignEvery   time.Duration // 1 minute
@@ -186,7 +190,8 @@ type Checkpoint struct {
 	Generation uint64 `json:"generation"`
 	Sequence   uint64 `json:"sequence"`
 	Head       Hash   `json:"head"`
-	Holds      []Hold `json:"holds,omitempty"` // CheckState: those in force
+	Holds      []Hold `json:"holds,omitempty"`     // CheckState: those in force
+	OpenFrom   uint64 `json:"open_from,omitempty"` // CheckState: exchanges of the generation without an outcome begin in this segment or later
 
 	Signed *Signature `json:"signed,omitempty"`
 }

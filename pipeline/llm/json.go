@@ -42,6 +42,7 @@ type Scanner struct {
 	pos   int
 	depth int
 	arena []byte // decoded strings that had escapes
+	key   Member // that was begun last
 	// Strict refuses \u escapes of lone surrogates in strings that are decoded. Otherwise they are decoded as if UTF-8
 	// had room for them (WTF-8), and AppendString turns them back into the same escapes.
 	Strict bool
@@ -58,7 +59,7 @@ var (
 
 // Reset starts over with data, which must not change while decoded strings are in use. It fails if data is not UTF-8.
 func (s *Scanner) Reset(data []byte) error {
-	s.data, s.pos, s.depth, s.arena = data, 0, 0, s.arena[:0]
+	s.data, s.pos, s.depth, s.arena, s.key = data, 0, 0, s.arena[:0], Member{}
 	if !utf8.Valid(data) {
 		return errUTF8
 	}
@@ -67,7 +68,7 @@ func (s *Scanner) Reset(data []byte) error {
 
 // ResetAt is Reset for the one value that begins at offset at; offsets stay those of data, which was checked before.
 func (s *Scanner) ResetAt(data []byte, at int) {
-	s.data, s.pos, s.depth = data, at, 0
+	s.data, s.pos, s.depth, s.key = data, at, 0, Member{}
 }
 
 // Pos is the offset of the next byte to be read.
@@ -153,7 +154,8 @@ func (s *Scanner) Object(f func(Member) error) error {
 		if err := s.expect(':'); err != nil {
 			return err
 		}
-		if err := f(Member{Key: key, At: at}); err != nil {
+		s.key = Member{Key: key, At: at}
+		if err := f(s.key); err != nil {
 			return err
 		}
 		s.space()
@@ -349,24 +351,6 @@ func hex4(b []byte, at int) (rune, bool) {
 		}
 	}
 	return r, true
-}
-
-// Strings reads any value and calls f for each string in it that is not a key, in order.
-func (s *Scanner) Strings(f func(text []byte, at Span) error) error {
-	switch s.Peek() {
-	case Object:
-		return s.Object(func(Member) error { return s.Strings(f) })
-	case Array:
-		return s.Array(func(int) error { return s.Strings(f) })
-	case String:
-		text, at, err := s.Text()
-		if err != nil {
-			return err
-		}
-		return f(text, at)
-	}
-	_, err := s.Skip()
-	return err
 }
 
 // Names is an immutable table of the keys that have a meaning in one kind of object.

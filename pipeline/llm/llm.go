@@ -73,6 +73,7 @@ type Failure struct {
 type Text struct {
 	At    Span   // of the JSON string, quotes included
 	Value []byte // decoded
+	Key   []byte // of the member that it is, or is in, where that may tell what it is
 	Step  int    // index in Call.Steps, or -1
 	Args  bool   // arguments of a tool call, themselves JSON
 	Raw   bool   // At is a JSON value that stands there as it is, not as a JSON string; with Args only
@@ -120,8 +121,11 @@ type Piece struct {
 	Lane   string // "content", "refusal", … or a path
 	At     Span   // of the JSON string, quotes included
 	Text   []byte // decoded; valid as long as the data and the chunk
-	Whole  bool   // a text by itself, also in a stream
-	Answer bool   // part of what the model says to the application: policy looks at it, and the outcome keeps it
+	// Carrier is what the text is, one of pipeline.Carriers; "" is that of metadata.
+	Carrier string
+	Key     []byte // of the member that it is, or is in, where that may tell what it is; valid like Text
+	Whole   bool   // a text by itself, also in a stream
+	Answer  bool   // part of what the model says to the application: policy looks at it, and the outcome keeps it
 	// Repeat: it says again, whole, what the pieces of this choice and lane said, after them. It is masked as they were and not
 	// counted. If there were none, it is the text itself. With Answer, a text that differs from the pieces is refused.
 	Repeat bool
@@ -164,8 +168,7 @@ type Choice struct {
 	Index    int
 	Finish   string // "" if it goes on
 	FinishAt Span   // of the value; empty if absent
-	Logprobs Span   // of the value, if it is there and not null: it repeats the text
-	Tokens   Span   // of token numbers, likewise, that come with the end of the text
+	Tokens   Span   // of token numbers, if they are there and not null: they repeat the text, and come with its end
 	Content  Span   // of the value of the message's text, null included; empty if absent
 	Calls    Span   // of the array of tool calls; empty if absent
 	CallsAt  Span   // of the member that holds it, with one comma if there is one
@@ -186,7 +189,9 @@ type Chunk struct {
 	Choices   []Choice
 	Ends      []End
 	Places    []Place
-	Scanner   Scanner // for the codec
+	Probs     []Prob     // tokens of all lists
+	Lists     []ProbList // of log probabilities
+	Scanner   Scanner    // for the codec
 	words     [8]string
 	nextWord  int
 }
@@ -208,8 +213,9 @@ func (c *Chunk) Word(text []byte) string {
 func (c *Chunk) Reset() {
 	clear(c.Pieces)
 	clear(c.Tools)
-	*c = Chunk{Pieces: c.Pieces[:0], Tools: c.Tools[:0], Choices: c.Choices[:0], Ends: c.Ends[:0], Places: c.Places[:0], Scanner: c.Scanner,
-		words: c.words, nextWord: c.nextWord}
+	clear(c.Probs)
+	*c = Chunk{Pieces: c.Pieces[:0], Tools: c.Tools[:0], Choices: c.Choices[:0], Ends: c.Ends[:0], Places: c.Places[:0], Probs: c.Probs[:0],
+		Lists: c.Lists[:0], Scanner: c.Scanner, words: c.words, nextWord: c.nextWord}
 	c.Scanner.data = nil
 }
 
@@ -218,20 +224,17 @@ func (c *Chunk) Strings(body []byte) error {
 	if err := c.Scanner.Reset(body); err != nil {
 		return err
 	}
-	err := c.Scanner.Strings(func(text []byte, at Span) error {
-		if len(text) >= MinText {
-			c.Pieces = append(c.Pieces, Piece{Choice: -1, Lane: "error", At: at, Text: text, Whole: true})
-		}
-		return nil
-	})
-	if err != nil {
+	if err := c.Aside(pipeline.CarrierError); err != nil {
 		return err
 	}
 	return c.Scanner.End()
 }
 
 // MinText is the length in bytes below which a string that is whole can hold nothing to be masked.
-const MinText = 6
+const MinText = 4
+
+// MinSaid is the length in bytes below which a string beside what is said to the model is taken for a word of the protocol.
+const MinSaid = 6
 
 // Provider finds the codec of a request to one kind of endpoint.
 type Provider interface {

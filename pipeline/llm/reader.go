@@ -17,6 +17,7 @@ type Reader struct {
 	R        *Request
 	tools    int      // offered so far
 	features []string // noted so far
+	keys     int      // where the last key begins that was noted
 	beside   []byte   // what stands beside the step of that number
 	besides  int
 }
@@ -24,7 +25,7 @@ type Reader struct {
 // Read empties r and lets f read the one value that body is. Errors wrap ErrNotInspected.
 func Read(body []byte, r *Request, f func(*Reader) error) error {
 	r.Reset()
-	rd := &Reader{Scanner: &Scanner{Strict: true}, R: r, besides: -1}
+	rd := &Reader{Scanner: &Scanner{Strict: true}, R: r, keys: -1, besides: -1}
 	err := rd.Scanner.Reset(body)
 	if err == nil {
 		err = f(rd)
@@ -67,21 +68,57 @@ func (s *Scanner) Null() (bool, error) {
 	return true, s.Pass()
 }
 
-// Word reads a string that decides something.
+// Word reads a string that decides something. What does not look like a word is noted too, so that records can be masked.
 func (rd *Reader) Word(to *string) error {
-	text, _, err := rd.Text()
+	text, at, err := rd.Text()
 	*to = string(text)
+	if err == nil && !Label(text) {
+		rd.R.Texts = append(rd.R.Texts, Text{At: at, Value: text, Step: -1})
+	}
+	return err
+}
+
+// Name is Word for what people choose, which is always noted.
+func (rd *Reader) Name(to *string) error {
+	text, at, err := rd.Text()
+	*to = string(text)
+	if err == nil && len(text) >= MinText {
+		rd.R.Texts = append(rd.R.Texts, Text{At: at, Value: text, Key: rd.Key(), Step: -1})
+	}
 	return err
 }
 
 // Rest notes every string of a value that decides nothing, so that records can be masked.
 func (rd *Reader) Rest() error {
-	return rd.Strings(func(text []byte, at Span) error {
+	return rd.Each(func(text []byte, at Span) error {
 		if len(text) >= MinText {
-			rd.R.Texts = append(rd.R.Texts, Text{At: at, Value: text, Step: -1})
+			rd.R.Texts = append(rd.R.Texts, Text{At: at, Value: text, Key: rd.Key(), Step: -1})
 		}
 		return nil
 	})
+}
+
+// Each is Strings for the value of a member that has no meaning of its own. Keys that are no plain words, its own too, are noted, so
+// that records can be masked.
+func (rd *Reader) Each(f func(text []byte, at Span) error) error {
+	rd.note()
+	return rd.words(func(text []byte, at Span, key bool) error {
+		if key {
+			rd.note()
+			return nil
+		}
+		return f(text, at)
+	})
+}
+
+// note notes the key that was read last, once.
+func (rd *Reader) note() {
+	m := &rd.key
+	if m.At.Start <= rd.keys || m.At.End > rd.pos || plainKey(m.Key) {
+		return
+	}
+	rd.keys = m.At.Start
+	rd.R.Texts = append(rd.R.Texts, Text{At: m.At, Value: m.Key, Step: -1})
 }
 
 // Step reads a string that is the text of a new step.
@@ -172,11 +209,14 @@ func (rd *Reader) Beside(step int) error {
 	if step != rd.besides {
 		rd.beside, rd.besides = nil, step
 	}
-	err := rd.Strings(func(text []byte, at Span) error {
+	err := rd.Each(func(text []byte, at Span) error {
 		if len(text) < MinText {
 			return nil
 		}
 		rd.R.Texts = append(rd.R.Texts, Text{At: at, Value: text, Step: -1})
+		if len(text) < MinSaid {
+			return nil
+		}
 		switch string(text) {
 		case "object", "string", "number", "integer", "boolean", "function", "json_object", "json_schema", "ephemeral", "medium": // the protocols' own words
 		default:
@@ -203,7 +243,7 @@ func (rd *Reader) Form() error {
 
 // Blob reads an image or a document, or where it is. Of its strings, the names are noted, so that records can be masked, not the data.
 func (rd *Reader) Blob() error {
-	return rd.Strings(func(text []byte, at Span) error {
+	return rd.Each(func(text []byte, at Span) error {
 		if len(text) >= MinText && len(text) <= maxName && !bytes.HasPrefix(text, []byte("data:")) {
 			rd.R.Texts = append(rd.R.Texts, Text{At: at, Value: text, Step: -1})
 		}

@@ -126,7 +126,7 @@ func (s *Scanner) Find(key string) ([]byte, error) {
 	if s.Peek() != Object {
 		return nil, s.syntax()
 	}
-	pos, depth := s.pos, s.depth
+	pos, depth, own := s.pos, s.depth, s.key
 	var found []byte
 	err := s.Object(func(m Member) error {
 		if string(m.Key) != key {
@@ -139,9 +139,58 @@ func (s *Scanner) Find(key string) ([]byte, error) {
 		}
 		return err
 	})
-	s.pos, s.depth = pos, depth
+	s.pos, s.depth, s.key = pos, depth, own
 	if err != nil && !errors.Is(err, errFound) {
 		return nil, err
 	}
 	return found, nil
+}
+
+// Key is the key of the member that was begun last: while its value is read, and that holds no object, it is the value's.
+func (s *Scanner) Key() []byte { return s.key.Key }
+
+// Strings reads any value and calls f for each string in it that is not a key, in order.
+func (s *Scanner) Strings(f func(text []byte, at Span) error) error {
+	return s.words(func(text []byte, at Span, key bool) error {
+		if key {
+			return nil
+		}
+		return f(text, at)
+	})
+}
+
+// words is Strings for keys too.
+func (s *Scanner) words(f func(text []byte, at Span, key bool) error) error {
+	switch s.Peek() {
+	case Object:
+		return s.Object(func(m Member) error {
+			if err := f(m.Key, m.At, true); err != nil {
+				return err
+			}
+			return s.words(f)
+		})
+	case Array:
+		return s.Array(func(int) error { return s.words(f) })
+	case String:
+		text, at, err := s.Text()
+		if err != nil {
+			return err
+		}
+		return f(text, at, false)
+	}
+	_, err := s.Skip()
+	return err
+}
+
+// plainKey tells whether a key is an identifier of letters, or too short: nothing in it has to be masked.
+func plainKey(key []byte) bool {
+	if len(key) < MinText {
+		return true
+	}
+	for _, c := range key {
+		if (c|0x20 < 'a' || c|0x20 > 'z') && c != '_' {
+			return false
+		}
+	}
+	return true
 }

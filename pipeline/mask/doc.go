@@ -2,39 +2,36 @@
 
 // Package mask finds secrets and personal data in text and replaces them, also in text that arrives in pieces.
 //
-// # What is found
-//
-// Vendor API keys by their prefix (rules.go), payment card numbers (card.go) and e-mail addresses (mail.go). The carrier
-// "args", the arguments of a tool call, is searched for keys only; every other carrier for all three.
-//
-// # What is written instead
-//
-// The type of the value in brackets: [OPENAI_KEY], [CREDIT_CARD], [EMAIL]; keys of smaller vendors are [VENDOR_TOKEN].
-// The tag holds no character that JSON would escape, so masked JSON stays JSON.
+// What is found is said by rules (pipeline/mask/rule): those of pipeline/mask/secrets and pipeline/mask/personal are built in, others can be
+// added; names and addresses are found by pipeline/mask/names. What becomes of a value is said by pipeline/mask/action. This package runs them.
 //
 // # Exactness
 //
-// A Rewriter is one automaton over bytes. What it does at a byte depends on the bytes before it and on nothing else:
-// not on where the pieces end, not on time. Engine.Mask feeds it the whole text as one piece, so the output for any
-// split equals the output for the whole by construction.
+// A Rewriter finds what pipeline/mask/reference finds in the whole text, however the text is cut into pieces: no decision depends on where a
+// piece ends. Text is released once no value that is still to come can begin in it, and what is released is final. Engine.Mask feeds a Rewriter
+// the whole text as one piece.
 //
-//   - A candidate is a value that may yet turn out to be one: the first bytes of a key prefix, a key that is too short
-//     still, a run of digit groups, the local part of an address. Bytes are held from the start of the earliest live
-//     candidate, and everything before it is released. No candidate lives longer than its bound (Engine.Bounds).
-//   - A key is decided by its prefix and the shortest plausible length, an address by local@label.tld. From then on the
-//     tag is out and the rest of the value is swallowed as it comes, so neither hold nor memory grows with it, and a
-//     truncated value is masked too.
-//   - A candidate that reaches its bound undecided is masked: the masker fails closed. The one exception is a long word
-//     before an @: of that the last 64 bytes, the longest local part that SMTP allows, count.
-//   - Given whole runes, whole runes are released.
+// # How it is fast
 //
-// The left context is the byte before: a key starts where no ASCII letter or digit precedes it, and an escape of JSON
-// (\n, \t, \u00e9, ...) counts as a separator, because the arguments of tool calls are JSON text.
+//   - Of each pattern only a beginning is looked for, its trigger: the texts that its matches begin with if these are known ("sk-ant-"), else as
+//     many characters as it takes to say that ordinary text is meant. All triggers run together in three automata (automaton.Union), which read
+//     every byte once. Where no trigger is, nothing else happens.
+//   - Where a trigger of a closed rule was seen, its pattern is run at the places where the trigger may have begun (automaton.Exact). An answer
+//     counts once nothing that follows can change it; until then the text from there on is held.
+//   - The head of an open rule is read as far as the text goes. Of heads that are complete the one that ends first decides, once the automata have
+//     come to its end: an earlier one cannot turn up any more. Its segment is settled, its tag is written, and its value is swallowed as it comes: neither what
+//     is held nor memory grows with it, and a value that is cut off is masked too.
 //
-// # Fingerprints
+// # What is held
 //
-// With a key in Options each mask carries 16 hex digits of HMAC-SHA-256 over the value: card numbers without their
-// separators, addresses in lower case. Equal values can so be linked; without the key they cannot be guessed.
+// What a Rewriter holds begins at the earliest of: a trigger that is going on, a match that is not settled, a head of an open rule that is not
+// decided, what the names stage has not settled, a value found of which a part may go to another that is still to come. Each is bounded by the bounds of
+// rules (Engine.Bounds, Engine.MostHeld). Half a rune is never released before the other half. A hold that is left out fails
+// a test (TestDroppedHoldIsCaught).
 //
-// Not found yet: private keys, tokens without a vendor prefix, quoted local parts, values written as HTML or URL escapes.
+// # Failing
+//
+// An error of Write or Flush is final: what is held is withheld, and nothing is released after it. A value whose action is to deny is such an error
+// (DeniedError). Memory and work per byte are bounded whatever the text is (TestCostIsBounded); a text that would need more than is set aside for
+// values that overlap ends with an error, not with a leak.
 package mask

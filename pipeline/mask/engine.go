@@ -3,150 +3,204 @@
 package mask
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
-	"hash"
+	"fmt"
 	"sync"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
+	"github.com/sallyport-dev/sallyport/pipeline/mask/action"
+	"github.com/sallyport-dev/sallyport/pipeline/mask/names"
+	"github.com/sallyport-dev/sallyport/pipeline/mask/rule"
 )
 
-// CarrierArgs is the carrier that is searched for keys only. Every other name, "text" by custom, is searched for all.
+// CarrierArgs is the carrier that is searched for secrets only, if nothing else is set. Every other name is searched for all.
 const CarrierArgs = "args"
 
 // Options configures an Engine.
 type Options struct {
-	// Key makes the fingerprints. Empty: masks carry none. It is not kept in a form that prints.
+	// Key makes fingerprints and pseudonyms. Empty: masks carry no fingerprint. It is not kept in a form that prints.
 	Key []byte
+	// Rules are searched for besides the built-in ones.
+	Rules []*rule.Rule
+	// Names switches on the search for names of people and postal addresses.
+	Names bool
+	// Table says what becomes of values; nil: the built-in rows.
+	Table *action.Table
+	// Explain makes rewriters keep why each value was masked, or was not although its form is that of a rule (Rewriter.Explained).
+	Explain bool
+
+	only   []*rule.Rule // instead of the built-in rules; for tests
+	states int          // of each automaton, instead of tableStates; for tests
 }
 
-// Engine holds the compiled rules. It is immutable and may be used by any number of goroutines.
+// Engine holds the compiled rules. It may be used by any number of goroutines.
 type Engine struct {
-	rules    []rule
-	prefixes *prefixes
-	tags     map[string]string
-	hashes   *sync.Pool // of hash.Hash, keyed; nil without a key
-	free     sync.Pool  // of *Rewriter
+	o     Options
+	keys  *action.Keys
+	rules []*compiled
+	names stage
+	free  sync.Pool // of *Rewriter
+	plans sync.Map  // *action.Plan to *planned
+	nplan int
+	tags  map[*rule.Rule]string
+	mu    sync.Mutex
+
+	all, secrets *program // secrets: those of the families Allowed and Secret; made when it is first needed
 }
 
-// New compiles the rules, in about a millisecond: make one Engine and keep it.
-func New(o Options) *Engine {
-	e := &Engine{rules: vendorRules(), tags: map[string]string{}}
-	e.prefixes = compilePrefixes(e.rules)
-	for _, b := range e.Bounds() {
-		e.tags[b.Type] = "[" + b.Type + "]"
+// New compiles the rules: make one Engine and keep it. An error is about a rule.
+func New(o Options) (*Engine, error) {
+	o.Key = append([]byte(nil), o.Key...)
+	e := &Engine{o: o, keys: action.NewKeys(o.Key)}
+	clear(o.Key)
+	e.o.Key = nil
+	list := o.only
+	if list == nil {
+		list = builtin()
 	}
-	if len(o.Key) > 0 {
-		key := append([]byte(nil), o.Key...)
-		e.hashes = &sync.Pool{New: func() any { return hmac.New(sha256.New, key) }}
+	seen := map[string]bool{}
+	for _, r := range append(list[:len(list):len(list)], o.Rules...) {
+		if seen[r.Name] {
+			return nil, fmt.Errorf("rule %s: there are two of this name", r.Name)
+		}
+		seen[r.Name] = true
+		c, err := compile(r, len(e.rules))
+		if err != nil {
+			return nil, err
+		}
+		e.rules = append(e.rules, c)
 	}
-	return e
+	if o.Names {
+		m, err := names.New()
+		if err != nil {
+			return nil, fmt.Errorf("the model of names: %w", err)
+		}
+		e.names = model{m}
+	}
+	return e, e.finish()
+}
+
+// With is the engine with rules more. It shares what is compiled.
+func (e *Engine) With(rules []*rule.Rule) (*Engine, error) {
+	w := &Engine{o: e.o, keys: e.keys, names: e.names, rules: e.rules[:len(e.rules):len(e.rules)]}
+	for _, r := range rules {
+		for _, c := range w.rules {
+			if c.Name == r.Name {
+				return nil, fmt.Errorf("rule %s: there are two of this name", r.Name)
+			}
+		}
+		c, err := compile(r, len(w.rules))
+		if err != nil {
+			return nil, err
+		}
+		w.rules = append(w.rules, c)
+	}
+	return w, w.finish()
+}
+
+func (e *Engine) finish() (err error) {
+	e.tags = map[*rule.Rule]string{}
+	for _, r := range e.Rules() {
+		e.tags[r] = r.Tag()
+	}
+	e.all, err = e.program(func(*compiled) bool { return true })
+	return err
 }
 
 // Bound says how many bytes a candidate of one rule can hold back at most.
 type Bound struct {
-	Type   string
-	Prefix string // of a vendor key; empty for the others
-	Bytes  int
+	Rule, Type string
+	Bytes      int
 }
 
-// Bounds lists the bound of every rule. The largest is the most that a Rewriter ever holds.
+// Bounds lists the bound of every rule.
 func (e *Engine) Bounds() []Bound {
-	out := []Bound{{Type: TypeEmail, Bytes: mailBound}, {Type: TypeCard, Bytes: cardBound}}
-	for i := range e.rules {
-		r := &e.rules[i]
-		out = append(out, Bound{Type: r.typ, Prefix: r.prefix, Bytes: r.bound()})
+	var out []Bound
+	for _, c := range e.rules {
+		out = append(out, Bound{Rule: c.Name, Type: c.Type, Bytes: c.bound})
+	}
+	if e.names != nil {
+		for _, r := range e.names.Rules() {
+			out = append(out, Bound{Rule: r.Name, Type: r.Type, Bytes: e.names.Bound()})
+		}
 	}
 	return out
 }
 
-// Stream starts the masking of one text. The Rewriter takes about 2 KB and needs no closing; one that is released is used
-// again.
-func (e *Engine) Stream(carrier string) *Rewriter {
+// MostHeld is the most bytes that a Rewriter ever holds. That is no more than a candidate holds, but where several overlap: an open value may begin
+// in a candidate that begins in a value that is found. Or it is the longest entry of the list of values that are allowed.
+func (e *Engine) MostHeld() int {
+	most := 0
+	for _, b := range e.Bounds() {
+		most = max(most, b.Bytes)
+	}
+	return max(3*most, action.MaxAllow) + 4
+}
+
+// Rules lists all rules, those of the names stage last.
+func (e *Engine) Rules() []*rule.Rule {
+	var out []*rule.Rule
+	for _, c := range e.rules {
+		out = append(out, c.Rule)
+	}
+	if e.names != nil {
+		out = append(out, e.names.Rules()...)
+	}
+	return out
+}
+
+// StreamOptions are about one text.
+type StreamOptions struct {
+	Session string   // pseudonyms are the same within one
+	Roles   []string // of the caller; rows of the table may ask for them
+	// Plan says what becomes of values in this text; nil: what Options.Table plans for replies.
+	Plan *action.Plan
+	// Context is text that stands to the left: rules may begin in it, but it is never released and no mask covers it.
+	Context []byte
+}
+
+// Stream starts the masking of one text.
+func (e *Engine) Stream(carrier string, o StreamOptions) *Rewriter {
 	r, ok := e.free.Get().(*Rewriter)
 	if !ok {
-		r = new(Rewriter)
+		r = newRewriter(e)
 	}
-	r.e, r.carrier, r.all, r.mail = e, carrier, carrier != CarrierArgs, mailState{run: none, at: none}
+	r.start(carrier, o)
 	return r
 }
 
-// Release gives the memory of a Rewriter back, wiped; the Rewriter must not be used any more. What Masks returned stays.
-func (r *Rewriter) Release() {
-	e := r.e
-	*r = Rewriter{}
-	e.free.Put(r)
+// Mask masks a whole text. The offsets of the masks are bytes of text. After an error nothing of the text may be used.
+func (e *Engine) Mask(carrier, text string, o StreamOptions) (string, []pipeline.Mask, error) {
+	out, masks, err := e.Append(make([]byte, 0, len(text)+len(text)/8), carrier, []byte(text), o)
+	if err != nil {
+		return "", masks, err
+	}
+	return string(out), masks, nil
 }
 
-// Mask masks a whole text. The offsets of the masks are bytes of text.
-func (e *Engine) Mask(carrier, text string) (string, []pipeline.Mask) {
-	out, masks := e.Append(make([]byte, 0, len(text)+len(text)/8), carrier, []byte(text))
-	if len(masks) == 0 {
-		return text, nil
+// Append masks a whole text and appends the result to dst. After an error nothing of the text is appended.
+func (e *Engine) Append(dst []byte, carrier string, text []byte, o StreamOptions) ([]byte, []pipeline.Mask, error) {
+	r := e.Stream(carrier, o)
+	out, err := r.Write(dst, text)
+	if err == nil {
+		out, err = r.Flush(out)
 	}
-	return string(out), masks
+	masks := r.Masks()
+	r.Release()
+	if err != nil {
+		clear(out[len(dst):])
+		return dst, masks, err
+	}
+	return out, masks, nil
 }
 
-// Append masks a whole text and appends the result to dst.
-func (e *Engine) Append(dst []byte, carrier string, text []byte) ([]byte, []pipeline.Mask) {
-	r := e.Stream(carrier)
-	// Neither can fail: the rewriter is fresh, and the size of its buffer is tested against the bounds.
-	dst, _ = r.Write(dst, text)
-	dst, _ = r.Flush(dst)
-	return dst, r.masks
+// DeniedError says that the text has a value whose action is to deny. Nothing of the value was released, and nothing will be.
+type DeniedError struct{ Carrier, Type, Rule, Why string }
+
+func (e *DeniedError) Error() string {
+	return fmt.Sprintf("the text has a value of type %s (rule %s), which the settings deny", e.Type, e.Rule)
 }
 
-// fingerprint hashes one value as it passes. The zero value hashes nothing.
-type fingerprint struct {
-	h       hash.Hash
-	typ     string
-	scratch [64]byte
-}
-
-func (f *fingerprint) start(e *Engine, typ string) {
-	f.typ = typ
-	if e.hashes != nil {
-		f.h = e.hashes.Get().(hash.Hash)
-		f.h.Reset()
-	}
-}
-
-// write adds bytes of the value: digits only of a card number, lower case of an address.
-func (f *fingerprint) write(b []byte) {
-	if f.h == nil {
-		return
-	}
-	if f.typ != TypeCard && f.typ != TypeEmail {
-		f.h.Write(b)
-		return
-	}
-	n := 0
-	for _, c := range b {
-		if f.typ == TypeCard && classes[c]&cDigit == 0 {
-			continue
-		}
-		if 'A' <= c && c <= 'Z' {
-			c += 'a' - 'A'
-		}
-		f.scratch[n] = c
-		if n++; n == len(f.scratch) {
-			f.h.Write(f.scratch[:n])
-			n = 0
-		}
-	}
-	f.h.Write(f.scratch[:n])
-}
-
-// sum ends the value and gives the hash back to its pool.
-func (f *fingerprint) sum(e *Engine) string {
-	if f.h == nil {
-		return ""
-	}
-	var b [sha256.Size]byte
-	s := hex.EncodeToString(f.h.Sum(b[:0])[:8])
-	f.h.Reset()
-	e.hashes.Put(f.h)
-	f.h, f.scratch = nil, [64]byte{}
-	return s
+// Refused is what pipeline.MaskRefused asks for.
+func (e *DeniedError) Refused() pipeline.Mask {
+	return pipeline.Mask{Carrier: e.Carrier, Type: e.Type, Rule: e.Rule, Why: e.Why, Action: action.Deny.String()}
 }

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"io"
 	"unicode/utf8"
+
+	"github.com/sallyport-dev/sallyport/pipeline/mask/action"
 )
 
 // line is one document of Filter.
@@ -36,6 +38,11 @@ type maskedSpan struct {
 // any JSON value and passes unchanged; other members are ignored, empty lines skipped. A line that cannot be read
 // gives no output; the others are still masked, and the error names the line numbers.
 func (e *Engine) Filter(r io.Reader, w io.Writer) error {
+	return e.FilterAs(r, w, "text", StreamOptions{})
+}
+
+// FilterAs is Filter of texts of a carrier.
+func (e *Engine) FilterAs(r io.Reader, w io.Writer, carrier string, o StreamOptions) error {
 	in, out := bufio.NewReaderSize(r, 64<<10), bufio.NewWriterSize(w, 64<<10)
 	enc := json.NewEncoder(out)
 	enc.SetEscapeHTML(false)
@@ -44,7 +51,7 @@ func (e *Engine) Filter(r io.Reader, w io.Writer) error {
 	for n := 1; ; n++ {
 		b, readErr := in.ReadBytes('\n')
 		if b = bytes.TrimSpace(b); len(b) > 0 {
-			masked, err := e.filterLine(b)
+			masked, err := e.filterLine(b, carrier, o)
 			switch {
 			case err == nil:
 				if err := enc.Encode(masked); err != nil {
@@ -75,7 +82,7 @@ func (e *Engine) Filter(r io.Reader, w io.Writer) error {
 	return errors.Join(bad...)
 }
 
-func (e *Engine) filterLine(b []byte) (*maskedLine, error) {
+func (e *Engine) filterLine(b []byte, carrier string, o StreamOptions) (*maskedLine, error) {
 	var l line
 	if !utf8.Valid(b) {
 		return nil, errors.New("not UTF-8")
@@ -93,7 +100,10 @@ func (e *Engine) filterLine(b []byte) (*maskedLine, error) {
 	if l.ID == nil {
 		l.ID = json.RawMessage("null")
 	}
-	masked, masks := e.Mask("text", *l.Text)
+	masked, masks, err := e.Mask(carrier, *l.Text, o)
+	if err != nil {
+		return nil, err
+	}
 	out := &maskedLine{ID: l.ID, Masked: masked, Spans: []maskedSpan{}}
 	for _, m := range masks {
 		out.Spans = append(out.Spans, maskedSpan{Start: m.At, End: m.At + m.Len, Type: m.Type})
@@ -103,7 +113,13 @@ func (e *Engine) filterLine(b []byte) (*maskedLine, error) {
 
 // FilterText masks plain text as it comes: what may be released is written after each read.
 func (e *Engine) FilterText(r io.Reader, w io.Writer) error {
-	s := e.Stream("text")
+	return e.FilterTextAs(r, w, "text", StreamOptions{})
+}
+
+// FilterTextAs is FilterText of a text of a carrier.
+func (e *Engine) FilterTextAs(r io.Reader, w io.Writer, carrier string, o StreamOptions) error {
+	s := e.Stream(carrier, o)
+	defer s.Release()
 	in, out := make([]byte, 64<<10), make([]byte, 0, 80<<10)
 	for {
 		n, readErr := r.Read(in)
@@ -134,7 +150,7 @@ func (e *Engine) FilterText(r io.Reader, w io.Writer) error {
 // forget drops the masks of closed values, so that an endless text needs no endless memory.
 func (r *Rewriter) forget() {
 	keep := 0
-	if r.open != nil {
+	if r.val.on && r.val.shown && r.val.action == action.Tag {
 		keep = 1
 	}
 	r.masks = append(r.masks[:0], r.masks[len(r.masks)-keep:]...)

@@ -85,7 +85,7 @@ func TestFilterText(t *testing.T) {
 	if err := testEngine.FilterText(iotest.HalfReader(strings.NewReader(in[:2000])), &out); err != nil {
 		t.Fatal(err)
 	}
-	if mask, _ := testEngine.Mask("text", in[:2000]); mask != out.String() {
+	if mask, _, _ := testEngine.Mask("text", in[:2000], StreamOptions{}); mask != out.String() {
 		t.Error("masked text differs when read in pieces")
 	}
 }

@@ -6,328 +6,359 @@ import (
 	"errors"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
+	"github.com/sallyport-dev/sallyport/pipeline/mask/action"
+	"github.com/sallyport-dev/sallyport/pipeline/mask/automaton"
+	"github.com/sallyport-dev/sallyport/pipeline/mask/rule"
 )
 
 const (
-	none       = -1  // no position
-	bufSize    = 320 // no less than the largest bound
-	maxPending = bufSize / cardMin
+	// bufSize is what a Rewriter keeps of the text: what is held, the context before it, and what it works on.
+	bufSize = 8 << 10
+	// manyThreads is how many heads of open rules may be undecided, and manyFound how many spans of closed rules not yet released.
+	manyThreads, manyFound = 1024, 1024
 )
 
 // ErrDone is returned by Write and Flush after Flush.
 var ErrDone = errors.New("masking a text that has already ended")
 
-var errHold = errors.New("masking: a candidate is longer than its bound; the text is withheld")
+// The text is withheld: this must not happen, but if it does nothing leaks.
+var (
+	errHold    = errors.New("masking: more is held back than any rule may hold; the text is withheld")
+	errThreads = errors.New("masking: too many values begin at once; the text is withheld")
+	errFound   = errors.New("masking: too many values overlap; the text is withheld")
+)
 
-// Rewriter masks one text that arrives in pieces. It is used by one goroutine. Positions are bytes of the original
-// text; out <= every candidate's start <= n.
+// Rewriter masks one text that arrives in pieces. It is used by one goroutine. Positions are bytes of the context and the text.
 type Rewriter struct {
 	e       *Engine
+	plan    *action.Plan
+	planned *planned
 	carrier string
-	all     bool // search for more than keys
-	done    bool
-	slow    bool // never skip; for tests
+	session string
+	err     error // sticky
+	drop    hold  // a hold that is left out; for tests
+	steps   int   // work done by hand, in bytes looked at; for tests
 
-	n    int // bytes taken
+	buf  []byte // of the text, from position from on
+	used int    // bytes of buf that ever held text
+	from int
+	base int // length of the context
+	seg  int // start of the segment
 	out  int // bytes before this are released or replaced
-	held [bufSize]byte
-	src  []byte // the piece that Write is working on; held has the bytes [out at the start of Write, base)
-	base int    // position of src[0]
-	from int    // position of held[0]
+	n    int // bytes that the automaton has read
 
-	prev, prev2 byte // bytes before; 0 at the start and after a key, '\\' for each byte of an escape
-	esc         uint8
+	tables [parts]*automaton.Table
+	rows   [parts]uint32
+	idle   int // no match of a trigger that is going on began before this
+	old    [parts]trail
 
-	state   uint16 // of prefixes
-	nt      int
-	threads [maxThreads]thread
-	card    cardState
-	mail    mailState
+	// What lies before anchor is settled; esc and free are of the byte there. marks tells which bytes from there to marked belong to JSON escapes, if
+	// escapes.
+	anchor  int
+	esc     uint8
+	free    bool
+	marked  int
+	markEsc uint8
+	escapes bool
+	marks   []uint8 // of buf
 
-	np      int
-	pending [maxPending]span // card numbers found but behind the start of a live candidate, in order
+	// hits are the closed rules of which triggers were seen and that are not asked yet from next up to upTo, where these began; at is how far one is
+	// asked at next. Of an open rule next is the first place where no thread was begun yet.
+	hit, listed []bool
+	hits        []int
+	next        []int
+	upTo        []int
+	at          []place
 
-	open  *rule // a decided key or address whose end is not seen yet; &mailRule for an address
-	more  class // bytes that continue an open key
-	tail  int   // bytes at the end that belong to it only if more of it follows
-	hash  fingerprint
-	hashd int // position up to which the open value is hashed
-	masks []pipeline.Mask
+	threads []thread
+	best    head // of those that are complete, the one that decides, unless another is complete before
+	val     value
+
+	found []found
+	spans []rule.Span // of names, as they are taken
+	names scanner
+	fed   int // bytes that names has read
+
+	masks     []pipeline.Mask
+	explained []Explained
 }
 
-type span struct{ start, end int }
+// hold names what is held back, so that tests can leave one out.
+type hold uint16
 
-// mailRule marks an open address.
-var mailRule = rule{typ: TypeEmail}
+const (
+	holdIsland  hold = 1 << iota // what may become a value
+	holdMatch                    // a value that is not complete
+	holdHead                     // an open value that is not decided
+	holdRight                    // a head that waits for the byte behind it
+	holdSpan                     // a value of which a part may yet go to another
+	holdNames                    // what the names stage has not settled
+	holdJoint                    // a byte that belongs to a value only if more of it follows
+	holdAllow                    // a value that may be one that is allowed
+	holdRune                     // part of a rune
+	holdContext                  // what stands before what is held
+	holdEscape                   // where in a JSON escape a piece ends
+)
+
+func newRewriter(e *Engine) *Rewriter {
+	r := &Rewriter{e: e, buf: make([]byte, 0, bufSize), marks: make([]uint8, bufSize), hit: make([]bool, len(e.rules)), listed: make([]bool, len(e.rules)), next: make([]int, len(e.rules)), upTo: make([]int, len(e.rules)), at: make([]place, len(e.rules))}
+	if e.names != nil {
+		r.names = e.names.NewScanner()
+	}
+	return r
+}
+
+func (r *Rewriter) start(carrier string, o StreamOptions) {
+	r.carrier, r.session = carrier, o.Session
+	if r.plan = o.Plan; r.plan == nil {
+		r.plan = r.e.o.Table.Plan(carrier, o.Roles)
+	}
+	r.planned = r.e.plan(r.plan)
+	if r.planned.prog != nil {
+		for k, u := range r.planned.prog.unions {
+			r.tables[k], r.rows[k] = u.Table()
+		}
+	}
+	r.free = true
+	if len(o.Context) == 0 {
+		return
+	}
+	r.base = len(o.Context)
+	_, r.err = r.write(nil, o.Context)
+}
+
+// Release gives the memory of a Rewriter back, wiped; the Rewriter must not be used any more. What Masks and Explained returned stays.
+func (r *Rewriter) Release() {
+	e := r.e
+	if e == nil {
+		return
+	}
+	r.val.v.Drop()
+	w := &Rewriter{e: e, buf: r.buf, marks: r.marks, hit: r.hit, listed: r.listed, hits: r.hits[:0], next: r.next, upTo: r.upTo, at: r.at, threads: r.threads, found: r.found, spans: r.spans, names: r.names}
+	clear(w.buf[:r.used])
+	clear(w.hit)
+	clear(w.listed)
+	clear(w.next)
+	clear(w.upTo)
+	clear(w.threads[:cap(w.threads)])
+	clear(w.found[:cap(w.found)])
+	clear(w.spans[:cap(w.spans)])
+	clear(w.at)
+	w.buf, w.threads, w.found, w.spans = w.buf[:0], w.threads[:0], w.found[:0], w.spans[:0]
+	if w.names != nil {
+		w.names.Reset()
+	}
+	*r = Rewriter{}
+	e.free.Put(w)
+}
 
 // Held is the number of bytes of the original text, at its end, that are not yet released or replaced.
-func (r *Rewriter) Held() int { return r.n - r.out }
+func (r *Rewriter) Held() int { return r.end() - max(r.out, r.base) }
 
 // Masks lists the spans masked so far, in order. The last one may still grow until the next Write or Flush. The slice
 // belongs to the Rewriter.
 func (r *Rewriter) Masks() []pipeline.Mask { return r.masks }
 
-// Write takes the next piece and appends to dst what may be released now. It keeps nothing of src. An error means that
-// what is held must not be sent; it does not happen before Flush.
+// Write takes the next piece and appends to dst what may be released now. It keeps nothing of src. After an error nothing more is
+// released, and what is held must not be sent.
 func (r *Rewriter) Write(dst, src []byte) ([]byte, error) {
-	if r.done {
-		return dst, ErrDone
+	if r.err != nil {
+		return dst, r.err
 	}
-	r.src, r.base, r.from = src, r.n, r.out
-	next, sym, shift := r.e.prefixes.next, &r.e.prefixes.sym, r.e.prefixes.shift
-	for i := 0; i < len(src); i++ {
-		if r.quiet() {
-			if i += r.skip(src[i:]); i == len(src) {
-				break
-			}
-		}
-		c := src[i]
-		if r.open != nil && r.swallow(c) {
-			r.n++
-			continue
-		}
-		if c == '\\' || r.esc != 0 {
-			c = r.escape(c)
-		}
-		f := classes[c]
-		if r.nt > 0 {
-			dst = r.grow(dst, c, f)
-			if r.open != nil && r.open != &mailRule {
-				r.n++
-				r.out = r.n
-				continue
-			}
-		}
-		s := next[int(r.state)<<shift|int(sym[c])]
-		r.state = s &^ accepts
-		if s&accepts != 0 && !r.spawn() {
-			dst = r.decide(dst, r.first())
-			r.n++
-			continue
-		}
-		if r.all {
-			found := false
-			if f&cDigit != 0 || r.card.groups > 0 {
-				found = r.cardStep(c, f)
-			}
-			if f&cLocal == 0 || r.mail.run < 0 || r.mail.at >= 0 {
-				dst = r.mailStep(dst, c, f)
-			}
-			if found {
-				r.n++
-				dst = r.release(dst, r.cut())
-				r.n--
-			}
-		}
-		r.prev2, r.prev = r.prev, c
-		r.n++
-	}
-	dst = r.release(dst, r.cut())
-	return dst, r.keep()
+	return r.write(dst, src)
 }
 
-// quiet tells whether nothing is going on but the words themselves.
-func (r *Rewriter) quiet() bool {
-	return r.nt == 0 && r.open == nil && r.card.groups == 0 && r.mail.at < 0 && r.esc == 0 && !r.slow
-}
-
-// Flush ends the text and appends the rest. After it, only Held and Masks may be used.
-func (r *Rewriter) Flush(dst []byte) ([]byte, error) {
-	if r.done {
-		return dst, ErrDone
+func (r *Rewriter) write(dst, src []byte) ([]byte, error) {
+	if r.planned.prog == nil {
+		r.out += len(src)
+		r.from, r.n = r.out, r.out
+		if r.out <= r.base {
+			return dst, nil
+		}
+		return append(dst, src...), nil
 	}
-	r.src, r.base, r.from = nil, r.n, r.out
-	if r.open != nil {
-		r.closeOpen()
+	for k, t := range r.tables {
+		if !t.Current() {
+			r.tables[k], r.rows[k] = t.Move(r.rows[k])
+		}
 	}
-	if r.card.groups > 0 {
-		r.cardEnd(0)
+	for len(src) > 0 {
+		if len(r.buf)+len(src) > bufSize {
+			r.compact()
+		}
+		k := min(len(src), bufSize-len(r.buf))
+		if k == 0 {
+			return r.fail(dst, errHold)
+		}
+		r.buf = append(r.buf, src[:k]...)
+		r.used = max(r.used, len(r.buf))
+		src = src[k:]
+		var err error
+		if dst, err = r.run(dst); err != nil {
+			return r.fail(dst, err)
+		}
 	}
-	dst = r.release(dst, r.n)
-	r.done = true
 	return dst, nil
 }
 
-// escape follows a backslash escape of JSON and returns '\\' for each of its bytes: a separator to every detector.
-// Backslashes that start no such escape are themselves separators and nothing else.
-func (r *Rewriter) escape(c byte) byte {
-	switch {
-	case r.esc == 0: // c is the backslash
-		r.esc = 1
-		return c
-	case r.esc == 1:
-		switch c {
-		case '\\', '"', '/', 'b', 'f', 'n', 'r', 't':
-			r.esc = 0
-			return '\\'
-		case 'u':
-			r.esc = 2
-			return '\\'
+// Flush ends the text and appends the rest. After it, only Held, Masks and Explained may be used.
+func (r *Rewriter) Flush(dst []byte) ([]byte, error) {
+	if r.err != nil {
+		return dst, r.err
+	}
+	if r.planned.prog == nil {
+		r.err = ErrDone
+		return dst, nil
+	}
+	for {
+		var err error
+		switch {
+		case r.val.on:
+			dst, err = r.endValue(dst)
+		case r.complete(true):
+			dst, err = r.decide(dst)
+		default:
+			if dst, err = r.endSegment(dst, r.n); err != nil {
+				return r.fail(dst, err)
+			}
+			r.err = ErrDone
+			return dst, nil
 		}
-	case classes[c]&cHex != 0:
-		if r.esc++; r.esc == 6 {
-			r.esc = 0
+		if err == nil {
+			dst, err = r.run(dst) // what a value did not take
 		}
-		return '\\'
-	}
-	r.esc = 0
-	if c == '\\' {
-		r.esc = 1
-	}
-	return c
-}
-
-// cut is the start of the earliest live candidate: what lies before it can be released.
-func (r *Rewriter) cut() int {
-	cut := r.n - r.tail
-	if r.open != nil && r.open != &mailRule {
-		return cut
-	}
-	if d := r.n - int(r.e.prefixes.depth[r.state]); d < cut {
-		cut = d
-	}
-	for i := range r.nt {
-		cut = min(cut, r.threads[i].start)
-	}
-	if r.all {
-		if r.card.groups > 0 {
-			cut = min(cut, r.card.group[0].start)
-		}
-		if r.mail.at >= 0 {
-			cut = min(cut, r.mail.start)
-		}
-		if r.mail.run >= 0 {
-			cut = min(cut, r.localStart(r.n))
+		if err != nil {
+			return r.fail(dst, err)
 		}
 	}
-	return max(cut, r.out)
 }
 
-// release appends the original text up to cut to dst, with tags for the pending spans in it.
-func (r *Rewriter) release(dst []byte, cut int) []byte {
-	done := 0
-	for ; done < r.np && r.pending[done].end <= cut; done++ {
-		s := r.pending[done]
-		dst = r.appendOriginal(dst, r.out, s.start)
-		dst = r.begin(dst, TypeCard, s.start)
-		r.out = s.end
-		r.finish(s.end)
-	}
-	r.np = copy(r.pending[:], r.pending[done:r.np])
-	if r.np > 0 {
-		cut = min(cut, r.pending[0].start)
-	}
-	if cut > r.out {
-		dst = r.appendOriginal(dst, r.out, cut)
-		r.out = cut
-	}
-	return dst
+// fail makes an error stick. What was appended in this call before it was found is final, and stays.
+func (r *Rewriter) fail(dst []byte, err error) ([]byte, error) {
+	r.err = err
+	r.val.v.Drop()
+	return dst, err
 }
 
-// replace decides a value that starts at start and whose end is still to come: the text before it is released, its
-// tag appended, and everything up to here counts as replaced.
-func (r *Rewriter) replace(dst []byte, o *rule, start int) []byte {
-	start = max(start, r.out)
-	for r.np > 0 && r.pending[r.np-1].start >= start {
-		r.np--
+// end is the position behind the last byte at hand.
+func (r *Rewriter) end() int { return r.from + len(r.buf) }
+
+// text is the bytes from one position to another.
+func (r *Rewriter) text(from, to int) []byte { return r.buf[from-r.from : to-r.from] }
+
+// run reads what is at hand to its end and releases what is settled.
+func (r *Rewriter) run(dst []byte) (_ []byte, err error) {
+	for {
+		if r.val.on {
+			if dst, err = r.swallow(dst); err != nil || r.val.on {
+				return dst, err
+			}
+		}
+		if err = r.readThreads(); err == nil {
+			err = r.scan()
+		}
+		if err != nil {
+			return dst, err
+		}
+		if !r.complete(false) {
+			return r.progress(dst)
+		}
+		if dst, err = r.decide(dst); err != nil {
+			return dst, err
+		}
 	}
-	dst = r.release(dst, start)
-	dst = r.begin(dst, o.typ, start)
-	r.open, r.tail, r.out = o, 0, r.n+1
-	return dst
 }
 
-// begin appends the tag of a value and its mask, of no length yet.
-func (r *Rewriter) begin(dst []byte, typ string, start int) []byte {
-	with := r.e.tags[typ]
-	r.masks = append(r.masks, pipeline.Mask{Carrier: r.carrier, Type: typ, At: start, With: with})
-	r.hash.start(r.e, typ)
-	r.hashd = start
-	return append(dst, with...)
+// progress settles and releases what can be, at the end of a piece.
+func (r *Rewriter) progress(dst []byte) ([]byte, error) {
+	openHold := 0
+	for k, t := range r.tables {
+		openHold = max(openHold, t.State(r.rows[k]).OpenHold)
+	}
+	r.idle = r.oldest()
+	openFrom := max(r.idle, r.n-openHold)
+	for i := range r.threads {
+		openFrom = min(openFrom, r.threads[i].start)
+	}
+	if r.best.rule != nil {
+		openFrom = min(openFrom, r.best.start)
+	}
+	cut := r.idle
+	if r.drop&holdHead != 0 {
+		openFrom = r.n
+	}
+	if r.drop&holdIsland != 0 {
+		cut = r.n
+	}
+	if len(r.hits) > 0 {
+		lowest, err := r.settleAll(r.n, openFrom, false)
+		if err != nil {
+			return dst, err
+		}
+		if r.drop&holdMatch == 0 {
+			cut = min(cut, lowest)
+		}
+	}
+	cut = min(cut, openFrom)
+	r.move(cut)
+	if r.planned.names {
+		if openFrom > r.fed {
+			r.names.Feed(r.text(r.fed, openFrom))
+			r.fed = openFrom
+		}
+		if r.drop&holdNames == 0 {
+			cut = min(cut, r.seg+r.names.Settled())
+		}
+		if err := r.takeNames(); err != nil {
+			return dst, err
+		}
+	}
+	if r.drop&holdRune == 0 {
+		cut = r.wholeRunes(max(cut, r.out))
+	}
+	return r.release(dst, max(cut, r.out), false)
 }
 
-// extend brings the last mask up to end; the bytes must still be at hand.
-func (r *Rewriter) extend(end int) {
-	m := &r.masks[len(r.masks)-1]
-	m.Len = end - m.At
-	if r.hash.h != nil && end > r.hashd {
-		old, cur := r.original(r.hashd, end)
-		r.hash.write(old)
-		r.hash.write(cur)
+// takeNames adds the names that are complete to what is found.
+func (r *Rewriter) takeNames() error {
+	r.spans = r.names.Take(r.spans[:0])
+	for _, s := range r.spans {
+		if err := r.add(found{start: r.seg + s.Start, end: r.seg + s.End, rule: s.Rule, order: len(r.e.rules)}); err != nil {
+			return err
+		}
 	}
-	r.hashd = end
-}
-
-func (r *Rewriter) finish(end int) {
-	r.extend(end)
-	r.masks[len(r.masks)-1].Fingerprint = r.hash.sum(r.e)
-}
-
-// swallow takes c if it belongs to the open value; otherwise it closes the value and leaves c to be looked at.
-func (r *Rewriter) swallow(c byte) bool {
-	if r.open == &mailRule {
-		return false // mailStep does it: inside an address the search for keys goes on
-	}
-	if classes[c]&r.more != 0 {
-		r.tail = 0
-		r.out = r.n + 1
-		return true
-	}
-	if c == '.' && r.open.dots && r.tail == 0 {
-		r.tail = 1
-		return true
-	}
-	r.closeOpen()
-	return false
-}
-
-// closeOpen ends the open value. What follows stands behind a tag, so anything may begin there.
-func (r *Rewriter) closeOpen() {
-	end := r.n - r.tail
-	r.finish(end)
-	if r.open != &mailRule {
-		r.state, r.prev, r.prev2, r.esc = stateFresh, 0, 0, 0
-		r.mail, r.card = mailState{run: none, at: none}, cardState{}
-	}
-	r.open, r.tail, r.out = nil, 0, end
-}
-
-// keep moves the bytes that are still needed after Write into the buffer.
-func (r *Rewriter) keep() error {
-	if r.open != nil {
-		r.extend(r.n - r.tail)
-	}
-	if r.n-r.out > bufSize {
-		r.done = true
-		return errHold
-	}
-	old, cur := r.original(r.out, r.n)
-	n := copy(r.held[:], old)
-	copy(r.held[n:], cur)
-	r.src = nil
 	return nil
 }
 
-// original returns the bytes [from, to) of the text, in two parts: from the buffer and from the current piece.
-func (r *Rewriter) original(from, to int) (old, cur []byte) {
-	if from < r.base {
-		old = r.held[from-r.from : min(to, r.base)-r.from]
+// endSegment settles and releases all of the segment, which ends at end.
+func (r *Rewriter) endSegment(dst []byte, end int) ([]byte, error) {
+	if len(r.hits) > 0 {
+		if _, err := r.settleAll(end, end, true); err != nil {
+			return dst, err
+		}
 	}
-	if to > r.base {
-		cur = r.src[max(from, r.base)-r.base : to-r.base]
+	if r.planned.names {
+		if end > r.fed {
+			r.names.Feed(r.text(r.fed, end))
+			r.fed = end
+		}
+		r.names.End()
+		if err := r.takeNames(); err != nil {
+			return dst, err
+		}
 	}
-	return old, cur
+	return r.release(dst, end, true)
 }
 
-func (r *Rewriter) appendOriginal(dst []byte, from, to int) []byte {
-	old, cur := r.original(from, to)
-	return append(append(dst, old...), cur...)
-}
-
-// at is one byte of the text.
-func (r *Rewriter) at(p int) byte {
-	if p < r.base {
-		return r.held[p-r.from]
+// beginSegment lets a text of its own begin at n.
+func (r *Rewriter) beginSegment() {
+	r.seg, r.fed, r.out, r.idle = r.n, r.n, max(r.out, r.n), r.n
+	r.anchor, r.esc, r.free = r.n, 0, true
+	r.unmark()
+	for k, t := range r.tables {
+		r.rows[k] = t.Start()
 	}
-	return r.src[p-r.base]
+	if r.names != nil {
+		r.names.Reset()
+	}
 }

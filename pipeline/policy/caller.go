@@ -13,7 +13,10 @@ import (
 )
 
 // caller is what bindings give to a caller: the roles that are enforced and those that are only watched, each once, by name.
-type caller struct{ roles, watched []*role }
+type caller struct {
+	roles, watched []*role
+	names          []string // of roles
+}
 
 // bound finds what bindings give to a caller.
 func (s *Set) bound(m *pipeline.Meta) *caller {
@@ -39,6 +42,9 @@ func (s *Set) bound(m *pipeline.Meta) *caller {
 	byName := func(a, b *role) int { return strings.Compare(a.name, b.name) }
 	slices.SortFunc(c.roles, byName)
 	slices.SortFunc(c.watched, byName)
+	for _, r := range c.roles {
+		c.names = append(c.names, r.name)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.known == nil || len(s.known) >= maxKnown {

@@ -50,6 +50,11 @@ func (l *loader) guard(s *Set, d *doc[guardSpec]) {
 	switch {
 	case action == pipeline.Transform:
 		l.masking(d, &g)
+		if slices.Contains(on, pipeline.StepResponse) {
+			if r := l.responseRule(d, &g); r != nil && !g.observe {
+				s.replies = append(s.replies, r)
+			}
+		}
 	case in.With != nil:
 		l.add(d.file, in.With.line, "Guardrail %s: with is for action mask: remove it", name)
 	}
@@ -93,9 +98,6 @@ func (l *loader) on(d *doc[guardSpec]) (out []string) {
 			l.add(d.file, o.line, "Guardrail %s names %s twice: keep one", name, o.s)
 		case (o.s == pipeline.StepPrompt || o.s == pipeline.StepResponse) && in.Match.Tools != nil:
 			l.add(d.file, o.line, "Guardrail %s: a %s has no tool: remove tools, or write a second guardrail for it", name, o.s)
-		case in.Action.s == "mask" && o.s == pipeline.StepResponse:
-			l.add(d.file, o.line, "Guardrail %s: a response cannot be masked by a guardrail yet, as a stream would have to be held back for as long as the "+
-				"expression may match: use deny, hold or alert, or the masking of secrets and personal data that is always on", name)
 		case in.Action.s == "mask" && o.s == pipeline.StepToolOffer:
 			l.add(d.file, o.line, "Guardrail %s: an offered tool cannot be masked: use deny, which takes it out of the offer", name)
 		}

@@ -4,6 +4,7 @@ package policy
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/policy/carrier"
@@ -33,7 +34,7 @@ func (s *Set) mask(r *reading, step *pipeline.Step, v *pipeline.Verdict) {
 		for src := range carrier.Each(step) {
 			var origins []int // of part All, once there is a match
 			at := func(from, to int) {
-				m := pipeline.Mask{Carrier: "text", Type: g.name, With: g.with}
+				m := pipeline.Mask{Carrier: "text", Type: strings.ToUpper(g.name), Rule: "guardrail/" + g.name, Why: "what a guardrail of the policy matches", With: g.with}
 				switch src.Part {
 				case carrier.Beside:
 					beside = true

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
+	masking "github.com/sallyport-dev/sallyport/pipeline/mask/rule"
 	"github.com/sallyport-dev/sallyport/pipeline/policy/cond"
 	"github.com/sallyport-dev/sallyport/pipeline/policy/meter"
 	"github.com/sallyport-dev/sallyport/pipeline/policy/prefilter"
@@ -22,6 +23,7 @@ type Set struct {
 	guards   []guard          // by name
 	about    map[string]*kind // step kind → guards
 	index    *prefilter.Index // of the expressions of guards, under the same numbers
+	replies  []*masking.Rule  // by which guards mask replies
 	labels   []string         // the pod labels that bindings ask for, sorted
 	scratch  sync.Pool        // of *reading
 

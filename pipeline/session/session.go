@@ -160,7 +160,7 @@ func (s *Sessions) note(t *turn, session, exchange string, now time.Time) {
 }
 
 // Answered tells how an exchange ended, so that what goes on from its reply is recognised.
-func (s *Sessions) Answered(m *pipeline.Meta, o *pipeline.Outcome) {
+func (s *Sessions) Answered(m *pipeline.Meta, _ *pipeline.Call, o *pipeline.Outcome, _ pipeline.Usage) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.answered(m.Session, m.Exchange, s.who(&m.Principal, &m.Workload), mark(m.Chain), o, time.Now())

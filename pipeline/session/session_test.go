@@ -59,7 +59,7 @@ func (w *world) ask(wl pipeline.Workload, c *pipeline.Call, answer, reply string
 	in := &pipeline.Intent{Workload: wl, Principal: m.Principal, Call: pipeline.Call{Operation: c.Operation, Thread: c.Thread, Previous: c.Previous},
 		Parent: m.Parent, Chain: m.Chain, Opening: m.Opening}
 	out := &pipeline.Outcome{Text: answer, ResponseID: reply}
-	w.s.Answered(m, out)
+	w.s.Answered(m, c, out, pipeline.Usage{})
 	w.log = append(w.log, pipeline.Record{Kind: pipeline.KindIntent, Time: time.Now(), Session: m.Session, Exchange: m.Exchange, Body: in},
 		pipeline.Record{Kind: pipeline.KindOutcome, Time: time.Now(), Session: m.Session, Exchange: m.Exchange, Body: out})
 	return m
@@ -260,7 +260,7 @@ func TestConcurrentAssign(t *testing.T) {
 			for i := range 200 {
 				m := &pipeline.Meta{Workload: proc(uint32(1 + i%10))}
 				s.Assign(m, nil)
-				s.Answered(m, &pipeline.Outcome{})
+				s.Answered(m, nil, &pipeline.Outcome{}, pipeline.Usage{})
 				mu.Lock()
 				seen[m.Session] = true
 				mu.Unlock()

@@ -170,7 +170,8 @@ type Sessions string
 // Assign sets the session.
 func (s Sessions) Assign(m *pipeline.Meta, _ *pipeline.Call) { m.Session = string(s) }
 
-func (s Sessions) Answered(*pipeline.Meta, *pipeline.Outcome) {}
+// Answered does nothing.
+func (s Sessions) Answered(*pipeline.Meta, *pipeline.Call, *pipeline.Outcome, pipeline.Usage) {}
 
 // Masker masks fixed words. It is exact on streams: it holds back what may still become one of them.
 type Masker struct {
@@ -181,7 +182,7 @@ type Masker struct {
 }
 
 // Stream makes a rewriter.
-func (k Masker) Stream(carrier string, _ *pipeline.Meta) flow.Rewriter {
+func (k Masker) Stream(carrier string, _ *pipeline.Meta, _ []byte) flow.Rewriter {
 	return &rewriter{k: k, carrier: carrier}
 }
 

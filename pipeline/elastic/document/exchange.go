@@ -3,6 +3,8 @@
 package document
 
 import (
+	"cmp"
+
 	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/journal"
 )
@@ -95,13 +97,7 @@ func exchangeFields() []Field {
 		{"sallyport.credential.fingerprint", keyword, exchanges, "Keyed fingerprint of the credential that the application sent.", func(s *source) any { return s.Request.Credential }},
 		{"sallyport.request.sha256", keyword, exchanges, "SHA-256 of the body that was sent upstream.", func(s *source) any { return s.Request.SHA256 }},
 		{"sallyport.mask.count", long, exchanges, "Masked spans.", func(s *source) any { return int64(len(s.Masked)) }},
-		{"sallyport.mask.type", keyword, exchanges, "Types of the masked values.", func(s *source) any {
-			var out []string
-			for i := range s.Masked {
-				out = append(out, s.Masked[i].Type)
-			}
-			return unique(out...)
-		}},
+		{"sallyport.mask.type", keyword, exchanges, "Types of the masked values.", func(s *source) any { return s.masks(func(m *pipeline.Mask) string { return m.Type }) }},
 		{"sallyport.step.offered", keyword, exchanges, "Names of the tools that the request offered.", func(s *source) any { return s.steps(pipeline.StepToolOffer) }},
 		{"sallyport.step.refused", keyword, exchanges, "Names of the tools whose call was denied.", func(s *source) any {
 			return s.tools(func(t *journal.Tool) string {
@@ -114,7 +110,10 @@ func exchangeFields() []Field {
 		{"sallyport.first_release_ms", long, exchanges, "Milliseconds from the request to the first released bytes of the reply.", func(s *source) any { return nonzero(s.FirstMS) }},
 		{"sallyport.overhead_us", long, exchanges, "Microseconds that Sallyport itself took.", func(s *source) any { return s.OverheadUS }},
 		{"sallyport.mask.rule", keyword, exchanges, "Names of the rules that found them.", func(s *source) any { return s.masks(func(m *pipeline.Mask) string { return m.Rule }) }},
-		{"sallyport.mask.action", keyword, exchanges, "What stands in their place, where it is not a tag.", func(s *source) any { return s.masks(func(m *pipeline.Mask) string { return m.Action }) }},
+		{"sallyport.mask.action", keyword, exchanges, "What stands in their place: `tag`, `last_four`, `pseudonym`, or `with` of a guardrail.", func(s *source) any {
+			return s.masks(func(m *pipeline.Mask) string { return cmp.Or(m.Action, "tag") })
+		}},
+		{"sallyport.mask.fingerprint", keyword, exchanges, "Keyed fingerprints of the values: equal ones are of equal values.", func(s *source) any { return s.masks(func(m *pipeline.Mask) string { return m.Fingerprint }) }},
 		{"sallyport.content.state", keyword, exchanges, "Why the contents are not there: `erased`, `no_key`, `omitted`; absent if they are.", func(s *source) any { return s.Content }},
 	}
 }

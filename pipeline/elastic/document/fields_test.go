@@ -56,7 +56,7 @@ func full() *journal.Exchange {
 			{Name: "bash", ID: "call_2", Action: "deny"}},
 		Steps:     []pipeline.Step{{Kind: pipeline.StepPrompt, Text: "a prompt"}, {Kind: pipeline.StepToolOffer, Name: "search"}, {Kind: pipeline.StepToolOffer, Name: "bash"}},
 		Verdict:   journal.Verdict{Action: "deny", Stage: "toolCall", Rule: "guardrail/no-shell", Reason: "no \"shell\"\n", Mode: "enforce", Enforced: true, Decision: "dec_1", Elevation: "elv_1", Approval: "apr_1"},
-		Decisions: []journal.Decision{{ID: "dec_1"}}, Masked: []pipeline.Mask{{Type: "EMAIL", Rule: "email"}, {Type: "EMAIL", Rule: "email"}, {Type: "CREDIT_CARD", Rule: "card", Action: "last-four"}},
+		Decisions: []journal.Decision{{ID: "dec_1"}}, Masked: []pipeline.Mask{{Type: "EMAIL", Rule: "email"}, {Type: "EMAIL", Rule: "email"}, {Type: "CREDIT_CARD", Rule: "card", Action: "last_four", Fingerprint: "aa"}},
 		Usage: pipeline.Usage{InputTokens: &n, OutputTokens: &n, CachedTokens: &n}, DurationMS: 250, OverheadUS: 300, FirstMS: 40, HoldMS: 1200, ReplyOf: "exc_0", Parent: "exc_00", Status: 200,
 		Cut: "client", Content: "erased", Uninspected: "why", Policy: "p1", Record: journal.Place{Segment: 3, Offset: 80},
 	}

@@ -5,6 +5,7 @@ package anthropic
 import (
 	"strconv"
 
+	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/llm"
 	"github.com/sallyport-dev/sallyport/pipeline/stream"
 )
@@ -65,11 +66,11 @@ func (r reply) event(kind string) error {
 			return r.usage()
 		case key == "error" && kind == "error":
 			c.Error = true
-			return r.pieces(-1, "error")
+			return r.pieces(-1, pipeline.CarrierError, "")
 		case k >= 0:
 			return llm.NotInspected("event of type %q with %q", kind, key)
 		}
-		return r.pieces(-1, key)
+		return r.pieces(-1, "", key)
 	})
 	if err != nil {
 		return err
@@ -125,8 +126,10 @@ func (r reply) delta(number int) error {
 	}
 	return r.members(deltaKeys, func(key string, k int) error {
 		switch {
-		case key == "type" || key == "signature" && kind == "signature_delta":
-			return r.s.Pass()
+		case key == "type":
+			return r.s.Pass() // it is kind
+		case key == "signature" && kind == "signature_delta":
+			return r.pieces(0, "", key)
 		case key == "text" && kind == "text_delta", key == "thinking" && kind == "thinking_delta":
 			return r.text(key, false)
 		case key == "partial_json" && kind == "input_json_delta":
@@ -136,11 +139,11 @@ func (r reply) delta(number int) error {
 			r.c.Tools = append(r.c.Tools, tp)
 			return err
 		case key == "citation" && kind == "citations_delta":
-			return r.pieces(0, key)
+			return r.pieces(0, pipeline.CarrierCitation, "")
 		case k >= 0:
 			return llm.NotInspected("delta of type %q with %q", kind, key)
 		}
-		return r.pieces(0, key)
+		return r.pieces(0, "", key)
 	})
 }
 
@@ -150,7 +153,7 @@ func (r reply) end() error {
 		if key == "stop_reason" {
 			return r.finish()
 		}
-		return r.pieces(0, key)
+		return r.pieces(0, "", key)
 	})
 }
 

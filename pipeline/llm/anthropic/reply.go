@@ -5,6 +5,7 @@ package anthropic
 import (
 	"strconv"
 
+	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/llm"
 )
 
@@ -30,7 +31,7 @@ func (counting) Reply(body []byte, c *llm.Chunk) error {
 				c.HasUsage, c.Usage.InputTokens = true, &n
 				return err
 			}
-			return r.pieces(-1, key)
+			return r.pieces(-1, "", key)
 		})
 	})
 }
@@ -68,9 +69,6 @@ func (r reply) members(keys llm.Names, f func(key string, k int) error) error {
 		}
 		if k >= 0 {
 			return f(keys[k], k)
-		}
-		if opaque(m.Key) {
-			return r.s.Pass()
 		}
 		return f(r.c.Word(m.Key), -1)
 	})
@@ -120,7 +118,7 @@ func (r reply) message(whole bool) error {
 		case "usage":
 			return r.usage()
 		}
-		return r.pieces(0, key)
+		return r.pieces(0, "", key)
 	})
 	if err == nil && kind != "message" {
 		err = llm.NotInspected("reply of type %q", kind)
@@ -162,13 +160,15 @@ func (r reply) block(number int, whole bool) error {
 	switch kind := r.c.Word(found); kind {
 	case "text", "thinking", "redacted_thinking":
 		return r.members(blockKeys, func(key string, k int) error {
-			if key == kind {
+			switch key {
+			case kind:
 				return r.text(key, whole)
+			case "type":
+				return r.s.Pass() // it is kind
+			case "citations":
+				return r.pieces(0, pipeline.CarrierCitation, key)
 			}
-			if key == "type" || key == "signature" && kind == "thinking" || key == "data" && kind == "redacted_thinking" {
-				return r.s.Pass()
-			}
-			return r.pieces(0, key)
+			return r.pieces(0, "", key) // signatures and what is encrypted pass there
 		})
 	case "tool_use", "server_tool_use", "mcp_tool_use":
 		return r.call(kind, number, whole)
@@ -176,7 +176,7 @@ func (r reply) block(number int, whole bool) error {
 		if !isResult(kind) && kind != "container_upload" {
 			return llm.NotInspected("block of type %q", kind)
 		}
-		return r.pieces(0, "result")
+		return r.pieces(0, pipeline.CarrierResult, "")
 	}
 }
 
@@ -187,7 +187,11 @@ func (r reply) text(kind string, whole bool) error {
 	}
 	text, at, err := r.s.Text()
 	if err == nil && len(text) > 0 {
-		r.c.Pieces = append(r.c.Pieces, llm.Piece{Lane: kind, At: at, Text: text, Whole: whole, Answer: kind == "text"})
+		carrier := pipeline.CarrierReasoning
+		if kind == "text" {
+			carrier = pipeline.CarrierText
+		}
+		r.c.Pieces = append(r.c.Pieces, llm.Piece{Lane: kind, Carrier: carrier, At: at, Text: text, Whole: whole, Answer: kind == "text"})
 	}
 	return err
 }
@@ -235,7 +239,7 @@ func (r reply) call(kind string, number int, whole bool) error {
 			}
 			return nil
 		}
-		return r.pieces(0, key)
+		return r.pieces(0, "", key)
 	})
 	if err != nil {
 		return err
@@ -280,7 +284,7 @@ func (r reply) usage() error {
 			to = &made
 		}
 		if to == nil || r.s.Peek() != llm.Number {
-			return r.s.Pass()
+			return r.c.Label(m.Key)
 		}
 		n, err := r.s.Int()
 		*to = &n
@@ -303,25 +307,15 @@ func (r reply) usage() error {
 	return nil
 }
 
-// pieces makes a piece of every string of a value that is not encrypted.
-func (r reply) pieces(choice int, lane string) error {
-	s := r.s
-	switch s.Peek() {
-	case llm.String:
-		text, at, err := s.Text()
-		if err == nil && len(text) >= llm.MinText {
-			r.c.Pieces = append(r.c.Pieces, llm.Piece{Choice: choice, Lane: lane, At: at, Text: text, Whole: true})
-		}
-		return err
-	case llm.Array:
-		return s.Array(func(int) error { return r.pieces(choice, lane) })
-	case llm.Object:
-		return s.Object(func(m llm.Member) error {
-			if opaque(m.Key) {
-				return s.Pass()
-			}
-			return r.pieces(choice, lane)
-		})
+// pieces makes a text of every string of the value of a member, but of what is encrypted.
+func (r reply) pieces(choice int, carrier, key string) error {
+	if key != "" {
+		r.c.Key(llm.Piece{Choice: choice, Carrier: carrier})
 	}
-	return s.Pass()
+	if llm.OpaqueKey([]byte(key)) {
+		if passed, err := r.c.Opaque(); passed || err != nil {
+			return err
+		}
+	}
+	return r.c.Texts(llm.Piece{Choice: choice, Carrier: carrier, Key: []byte(key), Whole: true})
 }

@@ -5,6 +5,7 @@ package ollama
 import (
 	"bytes"
 
+	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/llm"
 )
 
@@ -103,7 +104,7 @@ func (r *reply) member(s *llm.Scanner, m llm.Member, k int) error {
 	c := r.c
 	null := s.Peek() == llm.Null
 	if k < 0 {
-		return c.Aside(string(m.Key))
+		return c.Member("", m.Key)
 	}
 	switch key := replyKeys[k]; key {
 	case "model":
@@ -121,7 +122,7 @@ func (r *reply) member(s *llm.Scanner, m llm.Member, k int) error {
 		if !null {
 			c.Error = true
 		}
-		return c.Aside("error")
+		return c.Aside(pipeline.CarrierError)
 	case "prompt_eval_count":
 		c.HasUsage = true
 		return s.Count(&c.Usage.InputTokens)
@@ -129,15 +130,14 @@ func (r *reply) member(s *llm.Scanner, m llm.Member, k int) error {
 		c.HasUsage = true
 		return s.Count(&c.Usage.OutputTokens)
 	case "logprobs":
-		span, err := s.Skip()
-		if !null {
-			r.choice.Logprobs = span
-		}
-		return err
+		return c.ProbList(llm.ProbList{Lane: "content", Whole: r.whole})
 	case "context": // the conversation, and with it this answer, in token numbers
 		span, err := s.Skip()
 		if !null {
 			r.choice.Tokens, r.spoken = span, true
+		}
+		if err == nil && bytes.IndexByte(s.Bytes(span), '"') >= 0 {
+			err = llm.NotInspected("context that is not made of numbers")
 		}
 		return err
 	case "message":
@@ -151,7 +151,7 @@ func (r *reply) member(s *llm.Scanner, m llm.Member, k int) error {
 		return r.content(s)
 	case "thinking":
 		r.spoken, r.choice.Other = true, true
-		return c.Texts(llm.Piece{Lane: "thinking", Whole: r.whole})
+		return c.Texts(llm.Piece{Lane: "thinking", Carrier: pipeline.CarrierReasoning, Whole: r.whole})
 	case "image":
 		if !null {
 			return llm.NotInspected("reply with an image")
@@ -161,7 +161,7 @@ func (r *reply) member(s *llm.Scanner, m llm.Member, k int) error {
 			return s.Array(func(int) error { return llm.NotInspected("tool call outside of a message") })
 		}
 	}
-	return s.Pass() // time stamps and numbers
+	return c.Label(m.Key) // time stamps and numbers
 }
 
 // content reads the text of the answer.
@@ -171,7 +171,7 @@ func (r *reply) content(s *llm.Scanner) error {
 		return llm.NotInspected("content that is not a text")
 	}
 	r.choice.Other = r.choice.Other || !null
-	err := r.c.Texts(llm.Piece{Lane: "content", Whole: r.whole, Answer: true})
+	err := r.c.Texts(llm.Piece{Lane: "content", Carrier: pipeline.CarrierText, Whole: r.whole, Answer: true})
 	r.choice.Content = llm.Span{Start: from, End: s.Pos()}
 	return err
 }
@@ -187,12 +187,12 @@ func (r *reply) message(s *llm.Scanner) error {
 		switch k {
 		case 0:
 			r.choice.Other = true
-			return nil, s.Pass()
+			return nil, r.c.Label(m.Key)
 		case 1:
 			return nil, r.content(s)
 		case 2:
 			r.choice.Other = true
-			return nil, r.c.Texts(llm.Piece{Lane: "thinking", Whole: r.whole})
+			return nil, r.c.Texts(llm.Piece{Lane: "thinking", Carrier: pipeline.CarrierReasoning, Whole: r.whole})
 		case 3:
 			if null {
 				return nil, s.Pass()
@@ -208,7 +208,8 @@ func (r *reply) message(s *llm.Scanner) error {
 			return nil, s.Array(func(int) error { return llm.NotInspected("reply with images") })
 		}
 		r.choice.Other = true
-		return nil, r.c.Texts(llm.Piece{Lane: string(m.Key), Whole: r.whole})
+		r.c.Key(llm.Piece{Choice: -1})
+		return nil, r.c.Texts(llm.Piece{Lane: r.c.Word(m.Key), Key: m.Key, Whole: r.whole})
 	})
 }
 
@@ -227,7 +228,7 @@ func (r *reply) call(s *llm.Scanner, i int) error {
 		case 0:
 			return r.c.ReadWord(&t.ID)
 		case 1:
-			return s.Pass()
+			return r.c.Label(m.Key)
 		case 2:
 			has = true
 			return s.Object(func(m llm.Member) error {
@@ -247,12 +248,12 @@ func (r *reply) call(s *llm.Scanner, i int) error {
 					t.Args = s.Bytes(t.ArgsAt)
 					return err
 				case k == 2:
-					return s.Pass()
+					return r.c.Label(m.Key)
 				}
 				return llm.NotInspected("tool call with an unknown key in its function")
 			})
 		}
-		return r.c.Aside("")
+		return r.c.Member("", m.Key)
 	})
 	if err != nil {
 		return err
@@ -269,7 +270,7 @@ func (r *reply) call(s *llm.Scanner, i int) error {
 func (models) Reply(body []byte, c *llm.Chunk) error {
 	s, err := c.Open(body)
 	if err == nil {
-		err = c.Aside("models")
+		err = c.Aside("")
 	}
 	if err == nil {
 		err = s.End()

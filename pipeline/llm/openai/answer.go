@@ -4,8 +4,8 @@ package openai
 
 import (
 	"strconv"
-	"strings"
 
+	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/llm"
 )
 
@@ -60,7 +60,7 @@ func (a *answer) response() error {
 			return err
 		}
 		if k < 0 {
-			return a.c.Aside(string(m.Key))
+			return a.c.Member(carrier(m.Key), m.Key)
 		}
 		null, from := a.Peek() == llm.Null, a.Pos()
 		switch responseKeys[k] {
@@ -70,7 +70,7 @@ func (a *answer) response() error {
 			return a.c.ReadWord(&a.c.Model)
 		case "status":
 			if a.begins {
-				return a.Pass()
+				return a.c.Label(m.Key)
 			}
 			a.named = true
 			err := a.c.ReadWord(&a.choice.Finish)
@@ -96,9 +96,9 @@ func (a *answer) response() error {
 				return a.Pass()
 			}
 			a.c.Error = true
-			return a.c.Aside("error")
+			return a.c.Aside(pipeline.CarrierError)
 		}
-		return a.Pass()
+		return a.c.Label(m.Key)
 	})
 }
 
@@ -135,17 +135,18 @@ func (a *answer) item(number int) error {
 			return err
 		}
 		if k < 0 {
-			return a.c.Aside(string(m.Key))
+			return a.c.Member(a.carrier(what, m.Key), m.Key)
 		}
 		if null, err := a.Null(); null || err != nil {
 			return err
 		}
 		switch key := outKeys[k]; key {
-		case "type", "status", "encrypted_content":
-			return a.Pass()
+		case "type", "status":
+			return a.c.Label(m.Key)
+		case "encrypted_content": // Member passes it, if it is
 		case "result":
 			if kind == "image_generation_call" {
-				return a.Pass()
+				return a.image()
 			}
 		case "role":
 			role, _, err := a.Text()
@@ -182,7 +183,7 @@ func (a *answer) item(number int) error {
 		case "action", "actions", "operation", "queries":
 			if what == itemCall || what == itemHosted {
 				if a.begins {
-					return a.Pass() // it comes again when the item is done
+					return a.c.Member(pipeline.CarrierArgs, m.Key) // it comes again when the item is done
 				}
 				if !call.ArgsAt.Empty() {
 					return llm.NotInspected("item that is two calls")
@@ -203,7 +204,7 @@ func (a *answer) item(number int) error {
 		case "namespace":
 			return llm.NotInspected("item of type %q with a %s", kind, key)
 		}
-		return a.c.Aside(string(m.Key))
+		return a.c.Member(a.carrier(what, m.Key), m.Key)
 	})
 	if err != nil || what != itemCall && what != itemHosted || kind == "mcp_list_tools" || kind == "mcp_approval_response" {
 		return err
@@ -279,15 +280,15 @@ func (a *answer) part(number, i int, of string) error {
 		}
 		switch k {
 		case 0:
-			return a.Pass()
+			return a.c.Label(m.Key)
 		case 1:
 			return a.text(lane(kind, of), number, i)
 		case 2:
 			return a.text("refusal", number, i)
 		case 3:
-			return a.logprobs()
+			return a.logprobs(lane(kind, of), number, i)
 		}
-		return a.c.Aside(string(m.Key))
+		return a.c.Member(carrier(m.Key), m.Key)
 	})
 }
 
@@ -311,25 +312,37 @@ func (a *answer) text(lane string, number, i int) error {
 		return llm.NotInspected("text that is none")
 	}
 	a.named = true
-	var buf [48]byte
-	name := append(buf[:0], lane...)
-	name = strconv.AppendInt(append(name, '/'), int64(number), 10)
-	name = strconv.AppendInt(append(name, '/'), int64(i), 10)
-	return a.c.Texts(llm.Piece{Lane: a.c.Word(name), Answer: lane == "content" || lane == "refusal", Whole: a.whole || a.repeat, Repeat: a.repeat})
+	p := llm.Piece{Lane: a.lane(lane, number, i), Whole: a.whole || a.repeat, Repeat: a.repeat}
+	switch lane {
+	case "content":
+		p.Carrier, p.Answer = pipeline.CarrierText, true
+	case "refusal":
+		p.Carrier, p.Answer = pipeline.CarrierRefusal, true
+	default:
+		p.Carrier = pipeline.CarrierReasoning
+	}
+	return a.c.Texts(p)
 }
 
-// logprobs repeat a text token by token. Only one list of them can be taken out if the text is masked.
-func (a *answer) logprobs() error {
-	filled := false
-	span, err := a.Skip()
-	if err == nil {
-		filled = strings.ContainsAny(string(a.Bytes(span)), "{\"")
+// lane is the name of a text of the answer.
+func (a *answer) lane(of string, number, i int) string {
+	var buf [48]byte
+	name := append(buf[:0], of...)
+	name = strconv.AppendInt(append(name, '/'), int64(number), 10)
+	name = strconv.AppendInt(append(name, '/'), int64(i), 10)
+	return a.c.Word(name)
+}
+
+// carrier is what the strings are of a member of an item that has no meaning of its own here.
+func (a *answer) carrier(what int, key []byte) string {
+	if what == itemHosted { // whatever its tool gave
+		return pipeline.CarrierResult
 	}
-	if filled && !a.choice.Logprobs.Empty() {
-		return llm.NotInspected("log probabilities of several texts")
-	}
-	if filled {
-		a.named, a.choice.Logprobs = true, span
-	}
-	return err
+	return carrier(key)
+}
+
+// logprobs repeat a text token by token.
+func (a *answer) logprobs(of string, number, i int) error {
+	a.named = true
+	return a.c.ProbList(llm.ProbList{Lane: a.lane(of, number, i), Whole: a.whole || a.repeat, Repeat: a.repeat})
 }

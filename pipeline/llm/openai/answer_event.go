@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/llm"
 	"github.com/sallyport-dev/sallyport/pipeline/stream"
 )
@@ -72,9 +73,11 @@ func (e *event) read(name []byte) error {
 		}
 		switch {
 		case k < 0:
-			return e.c.Aside(string(m.Key))
+			return e.c.Member(carrier(m.Key), m.Key)
 		case k == atType:
 			return e.c.ReadWord(&kind)
+		case k > atName && k < atImage:
+			return e.c.Label(m.Key)
 		case e.Peek() == llm.Null:
 			return e.Pass()
 		}
@@ -135,6 +138,9 @@ func (e *event) act(kind string) error {
 		return nil
 	case "error":
 		e.c.Error = true
+		for i := range e.c.Pieces {
+			e.c.Pieces[i].Carrier = pipeline.CarrierError
+		}
 		return e.rest(atCode, atText, atDelta, atName)
 	}
 	kind, ok := strings.CutPrefix(kind, "response.")
@@ -186,12 +192,23 @@ func (e *event) act(kind string) error {
 		"image_generation_call.in_progress", "image_generation_call.generating", "image_generation_call.completed", "image_generation_call.partial_image",
 		"mcp_call.in_progress", "mcp_call.completed", "mcp_call.failed":
 		e.c.Tools = append(e.c.Tools, llm.ToolPiece{Index: e.output, ByProvider: true})
-		e.used |= 1 << atImage // nobody reads images
-		return nil
+		if e.at[atImage].Empty() {
+			return nil
+		}
+		return e.object(atImage, e.image)
 	case "mcp_list_tools.in_progress", "mcp_list_tools.completed", "mcp_list_tools.failed":
 		return nil
 	}
 	return llm.NotInspected("event %q", "response."+kind)
+}
+
+// image passes an image, which nobody reads.
+func (a *answer) image() error {
+	passed, err := a.c.Opaque()
+	if err == nil && !passed {
+		err = a.c.Aside(pipeline.CarrierResult)
+	}
+	return err
 }
 
 // object reads an object that was found.
@@ -210,7 +227,7 @@ func (e *event) rest(keys ...int) error {
 		if e.at[k].Empty() {
 			continue
 		}
-		if err := e.object(k, func() error { return e.c.Aside(eventKeys[k]) }); err != nil {
+		if err := e.object(k, func() error { return e.c.Aside(pipeline.CarrierError) }); err != nil {
 			return err
 		}
 	}
@@ -236,10 +253,13 @@ func (e *event) say(lane string, index, text int) error {
 	if err := e.object(text, func() error { return e.text(lane, e.output, i) }); err != nil {
 		return err
 	}
+	if e.repeat { // whether or not they come again
+		e.c.Ends = append(e.c.Ends, llm.End{Lane: e.lane(lane, e.output, i)})
+	}
 	if e.at[atLogprobs].Empty() {
 		return nil
 	}
-	return e.object(atLogprobs, e.logprobs)
+	return e.object(atLogprobs, func() error { return e.logprobs(lane, e.output, i) })
 }
 
 // args reads a piece of what a tool is called with, or all of it again.

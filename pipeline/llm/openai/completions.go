@@ -84,7 +84,7 @@ func isDone(data []byte) bool { return bytes.Equal(bytes.TrimSpace(data), []byte
 // text reads one of the alternative answers.
 func text(s *llm.Scanner, c *llm.Chunk, place int, whole bool) error {
 	ch := llm.Choice{Index: -1}
-	piece, seen := len(c.Pieces), uint64(0)
+	first, seen := mark(c), uint64(0)
 	err := s.Object(func(m llm.Member) error {
 		k, err := textKeys.Once(m.Key, &seen)
 		if err != nil {
@@ -100,7 +100,7 @@ func text(s *llm.Scanner, c *llm.Chunk, place int, whole bool) error {
 				return llm.NotInspected("text that is none")
 			}
 			ch.Other = true
-			err := c.Texts(llm.Piece{Lane: "content", Whole: whole, Answer: true})
+			err := c.Texts(llm.Piece{Lane: "content", Carrier: pipeline.CarrierText, Whole: whole, Answer: true})
 			ch.Content = llm.Span{Start: from, End: s.Pos()}
 			return err
 		case 2:
@@ -108,20 +108,16 @@ func text(s *llm.Scanner, c *llm.Chunk, place int, whole bool) error {
 			ch.FinishAt = llm.Span{Start: from, End: s.Pos()}
 			return err
 		case 3:
-			span, err := s.Skip()
-			if !null {
-				ch.Logprobs = span
-			}
-			return err
+			return c.ProbTable(llm.ProbList{Lane: "content", Whole: whole})
 		case 4:
 			return noTokens(s)
 		}
-		return c.Aside(string(m.Key))
+		return c.Member(carrier(m.Key), m.Key)
 	})
 	if err != nil {
 		return err
 	}
-	return add(c, ch, place, whole, piece, len(c.Tools))
+	return add(c, ch, place, whole, first)
 }
 
 // AppendText appends a chunk that adds text to a choice, with the id, created and model of like.

@@ -59,6 +59,24 @@ func (rd *reader) input() (n int, err error) {
 	return n, err
 }
 
+// vector reads one element of the answer.
+func vector(s *llm.Scanner, c *llm.Chunk) error {
+	if s.Peek() != llm.Object {
+		return c.Aside("")
+	}
+	return s.Object(func(m llm.Member) error {
+		if string(m.Key) == "embedding" {
+			if s.Peek() == llm.String {
+				if passed, err := c.Opaque(); passed || err != nil {
+					return err
+				}
+			}
+			return c.Label(m.Key) // numbers
+		}
+		return c.Member("", m.Key)
+	})
+}
+
 // Reply reads the model and the usage. Vectors hold no text, not even in base64.
 func (embeddings) Reply(body []byte, c *llm.Chunk) error {
 	s, err := c.Open(body)
@@ -76,10 +94,14 @@ func (embeddings) Reply(body []byte, c *llm.Chunk) error {
 			return c.ReadWord(&c.Model)
 		case k >= 0 && replyKeys[k] == "usage":
 			return usage(s, c)
-		case string(m.Key) == "data":
-			return s.Pass()
+		case string(m.Key) == "data" && s.Peek() == llm.Array:
+			return s.Array(func(int) error { return vector(s, c) })
+		case string(m.Key) == "object":
+			return c.Label(m.Key)
+		case k >= 0 && replyKeys[k] == "error":
+			return c.Aside(pipeline.CarrierError)
 		}
-		return c.Aside(string(m.Key))
+		return c.Member("", m.Key)
 	})
 	if err == nil {
 		err = s.End()

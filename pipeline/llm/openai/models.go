@@ -26,7 +26,7 @@ func (m models) Request(body []byte, r *llm.Request) error {
 func (models) Reply(body []byte, c *llm.Chunk) error {
 	s, err := c.Open(body)
 	if err == nil {
-		err = c.Aside("models")
+		err = c.Aside("")
 	}
 	if err == nil {
 		err = s.End()

@@ -111,10 +111,10 @@ func usage(s *llm.Scanner, c *llm.Chunk) error {
 					if string(m.Key) == "cached_tokens" {
 						return s.Count(&c.Usage.CachedTokens)
 					}
-					return s.Pass()
+					return c.Label(m.Key)
 				})
 			}
 		}
-		return s.Pass()
+		return c.Label(m.Key)
 	})
 }

@@ -5,14 +5,16 @@ package openai
 import (
 	"strconv"
 
+	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/llm"
 	"github.com/sallyport-dev/sallyport/pipeline/stream"
 )
 
 var (
-	replyKeys  = llm.Names{"choices", "id", "model", "usage", "error"}
-	choiceKeys = llm.Names{"index", "message", "delta", "finish_reason", "logprobs", "token_ids"}
-	deltaKeys  = llm.Names{"content", "refusal", "reasoning_content", "reasoning", "role", "tool_calls", "function_call", "audio"}
+	replyKeys   = llm.Names{"choices", "id", "model", "usage", "error"}
+	choiceKeys  = llm.Names{"index", "message", "delta", "finish_reason", "logprobs", "token_ids"}
+	probsOfKeys = llm.Names{"content", "refusal"}
+	deltaKeys   = llm.Names{"content", "refusal", "reasoning_content", "reasoning", "role", "tool_calls", "function_call", "audio"}
 )
 
 // labels are keys whose strings are the provider's own words and hold nothing of a conversation.
@@ -22,6 +24,21 @@ func label(key []byte) bool {
 		return true
 	}
 	return false
+}
+
+// carrier is what the strings are of a member that has no meaning of its own here. Servers that speak this API have many.
+func carrier(key []byte) string {
+	switch string(key) {
+	case "annotations", "annotation", "citations", "citation_metadata", "sources":
+		return pipeline.CarrierCitation
+	case "search_results", "results", "outputs", "output", "revised_prompt", "logs", "executed_tools":
+		return pipeline.CarrierResult
+	case "reasoning_details", "reasoning_text", "thinking", "thinking_blocks":
+		return pipeline.CarrierReasoning
+	case "error", "incomplete_details":
+		return pipeline.CarrierError
+	}
+	return pipeline.CarrierMetadata
 }
 
 func (chat) Reply(body []byte, c *llm.Chunk) error { return decode(body, c, true, choice) }
@@ -64,12 +81,12 @@ func decode(data []byte, c *llm.Chunk, whole bool, one func(s *llm.Scanner, c *l
 				return s.Pass()
 			}
 			c.Error = true
-			return c.Aside("error")
+			return c.Aside(pipeline.CarrierError)
 		}
 		if label(m.Key) {
-			return s.Pass()
+			return c.Label(m.Key)
 		}
-		return c.Aside("")
+		return c.Member(carrier(m.Key), m.Key)
 	})
 	if err == nil {
 		err = s.End()
@@ -80,7 +97,7 @@ func decode(data []byte, c *llm.Chunk, whole bool, one func(s *llm.Scanner, c *l
 func choice(s *llm.Scanner, c *llm.Chunk, place int, whole bool) error {
 	at := len(c.Choices)
 	c.Choices = append(c.Choices, llm.Choice{Index: -1})
-	firstPiece, firstTool := len(c.Pieces), len(c.Tools)
+	first := mark(c)
 	seen := uint64(0)
 	err := s.Object(func(m llm.Member) error {
 		k, err := choiceKeys.Once(m.Key, &seen)
@@ -107,23 +124,36 @@ func choice(s *llm.Scanner, c *llm.Chunk, place int, whole bool) error {
 			ch.FinishAt = llm.Span{Start: from, End: s.Pos()}
 			return err
 		case 4:
-			null := s.Peek() == llm.Null
-			span, err := s.Skip()
-			if !null {
-				ch.Logprobs = span
-			}
-			return err
+			return logprobs(s, c, whole)
 		case 5:
 			return noTokens(s)
 		}
-		return c.Aside("")
+		return c.Member(carrier(m.Key), m.Key)
 	})
 	if err != nil {
 		return err
 	}
 	ch := c.Choices[at]
 	c.Choices = c.Choices[:at]
-	return add(c, ch, place, whole, firstPiece, firstTool)
+	return add(c, ch, place, whole, first)
+}
+
+// logprobs reads the log probabilities of what a message says.
+func logprobs(s *llm.Scanner, c *llm.Chunk, whole bool) error {
+	if null, err := s.Null(); null || err != nil {
+		return err
+	}
+	seen := uint64(0)
+	return s.Object(func(m llm.Member) error {
+		k, err := probsOfKeys.Once(m.Key, &seen)
+		if err != nil {
+			return err
+		}
+		if k < 0 {
+			return c.Member(pipeline.CarrierLogprobs, m.Key)
+		}
+		return c.ProbList(llm.ProbList{Lane: probsOfKeys[k], Whole: whole})
+	})
 }
 
 // noTokens refuses token numbers: they spell what was said, also what is masked in it or refused, and may come before it.
@@ -134,8 +164,13 @@ func noTokens(s *llm.Scanner) error {
 	return s.Array(func(int) error { return llm.NotInspected("answer in token numbers") })
 }
 
+// marks say where what belongs to a choice begins in a chunk.
+type marks struct{ piece, tool, list int }
+
+func mark(c *llm.Chunk) marks { return marks{len(c.Pieces), len(c.Tools), len(c.Lists)} }
+
 // add notes a choice, to which the pieces and tools from these on belong: its index may come after them.
-func add(c *llm.Chunk, ch llm.Choice, place int, whole bool, firstPiece, firstTool int) error {
+func add(c *llm.Chunk, ch llm.Choice, place int, whole bool, first marks) error {
 	if ch.Index < 0 {
 		if !whole {
 			return llm.NotInspected("choice without an index")
@@ -147,11 +182,14 @@ func add(c *llm.Chunk, ch llm.Choice, place int, whole bool, firstPiece, firstTo
 			return llm.NotInspected("choice %d given twice", ch.Index)
 		}
 	}
-	for i := firstPiece; i < len(c.Pieces); i++ {
+	for i := first.piece; i < len(c.Pieces); i++ {
 		c.Pieces[i].Choice = ch.Index
 	}
-	for i := firstTool; i < len(c.Tools); i++ {
+	for i := first.tool; i < len(c.Tools); i++ {
 		c.Tools[i].Choice = ch.Index
+	}
+	for i := first.list; i < len(c.Lists); i++ {
+		c.Lists[i].Choice = ch.Index
 	}
 	c.Choices = append(c.Choices, ch)
 	return nil
@@ -160,8 +198,8 @@ func add(c *llm.Chunk, ch llm.Choice, place int, whole bool, firstPiece, firstTo
 func message(s *llm.Scanner, c *llm.Chunk, at int, whole bool) error {
 	seen := uint64(0)
 	ch := &c.Choices[at]
-	say := func(lane string, answer bool) error {
-		return c.Texts(llm.Piece{Lane: lane, Whole: whole, Answer: answer})
+	say := func(lane, carrier string, answer bool) error {
+		return c.Texts(llm.Piece{Lane: lane, Carrier: carrier, Whole: whole, Answer: answer})
 	}
 	return s.Members(func(m llm.Member) (func(llm.Span), error) {
 		k, err := deltaKeys.Once(m.Key, &seen)
@@ -177,13 +215,15 @@ func message(s *llm.Scanner, c *llm.Chunk, at int, whole bool) error {
 			if !null && s.Peek() != llm.String {
 				return nil, llm.NotInspected("content that is not a text")
 			}
-			err := say("content", true)
+			err := say("content", pipeline.CarrierText, true)
 			ch.Content = llm.Span{Start: from, End: s.Pos()}
 			return nil, err
-		case 1, 2, 3:
-			return nil, say(deltaKeys[k], deltaKeys[k] == "refusal")
+		case 1:
+			return nil, say("refusal", pipeline.CarrierRefusal, true)
+		case 2, 3:
+			return nil, say(deltaKeys[k], pipeline.CarrierReasoning, false)
 		case 4:
-			return nil, s.Pass()
+			return nil, c.Label(m.Key)
 		case 5:
 			if null {
 				return nil, s.Pass()
@@ -206,7 +246,13 @@ func message(s *llm.Scanner, c *llm.Chunk, at int, whole bool) error {
 			}
 			return nil, s.Pass()
 		}
-		return nil, say(string(m.Key), false)
+		c.Key(llm.Piece{Choice: -1})
+		if llm.OpaqueKey(m.Key) {
+			if passed, err := c.Opaque(); passed || err != nil {
+				return nil, err
+			}
+		}
+		return nil, c.Texts(llm.Piece{Lane: c.Word(m.Key), Carrier: carrier(m.Key), Key: m.Key, Whole: whole})
 	})
 }
 
@@ -224,7 +270,7 @@ func call(s *llm.Scanner, c *llm.Chunk, place int, whole bool) error {
 		null := s.Peek() == llm.Null
 		switch {
 		case k < 0 || null && k != 3:
-			return c.Aside("")
+			return c.Member("", m.Key)
 		case k == 0:
 			return c.ReadWord(&tp.ID)
 		case k == 1:

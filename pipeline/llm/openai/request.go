@@ -147,7 +147,7 @@ func (rd *reader) message() error {
 		case "refusal":
 			return rd.Step(prompt)
 		case "name":
-			return rd.Word(&name)
+			return rd.Name(&name)
 		case "tool_call_id":
 			return rd.Word(&id)
 		case "tool_calls":

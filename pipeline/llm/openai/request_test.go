@@ -183,7 +183,7 @@ func TestCompletions(t *testing.T) {
 	c := codec(t, "/v1/completions")
 	var chunk llm.Chunk
 	err := c.Reply([]byte(`{"id":"1","object":"text_completion","model":"m","choices":[{"text":"a","index":1,"logprobs":{"tokens":["a"]},"finish_reason":"stop"},{"text":"b","index":0,"finish_reason":"length"}],"usage":{"prompt_tokens":1,"completion_tokens":2}}`), &chunk)
-	if err != nil || len(chunk.Pieces) != 2 || chunk.Pieces[0].Choice != 1 || !chunk.Pieces[0].Answer || chunk.Choices[0].Logprobs.Empty() || chunk.Choices[1].Finish != "length" || !chunk.HasUsage {
+	if err != nil || len(chunk.Pieces) != 2 || chunk.Pieces[0].Choice != 1 || !chunk.Pieces[0].Answer || len(chunk.Lists) != 1 || chunk.Lists[0].Choice != 1 || chunk.Choices[1].Finish != "length" || !chunk.HasUsage {
 		t.Errorf("%v %+v", err, chunk)
 	}
 	if err := c.Event(nil, []byte(`[DONE]`), &chunk); err != nil || !chunk.Done {

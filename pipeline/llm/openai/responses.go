@@ -322,10 +322,13 @@ func (rd *reader) all(step pipeline.Step, what int) error {
 	if what != itemOutput && what != itemHosted {
 		return rd.Rest()
 	}
-	return rd.Strings(func(text []byte, at llm.Span) error {
-		if len(text) >= llm.MinText {
+	return rd.Each(func(text []byte, at llm.Span) error {
+		switch {
+		case len(text) >= llm.MinSaid:
 			step.Text = llm.Shared(text)
 			rd.Add(step, text, at)
+		case len(text) >= llm.MinText:
+			rd.R.Texts = append(rd.R.Texts, llm.Text{At: at, Value: text, Step: -1})
 		}
 		return nil
 	})

@@ -142,7 +142,6 @@ func TestResponsesRepliesRefused(t *testing.T) {
 		"another's words":      `{"output":[{"type":"message","role":"user","content":[]}]}`,
 		"two type":             `{"output":[{"type":"message","type":"function_call","name":"f","arguments":""}]}`,
 		"text of parts":        `{"output":[{"type":"message","role":"assistant","content":[{"type":"output_text","text":["a"]}]}]}`,
-		"logprobs of two":      `{"output":[{"type":"message","role":"assistant","content":[{"type":"output_text","text":"a","logprobs":[{"token":"a"}]},{"type":"output_text","text":"b","logprobs":[{"token":"b"}]}]}]}`,
 		"server with no label": `{"output":[{"type":"mcp_call","name":"x","arguments":"{}"}]}`,
 		"trailing":             `{"output":[]}{}`,
 	} {

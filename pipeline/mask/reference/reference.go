@@ -9,6 +9,7 @@ import (
 	"cmp"
 	"regexp"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/sallyport-dev/sallyport/pipeline/mask/rule"
 )
@@ -73,7 +74,7 @@ func (s *Set) Find(text []byte) []rule.Span {
 
 // open finds the first value of an open rule.
 func (s *Set) open(text []byte) (rule.Span, bool) {
-	esc := escapes(text)
+	esc, inner := escapes(text)
 	best := rule.Span{End: len(text) + 1}
 	for _, r := range s.rules {
 		if r.Tail == nil {
@@ -83,11 +84,11 @@ func (s *Set) open(text []byte) (rule.Span, bool) {
 			if p >= best.End {
 				break
 			}
-			if p > 0 && !esc[p-1] && r.Left.Has(text[p-1]) || r.longest.Find(text[p:]) == nil {
+			if inner[p] || text[p]&0xC0 == 0x80 || p > 0 && !esc[p-1] && r.Left.Has(text[p-1]) || r.longest.Find(text[p:]) == nil {
 				continue
 			}
 			for e := p + 1; e <= min(len(text), p+r.bound, best.End); e++ {
-				if !r.whole.Match(text[p:e]) || r.Right != (rule.Class{}) && e < len(text) && r.Right.Has(text[e]) {
+				if cut(text[p:e]) || !r.whole.Match(text[p:e]) || r.Right != (rule.Class{}) && e < len(text) && r.Right.Has(text[e]) {
 					continue
 				}
 				if _, _, ok := r.check(text, p, e); ok {
@@ -104,6 +105,16 @@ func (s *Set) open(text []byte) (rule.Span, bool) {
 	}
 	best.End = tail(text, best.End, best.Rule.Tail)
 	return best, true
+}
+
+// cut tells whether b ends in the first bytes of a rune that needs more.
+func cut(b []byte) bool {
+	for i := 1; i <= min(len(b), utf8.UTFMax); i++ {
+		if c := b[len(b)-i]; utf8.RuneStart(c) {
+			return !utf8.FullRune(b[len(b)-i:])
+		}
+	}
+	return false
 }
 
 func tail(text []byte, e int, t *rule.Tail) int {
@@ -142,7 +153,7 @@ func (r *compiled) check(text []byte, p, e int) (from, to int, ok bool) {
 
 // segment runs the closed rules.
 func (s *Set) segment(text []byte) []rule.Span {
-	esc := escapes(text)
+	esc, inner := escapes(text)
 	var all []rule.Span
 	for _, r := range s.rules {
 		if r.Tail != nil {
@@ -150,7 +161,7 @@ func (s *Set) segment(text []byte) []rule.Span {
 		}
 		for p := 0; p < len(text); {
 			next := p + 1
-			if p == 0 || esc[p-1] || !r.Left.Has(text[p-1]) {
+			if !inner[p] && text[p]&0xC0 != 0x80 && (p == 0 || esc[p-1] || !r.Left.Has(text[p-1])) {
 				if m := r.longest.FindIndex(text[p:]); m != nil {
 					e := p + m[1]
 					if e == len(text) || !r.Right.Has(text[e]) {
@@ -200,9 +211,9 @@ func Resolve(text []byte, all []rule.Span) []rule.Span {
 	return out
 }
 
-// escapes marks the bytes of JSON escapes, the backslash too.
-func escapes(text []byte) []bool {
-	out := make([]bool, len(text))
+// escapes marks the bytes of JSON escapes, and those of them that are not the backslash that begins one.
+func escapes(text []byte) (out, inner []bool) {
+	out, inner = make([]bool, len(text)), make([]bool, len(text))
 	for i := 0; i < len(text); i++ {
 		if text[i] != '\\' || i+1 == len(text) {
 			continue
@@ -216,11 +227,11 @@ func escapes(text []byte) []bool {
 			}
 		}
 		for k := range n {
-			out[i+k] = true
+			out[i+k], inner[i+k] = true, k > 0
 		}
 		i += n - 1
 	}
-	return out
+	return out, inner
 }
 
 func isHex(c byte) bool {

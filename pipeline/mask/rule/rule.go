@@ -7,7 +7,7 @@
 // # Open rules
 //
 // A rule with a Tail is open: its Pattern is a head that decides. The text is read from the left. The first head that is complete
-// (smallest end; of those the smallest start; of those the first in the list of rules) is a value, which goes on for as long as
+// (smallest end, which is not in the middle of a rune; of those the smallest start; of those the first in the list of rules) is a value, which goes on for as long as
 // the tail does. What follows begins afresh, as a text of its own. So the values of open rules cut the text into segments.
 //
 // # Closed rules
@@ -29,8 +29,9 @@ import (
 	"regexp/syntax"
 )
 
-// Context is how many bytes before a match Check is shown, at most. They are of the same segment.
-const Context = 96
+// Context is how many bytes before a match Check is shown, at most. They are of the same segment. So many, because the heading of a table
+// is to be in sight of its first rows.
+const Context = 400
 
 // MaxBound is the longest match that a rule may have, in bytes: the most that it can hold back.
 const MaxBound = 1024
@@ -52,13 +53,15 @@ type Rule struct {
 	Type   string // what is found: "GITHUB_TOKEN"; stands in the tag
 	Family Family
 	Why    string // for people, in a few words, what gives such a value away; it holds no value
+	With   string // what stands in place of a value that is tagged; "" is the type in brackets
 
 	// Pattern is a regular expression (RE2 syntax, over bytes of UTF-8) without anchors, word boundaries or laziness. Its longest
 	// match is bounded (MaxBound) and its shortest is not empty.
 	Pattern string
 
 	// Left and Right are bytes that must not stand directly before or after a match. A byte of a JSON escape (\n, \u00e9) before a
-	// match is taken for a separator, so it is in no Left: texts in texts have such.
+	// match is taken for a separator, so it is in no Left: texts in texts have such. No match begins behind the backslash in one, nor
+	// in the middle of a rune.
 	Left, Right Class
 
 	// Check is asked about a match, with up to Context bytes that stand before it, and says which part of the match is the value, or
@@ -68,6 +71,14 @@ type Rule struct {
 
 	// Tail makes the rule open.
 	Tail *Tail
+}
+
+// Tag is what stands in place of a value that is tagged.
+func (r *Rule) Tag() string {
+	if r.With != "" {
+		return r.With
+	}
+	return "[" + r.Type + "]"
 }
 
 // Tail says how far the value of an open rule goes on behind its head: over all bytes of Class and over single bytes of Joint that have

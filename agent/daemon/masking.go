@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/sallyport-dev/sallyport/agent/config"
+	"github.com/sallyport-dev/sallyport/pipeline"
+	"github.com/sallyport-dev/sallyport/pipeline/flow"
+	"github.com/sallyport-dev/sallyport/pipeline/mask"
+	"github.com/sallyport-dev/sallyport/pipeline/mask/action"
+	"github.com/sallyport-dev/sallyport/pipeline/mask/custom"
+	"github.com/sallyport-dev/sallyport/pipeline/policy"
+)
+
+// masking makes the rewriters of flow: those of the configuration and, in replies, those of the guardrails of the policy in force.
+type masking struct {
+	made   *custom.Made
+	base   *masker   // without guardrails; for requests
+	policy *policies // whose roles callers have
+
+	mu   sync.Mutex // one set at a time
+	last atomic.Pointer[masker]
+}
+
+// masker is an engine with its table, for one set of policies.
+type masker struct {
+	set    *policy.Set
+	engine *mask.Engine
+	table  *action.Table
+}
+
+// maskSettings are those of the configuration.
+func maskSettings(c *config.Mask) *custom.Settings {
+	s := &custom.Settings{Prompts: c.Prompts, Allow: c.Allow}
+	for _, r := range c.Actions {
+		s.Actions = append(s.Actions, custom.RowSpec(r))
+	}
+	for _, r := range c.Rules {
+		s.Rules = append(s.Rules, custom.Spec(r))
+	}
+	return s
+}
+
+// newMasking compiles what the configuration says of masking. The key may be nil: then there are no fingerprints.
+func newMasking(c *config.Mask, key []byte) (*masking, error) {
+	made, err := maskSettings(c).Make()
+	if err != nil {
+		return nil, &UsageError{fmt.Errorf("mask: %w", err)}
+	}
+	table, err := action.New(made.Action)
+	if err != nil {
+		return nil, &UsageError{fmt.Errorf("mask: %w", err)}
+	}
+	engine, err := mask.New(mask.Options{Key: key, Rules: made.Rules, Names: c.Names, Table: table})
+	if err != nil {
+		return nil, &UsageError{fmt.Errorf("mask: %w", err)}
+	}
+	if err := table.Unknown(engine.Rules()); err != nil {
+		return nil, &UsageError{fmt.Errorf("mask: %w", err)}
+	}
+	return &masking{made: made, base: &masker{engine: engine, table: table}}, nil
+}
+
+// prepare makes the masker of a set of policies, so that one that cannot be is refused before it is in force.
+func (k *masking) prepare(set *policy.Set) error {
+	_, err := k.of(set)
+	return err
+}
+
+// of is the masker of a set of policies.
+func (k *masking) of(set *policy.Set) (*masker, error) {
+	if m := k.last.Load(); m != nil && m.set == set {
+		return m, nil
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if m := k.last.Load(); m != nil && m.set == set {
+		return m, nil
+	}
+	m := &masker{set: set, engine: k.base.engine, table: k.base.table}
+	if rules := set.ResponseRules(); len(rules) > 0 {
+		var names []string
+		for _, r := range rules {
+			names = append(names, r.Name)
+		}
+		s := k.made.Action
+		s.First = []action.Row{{Rules: names, Carriers: []string{action.Args}, Action: action.Allow}, {Rules: names, Action: action.Tag}}
+		var err error
+		if m.table, err = action.New(s); err == nil {
+			m.engine, err = k.base.engine.With(rules)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("the guardrails that mask replies: %w", err)
+		}
+	}
+	k.last.Store(m)
+	return m, nil
+}
+
+// Stream makes a rewriter for a text of a reply. Where nothing is enforced, what would end the exchange is tagged in the record.
+func (k *masking) Stream(carrier string, m *pipeline.Meta, before []byte) flow.Rewriter {
+	now, err := k.of(k.policy.Set())
+	if err != nil { // it was prepared, so it cannot be; but what cannot be masked does not pass
+		return broken{err}
+	}
+	o := mask.StreamOptions{Session: m.Session, Context: before}
+	if roles := k.policy.RolesOf(m); m.Mode == pipeline.ModeObserve {
+		o.Plan = now.table.Record(carrier, roles)
+	} else {
+		o.Plan = now.table.Plan(carrier, roles)
+	}
+	return now.engine.Stream(carrier, o)
+}
+
+// Request makes a rewriter for a text of a request: as it is sent, or as it is recorded.
+func (k *masking) Request(carrier string, m *pipeline.Meta, before []byte, sent bool) flow.Rewriter {
+	o := mask.StreamOptions{Session: m.Session, Context: before}
+	roles := k.policy.RolesOf(m)
+	if !sent {
+		o.Plan = k.base.table.Record(carrier, roles)
+	} else if o.Plan = k.base.table.Sent(carrier, roles); o.Plan.Idle() {
+		return nil
+	}
+	return k.base.engine.Stream(carrier, o)
+}
+
+// broken is the rewriter of a text that cannot be masked.
+type broken struct{ err error }
+
+func (b broken) Write(dst, _ []byte) ([]byte, error) { return dst, b.err }
+func (b broken) Flush(dst []byte) ([]byte, error)    { return dst, b.err }
+func (b broken) Held() int                           { return 0 }
+func (b broken) Masks() []pipeline.Mask              { return nil }
+func (b broken) Release()                            {}
+
+var _ flow.RequestMasker = (*masking)(nil)
+
+// openMasking compiles what the configuration says of masking.
+func (d *daemon) openMasking(context.Context) error {
+	key, err := d.fingerprintKey()
+	if err == nil {
+		d.masking, err = newMasking(&d.cfg.Mask, key)
+	}
+	return err
+}
+
+// Check finds what is wrong with configuration and policy without touching anything.
+func Check(cfg *config.Config) error {
+	d := &daemon{cfg: cfg}
+	var err error
+	if d.masking, err = newMasking(&cfg.Mask, nil); err != nil {
+		return err
+	}
+	if err := d.openPolicy(context.Background()); err != nil {
+		return err
+	}
+	if err := d.openWebhook(); err != nil {
+		return err
+	}
+	return d.checkScopes()
+}

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package flow
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/sallyport-dev/sallyport/pipeline"
+	"github.com/sallyport-dev/sallyport/pipeline/llm"
+)
+
+// carrierOf is what a text of the request is.
+func (x *exchange) carrierOf(t *llm.Text) string {
+	if t.Step < 0 {
+		return pipeline.CarrierMetadata
+	}
+	switch x.req.Call.Steps[t.Step].Kind {
+	case pipeline.StepToolResult:
+		return pipeline.CarrierResult
+	case pipeline.StepToolOffer:
+		return pipeline.CarrierOffer
+	case pipeline.StepToolCall:
+		return pipeline.CarrierArgs
+	}
+	if x.req.Call.Operation == pipeline.OpEmbeddings {
+		return pipeline.CarrierInput
+	}
+	return pipeline.CarrierPrompt
+}
+
+// before is what stands to the left of the value of a member; nil without a key. It is valid until the next call.
+func (x *exchange) before(key []byte) []byte {
+	if key == nil {
+		return nil
+	}
+	x.buf.key = append(append(append(x.buf.key[:0], '"'), key...), `": `...)
+	return x.buf.key
+}
+
+// maskPiece masks a text of a reply that is whole. masked is valid until the next call; it is nil if nothing was masked.
+func (x *exchange) maskPiece(p *llm.Piece) (masked []byte, masks []pipeline.Mask, err error) {
+	return x.maskWhole(carrier(p), x.before(p.Key), p.Text)
+}
+
+// carrier is what a text of a reply is.
+func carrier(p *llm.Piece) string {
+	if p.Carrier == "" {
+		return pipeline.CarrierMetadata
+	}
+	return p.Carrier
+}
+
+// maskAtOnce is how much of a whole text is masked at a time: what comes out is compared while it is in the cache, and a text
+// in which nothing is found needs no second buffer of its length.
+const maskAtOnce = 16 << 10
+
+// maskWhole masks a text that is there as a whole. masked is valid until the next call; it is nil if nothing was masked.
+func (x *exchange) maskWhole(carrier string, before, text []byte) (masked []byte, masks []pipeline.Mask, err error) {
+	rw := x.stream(carrier, before)
+	defer rw.Release()
+	out, same, changed := x.buf.mask[:0], 0, false // same: bytes of text that came out as they went in, and are not in out
+	for rest := text; ; {
+		n := min(len(rest), maskAtOnce)
+		var err error
+		if n > 0 {
+			out, err = rw.Write(out, rest[:n])
+			rest = rest[n:]
+		}
+		if err == nil && len(rest) == 0 {
+			out, err = rw.Flush(out)
+		}
+		if err != nil {
+			return nil, nil, fmt.Errorf("mask: %w", err)
+		}
+		if !changed {
+			if changed = len(rw.Masks()) > 0; changed {
+				out = append(append(make([]byte, 0, len(text)+256), text[:same]...), out...)
+			} else if !bytes.HasPrefix(text[same:], out) {
+				return nil, nil, errors.New("mask: text changed without a mask")
+			} else {
+				same += len(out)
+				out = out[:0]
+			}
+		}
+		if len(rest) == 0 {
+			break
+		}
+	}
+	x.buf.mask = out
+	if changed {
+		return out, rw.Masks(), nil
+	}
+	if same != len(text) {
+		return nil, nil, errors.New("mask: text changed without a mask")
+	}
+	return nil, nil, nil
+}
+
+// reason is an error for records and people: what it is about, without our own prefix.
+func reason(err error) string {
+	return strings.TrimPrefix(err.Error(), llm.ErrNotInspected.Error()+": ")
+}
+
+// reason is the same with everything masked: it may quote what was not understood.
+func (x *exchange) reason(err error) string {
+	return x.shown(pipeline.CarrierError, reason(err), "why cannot be said: it could not be masked")
+}
+
+// word is what records show of a word of the provider's: what does not look like one is masked.
+func (x *exchange) word(s string) string {
+	if llm.Label([]byte(s)) {
+		return s
+	}
+	return x.shown(pipeline.CarrierMetadata, s, "[not masked]")
+}
+
+// shown is a text with everything masked; instead stands for it if that fails.
+func (x *exchange) shown(carrier, s, instead string) string {
+	if err := x.inspect("mask for the record", func() error {
+		masked, masks, err := x.maskWhole(carrier, nil, []byte(s))
+		if len(masks) > 0 {
+			s = string(masked)
+		}
+		return err
+	}); err != nil {
+		return instead
+	}
+	return s
+}

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mask
+
+import (
+	"bytes"
+	"unicode/utf8"
+
+	"github.com/sallyport-dev/sallyport/pipeline/mask/automaton"
+	"github.com/sallyport-dev/sallyport/pipeline/mask/rule"
+)
+
+// wholeRunes moves a cut back to the start of the rune that it is in, if it is in one.
+func (r *Rewriter) wholeRunes(cut int) int {
+	for i := 1; i < utf8.UTFMax && cut-i >= max(r.out, r.from); i++ {
+		c := r.buf[cut-i-r.from]
+		if c < utf8.RuneSelf {
+			break
+		}
+		if !utf8.RuneStart(c) {
+			continue
+		}
+		if b := r.text(cut-i, min(r.end(), cut-i+utf8.UTFMax)); !utf8.FullRune(b) {
+			return cut - i
+		} else if _, n := utf8.DecodeRune(b); n > i {
+			return cut - i
+		}
+		break
+	}
+	return cut
+}
+
+// compact drops what is at hand and needed no more.
+func (r *Rewriter) compact() {
+	keep := r.out
+	if r.drop&holdContext == 0 {
+		keep -= rule.Context
+	}
+	keep = max(r.from, keep)
+	if !r.val.on {
+		keep = max(keep, r.seg)
+	}
+	if keep == r.from {
+		return
+	}
+	n := copy(r.buf, r.buf[keep-r.from:])
+	r.buf, r.from = r.buf[:n], keep
+	r.unmark()
+}
+
+// move lets what is not settled begin at a later place.
+func (r *Rewriter) move(to int) {
+	if to <= r.anchor {
+		return
+	}
+	if b := r.text(r.anchor, to); r.esc == 0 && bytes.IndexByte(b, '\\') < 0 {
+		r.free = false
+	} else {
+		for _, c := range b {
+			r.esc, r.free, _ = automaton.Escape(r.esc, c)
+		}
+	}
+	r.anchor = to
+	if r.drop&holdEscape != 0 {
+		r.esc, r.free = 0, false
+	}
+	if r.marked < to {
+		r.unmark()
+	}
+}
+
+// unmark forgets which bytes belong to escapes.
+func (r *Rewriter) unmark() { r.marked, r.markEsc, r.escapes = r.anchor, r.esc, false }
+
+// mark finds out which bytes of the island before to belong to JSON escapes.
+func (r *Rewriter) mark(to int) {
+	if r.marked >= to {
+		return
+	}
+	b := r.text(r.marked, to)
+	if !r.escapes {
+		if r.markEsc == 0 && bytes.IndexByte(b, '\\') < 0 {
+			r.marked = to
+			return
+		}
+		r.escapes = true
+		clear(r.marks[r.anchor-r.from : r.marked-r.from])
+	}
+	for i, c := range b {
+		at, in, inner := automaton.Escape(r.markEsc, c)
+		r.markEsc = at
+		r.marks[r.marked+i-r.from] = escaped(in, inner)
+	}
+	r.marked = to
+}
+
+// What marks say of a byte: that it belongs to an escape, and not as the backslash that begins it.
+const (
+	markIn    = 1
+	markInner = 2
+)
+
+func escaped(in, inner bool) (m uint8) {
+	if in {
+		m = markIn
+	}
+	if inner {
+		m |= markInner
+	}
+	return m
+}
+
+// may tells whether a match may start at p. The island is marked up to behind it.
+func (r *Rewriter) may(c *compiled, p int) bool {
+	at := p - r.from
+	switch {
+	case r.escapes && r.marks[at]&markInner != 0, r.buf[at]&0xC0 == 0x80:
+		return false
+	case p == r.seg || !c.Left.Has(r.buf[at-1]):
+		return true
+	case p == r.anchor:
+		return r.free
+	}
+	return r.escapes && r.marks[at-1] != 0
+}

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package token
+
+// Tag is what a token is part of.
+type Tag uint8
+
+const (
+	Other Tag = iota
+	Person
+	Address
+	Tags
+)
+
+// Window is how many tokens a decision sees: Back before the token, the token, and Ahead behind it.
+const (
+	Back   = 4
+	Ahead  = 2
+	Window = Back + 1 + Ahead
+)
+
+// View is what a decision sees.
+type View struct {
+	Tok  [Window]*Token // the token is Tok[Back]
+	Tag  [Back]Tag      // of the tokens before it
+	Seen Tag            // what the same word was before in this text
+	Run  int            // tokens of the span that the token before ends
+	Key  uint32         // hash of the word before the last colon or equals sign of this line, or 0
+}
+
+// Candidate tells whether a token can be part of anything at all, from what is known without the tokens behind it: l is the token
+// before it, and tag what that is part of.
+func Candidate(t, l *Token, tag Tag) bool {
+	switch t.Shape {
+	case Break:
+		return false
+	case Lower:
+		f := t.Flags
+		switch {
+		case tag != Other:
+			return true
+		case f&(Street|Particle) != 0 && (f.Usual() < 2 || l.Shape > Lower):
+			return true
+		case f.Usual() == 0:
+			return f.First() >= 1 || f.Last() >= 2
+		case f.Usual() == 1:
+			return f.First() >= 1 || f.Last() >= 3
+		}
+		return false
+	}
+	return true
+}
+
+// Hopeless tells whether a token that is a candidate can still be none, seen together with the tokens around it.
+func (v *View) Hopeless() bool {
+	t, l, r := v.Tok[Back], v.Tok[Back-1], v.Tok[Back+1]
+	if v.Tag[Back-1] != Other {
+		return false
+	}
+	if !t.Number() { // a.B and B( are code
+		if t.Shape == Cap && r.Shape == Lower && t.Flags.Usual() == 3 && t.Flags.First() == 0 && t.Flags.Last() < 2 &&
+			(l.Flags&(Title|Street) == 0 || l.Flags.Usual() == 3) && r.Flags&(Street|Particle) == 0 && t.Flags&(Street|City) == 0 {
+			return true // a sentence begins
+		}
+		return l.Shape == Lower && t.Gap == gapDot || r.Gap&31 == inOpen && r.Gap>>10&31 != inDash && t.Gap&31 != inLine && t.End+1 == r.Start
+	}
+	for i, o := range v.Tok {
+		if i != Back && (o.Shape >= Cap && o.Shape <= Uncased && o.Shape != Initial || o.Flags&(Street|City|Particle) != 0) {
+			return false
+		}
+	}
+	return true
+}
+
+const gapDot = inDot | inDot<<10
+
+// MaxFeatures is how many features a decision has at most.
+const MaxFeatures = 64
+
+// Bits of the hashes of features.
+const Bits = 19
+
+type set struct {
+	dst []uint32
+}
+
+func (s *set) add(id, a, b, c uint32) {
+	h := (id*0x9e3779b1 ^ a) * 0x85ebca6b
+	h = (h ^ h>>15 ^ b) * 0xc2b2ae35
+	h = (h ^ h>>13 ^ c) * 0x27d4eb2f
+	s.dst = append(s.dst, (h^h>>16)>>(32-Bits)^h&(1<<Bits-1))
+}
+
+// kind puts what the lists say about a word into a few classes.
+func kind(t *Token) uint32 {
+	f := t.Flags
+	return uint32(f.First()) | uint32(f.Last())<<2 | uint32(f.Usual())<<4
+}
+
+func marks(t *Token) uint32 {
+	f := t.Flags &^ (FirstName | LastName | Common)
+	return uint32(f)
+}
+
+// Features appends the features of a decision to dst. drop leaves out what the word itself is, as training does now and then so that
+// more is learned from what stands around it.
+func (v *View) Features(dst []uint32, drop bool) []uint32 {
+	s := set{dst}
+	t := v.Tok[Back]
+	l1, l2, l3, l4 := v.Tok[Back-1], v.Tok[Back-2], v.Tok[Back-3], v.Tok[Back-4]
+	r1, r2 := v.Tok[Back+1], v.Tok[Back+2]
+	sh, k, m := uint32(t.Shape), kind(t), marks(t)
+	tag1, tag2 := uint32(v.Tag[Back-1]), uint32(v.Tag[Back-2])
+	tags := tag1 | tag2<<2 | uint32(v.Tag[Back-3])<<4
+	gap, next := uint32(t.Gap), uint32(r1.Gap)
+	sh1, sh2 := uint32(l1.Shape), uint32(l2.Shape)
+	shr, shr2 := uint32(r1.Shape), uint32(r2.Shape)
+	k1, kr := kind(l1), kind(r1)
+
+	s.add(0, sh, 0, 0)
+	if !drop {
+		s.add(1, t.Hash, 0, 0)
+		s.add(2, t.Hash, tag1, sh)
+		s.add(3, t.Suf, sh, 0)
+		s.add(4, t.Pre, sh, 0)
+		s.add(5, t.Suf2, sh, tag1)
+		if tag1 != 0 {
+			s.add(6, t.Suf, tag1, sh)
+		}
+	}
+	s.add(7, k, sh, 0)
+	s.add(8, m, sh, tag1)
+	s.add(9, k, tag1, sh)
+	s.add(10, k, m, 0)
+	s.add(11, gap, sh, 0)
+	s.add(12, next, sh, k)
+	s.add(13, gap, tag1, sh)
+	s.add(14, gap, next, sh)
+	// to the left
+	s.add(15, l1.Hash, gap, 0)
+	s.add(16, l1.Hash, sh, 0)
+	s.add(17, l2.Hash, sh, 0)
+	s.add(18, l2.Hash, l1.Hash, gap)
+	s.add(19, l1.Hash, k, 0)
+	s.add(20, l3.Hash, l2.Hash, l1.Hash)
+	s.add(21, sh1, gap, sh)
+	s.add(22, k1, k, sh)
+	s.add(23, marks(l1), k, sh)
+	s.add(24, marks(l1), gap, tag1)
+	s.add(25, sh2, sh1, sh)
+	s.add(26, l1.Suf2, sh1, sh)
+	s.add(27, marks(l2), marks(l1), tag1)
+	s.add(28, l3.Hash, tag1, sh)
+	s.add(29, l4.Hash, tag1, sh)
+	// to the right
+	s.add(30, r1.Hash, next, 0)
+	s.add(31, r1.Hash, k, sh)
+	s.add(32, r2.Hash, sh, tag1)
+	s.add(33, r1.Hash, r2.Hash, sh)
+	s.add(34, shr, next, sh)
+	s.add(35, kr, k, shr)
+	s.add(36, marks(r1), sh, tag1)
+	s.add(37, shr, shr2, sh)
+	s.add(38, marks(r2), marks(r1), sh)
+	s.add(39, kind(r2), kr, k)
+	s.add(40, r1.Suf2, shr, sh)
+	// both sides
+	s.add(41, k1, k, kr)
+	s.add(42, sh1<<8|sh, shr, gap)
+	s.add(43, l1.Hash, r1.Hash, sh)
+	s.add(44, tags, sh, gap)
+	s.add(45, tags, k, shr)
+	s.add(46, tags, l1.Hash, sh)
+	s.add(47, tag1, uint32(min(v.Run, 6)), sh)
+	s.add(48, tag1<<8|uint32(min(v.Run, 6)), sh, gap)
+	s.add(49, uint32(v.Seen), sh, k)
+	s.add(50, v.Key, sh, 0)
+	s.add(51, v.Key, tag1, uint32(min(v.Run, 4)))
+	s.add(52, tag1, m, gap)
+	s.add(53, marks(l1)|m<<16, shr, tag1)
+	return s.dst
+}
