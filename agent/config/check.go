@@ -103,6 +103,17 @@ func build(p *problems, f *file) *Config {
 	}
 	abs(c.Mask.KeyFile, "mask", "key_file")
 	httpURL(p, c.Elasticsearch.URL, "elasticsearch", "url")
+	for i, u := range c.Elasticsearch.URLs {
+		httpURL(p, u, "elasticsearch", "urls", i)
+	}
+	if !namespacePattern.MatchString(c.Elasticsearch.Namespace) {
+		p.add(p.line("elasticsearch", "namespace"), "elasticsearch.namespace %q: want lower-case letters, digits, _ and . only", c.Elasticsearch.Namespace)
+	}
+	if f := strings.ReplaceAll(c.Elasticsearch.Fingerprint, ":", ""); f != "" && !fingerprintPattern.MatchString(f) {
+		p.add(p.line("elasticsearch", "fingerprint"), "elasticsearch.fingerprint: want the SHA-256 of a certificate as 64 hex digits")
+	} else if f != "" && c.Elasticsearch.CAFile != "" {
+		p.add(p.line("elasticsearch", "fingerprint"), "elasticsearch has a ca_file and a fingerprint: remove one of them")
+	}
 	absOrEmpty(c.Elasticsearch.APIKeyFile, "elasticsearch", "api_key_file")
 	absOrEmpty(c.Elasticsearch.CAFile, "elasticsearch", "ca_file")
 	c.Approvals = f.Approvals.build(p)
@@ -313,6 +324,12 @@ func hostOK(h string) bool {
 	}
 	return !slices.ContainsFunc(labels, func(l string) bool { return !labelShape.MatchString(l) })
 }
+
+// The forms of names in elasticsearch.
+var (
+	namespacePattern   = regexp.MustCompile(`^[a-z0-9_.]{1,100}$`)
+	fingerprintPattern = regexp.MustCompile(`^[0-9a-fA-F]{64}$`)
+)
 
 func httpURL(p *problems, s string, at ...any) {
 	if s == "" {

@@ -111,8 +111,11 @@ archive:                             # search store on this host, made from the 
 
 elasticsearch:
   url: ""                            # empty = off
-  api_key_file: ""
+  urls: []                           # further nodes of the same cluster
+  api_key_file: ""                   # the encoded key on one line, mode 0600; docs/elasticsearch.md says what it needs
   ca_file: ""                        # empty = system roots
+  fingerprint: ""                    # instead of ca_file: SHA-256 of the server's certificate, or of its authority's if the server sends it
+  namespace: default                 # of the data streams: the tenant
 
 approvals:
   groups: []                         # groups of this host whose members decide where a rule names none; empty = operators

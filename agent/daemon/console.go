@@ -109,9 +109,12 @@ func (c console) Status(ctx context.Context) (adminapi.Status, error) {
 	s.Elastic = d.elasticStatus()
 	if d.elastic != nil {
 		if st := d.elastic.State(); st.Dead > 0 {
-			s.Warnings = append(s.Warnings, fmt.Sprintf("Elasticsearch refused %d documents for good: see the dead letters beside the journal", st.Dead))
+			s.Warnings = append(s.Warnings, fmt.Sprintf("Elasticsearch refused %d documents for good: sallyport journal export shows which, as elastic.dead_letter", st.Dead))
 		} else if st.LastError != "" {
 			s.Warnings = append(s.Warnings, "Elasticsearch: "+st.LastError)
+		}
+		if d.elastic.State().Blind {
+			s.Warnings = append(s.Warnings, "Elasticsearch: the key may not look for documents whose answer was lost, so that one can be there twice after a rollover: give it read and view_index_metadata")
 		}
 	}
 	if d.pred != nil {

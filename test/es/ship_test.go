@@ -23,6 +23,8 @@ import (
 
 	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/elastic"
+	"github.com/sallyport-dev/sallyport/pipeline/elastic/client"
+	"github.com/sallyport-dev/sallyport/pipeline/elastic/document"
 	"github.com/sallyport-dev/sallyport/pipeline/journal"
 	"github.com/sallyport-dev/sallyport/test/es"
 )
@@ -61,11 +63,11 @@ func agent() error {
 	if err != nil {
 		return err
 	}
-	key, err := elastic.ReadSecret(os.Getenv("ES_TEST_KEY"))
+	key, err := client.ReadSecret(os.Getenv("ES_TEST_KEY"))
 	if err != nil {
 		return err
 	}
-	s, err := elastic.New(elastic.Options{URL: os.Getenv("ES_TEST_URL"), CA: ca, APIKey: key, Journal: j, Host: "test", Version: "test",
+	s, err := elastic.New(elastic.Options{Options: client.Options{URLs: []string{os.Getenv("ES_TEST_URL")}, CA: ca, APIKey: key}, Journal: j, Host: "test", Version: "test",
 		BatchDocs: 50, MaxBackoff: 2 * time.Second})
 	if err != nil {
 		return err
@@ -267,7 +269,7 @@ func checkSmallKey(ctx context.Context, t *testing.T, server *es.Server, key, st
 	if err := write(j, 1); err != nil {
 		t.Fatal(err)
 	}
-	s := must(elastic.New(elastic.Options{URL: server.URL, CA: server.CA, APIKey: elastic.NewSecret(key), Namespace: "other", Journal: j}))
+	s := must(elastic.New(elastic.Options{Options: client.Options{URLs: []string{server.URL}, CA: server.CA, APIKey: client.NewSecret(key)}, Namespace: "other", Journal: j}))
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
@@ -327,7 +329,7 @@ func checkMapping(ctx context.Context, t *testing.T, server *es.Server) {
 	if err := server.Do(ctx, http.MethodGet, "/"+stream+"/_field_caps?fields=*&filters=-metadata", nil, &caps); err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range elastic.Fields() {
+	for _, f := range document.Fields(document.Exchange) {
 		if _, ok := caps.Fields[f.Name][f.Type]; !ok {
 			t.Errorf("field %s: want %s, the server has %v", f.Name, f.Type, caps.Fields[f.Name])
 		}

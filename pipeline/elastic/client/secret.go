@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package elastic
+package client
 
 import (
 	"fmt"
@@ -22,7 +22,7 @@ func (Secret) GoString() string             { return hidden }
 func (Secret) Format(f fmt.State, _ rune)   { _, _ = f.Write([]byte(hidden)) }
 func (Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
 func (Secret) LogValue() slog.Value         { return slog.StringValue(hidden) }
-func (s Secret) empty() bool                { return s.value == "" }
+func (s Secret) Empty() bool                { return s.value == "" }
 
 // maxSecret is far more than any key has.
 const maxSecret = 64 << 10
