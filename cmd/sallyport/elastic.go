@@ -286,7 +286,7 @@ func (a *app) showComparison(rep *manage.Report) error {
 		return err
 	}
 	if !rep.OK {
-		return errors.New("Elasticsearch does not have what the journal has: the journal is the record")
+		return errors.New("what Elasticsearch has is not what the journal has: the journal is the record")
 	}
 	return nil
 }

@@ -326,16 +326,19 @@ func tampered(ctx context.Context, w *world) {
 				Index  string         `json:"_index"`
 				ID     string         `json:"_id"`
 				Source map[string]any `json:"_source"`
+				Seq    int64          `json:"_seq_no"`
+				Term   int64          `json:"_primary_term"`
 			}
 		}
 	}
-	err := w.admin.Do(ctx, http.MethodPost, "/"+document.Index(document.Flow, "default")+"/_search", map[string]any{"query": map[string]any{"term": map[string]any{"sallyport.record.kind": "flow"}}}, &got)
+	err := w.admin.Do(ctx, http.MethodPost, "/"+document.Index(document.Flow, "default")+"/_search", map[string]any{"seq_no_primary_term": true,
+		"query": map[string]any{"term": map[string]any{"sallyport.record.kind": "flow"}}}, &got)
 	if err != nil || len(got.Hits.Hits) == 0 {
 		w.t.Fatal(err)
 	}
 	h := got.Hits.Hits[0]
 	h.Source["event"].(map[string]any)["action"] = "passed"
-	if err := w.admin.Do(ctx, http.MethodPut, "/"+h.Index+"/_doc/"+h.ID, h.Source, nil); err != nil {
+	if err := w.admin.Do(ctx, http.MethodPut, fmt.Sprintf("/%s/_doc/%s?if_seq_no=%d&if_primary_term=%d", h.Index, h.ID, h.Seq, h.Term), h.Source, nil); err != nil {
 		w.t.Fatal(err)
 	}
 	if err := w.admin.Do(ctx, http.MethodPut, "/"+document.Index(document.Flow, "default")+"/_create/"+strings.Repeat("ab", 32), h.Source, nil); err != nil {
