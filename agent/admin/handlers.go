@@ -48,6 +48,7 @@ var routes = map[string]route{
 	"/v1/quarantine/add":      {http.MethodPost, operator, nil, (*Server).quarantine},
 	"/v1/quarantine/lift":     {http.MethodPost, operator, nil, (*Server).liftQuarantine},
 	"/v1/record/erase":        {http.MethodPost, keeper, nil, (*Server).erase},
+	"/v1/record/erase-copies": {http.MethodPost, keeper, nil, (*Server).eraseCopies},
 	"/v1/record/holds":        {http.MethodGet, keeper, nil, (*Server).holds},
 	"/v1/record/holds/add":    {http.MethodPost, keeper, nil, (*Server).addHold},
 	"/v1/record/holds/remove": {http.MethodPost, keeper, nil, (*Server).releaseHold},

@@ -4,6 +4,7 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"net/http"
 
 	"github.com/sallyport-dev/sallyport/agent/adminapi"
@@ -25,6 +26,23 @@ func (s *Server) erase(r *http.Request, c caller) (any, error) {
 	out, err := s.opts.Records.Erase(r.Context(), c.person(), req)
 	out.List = notNil(out.List)
 	return out, err
+}
+
+// eraseCopies records that the caller is about to erase copies of contents elsewhere. What is under hold is not.
+func (s *Server) eraseCopies(r *http.Request, c caller) (any, error) {
+	var req adminapi.CopiesRequest
+	if err := s.subject(r, &req, &req.RecordSubject, &req.Reason); err != nil {
+		return nil, err
+	}
+	_, err := s.opts.Records.Erase(r.Context(), c.person(), adminapi.EraseRequest{RecordSubject: req.RecordSubject, DryRun: true})
+	if err != nil && !errors.Is(err, ErrNotFound) { // what the journal does not have any more may still be elsewhere
+		return nil, err
+	}
+	target := req.Principal
+	if req.Session != "" {
+		target = req.Session
+	}
+	return struct{}{}, s.record(r.Context(), c, "elastic.erase", target)
 }
 
 func (s *Server) holds(r *http.Request, _ caller) (any, error) {

@@ -32,6 +32,12 @@ type Erasure struct {
 	DryRun   bool     `json:"dry_run,omitempty"`
 }
 
+// CopiesRequest says whose contents somebody is about to erase in Elasticsearch.
+type CopiesRequest struct {
+	RecordSubject
+	Reason string `json:"reason,omitempty"`
+}
+
 // HoldRequest asks to put records under legal hold, or to release them.
 type HoldRequest struct {
 	RecordSubject
@@ -50,6 +56,12 @@ type Hold struct {
 // Erase destroys contents for good.
 func (c *Client) Erase(ctx context.Context, r EraseRequest) (Erasure, error) {
 	return call[Erasure](ctx, c, http.MethodPost, "/v1/record/erase", r)
+}
+
+// EraseCopies puts on record that copies of contents are about to be erased in Elasticsearch. It fails if a hold forbids that.
+func (c *Client) EraseCopies(ctx context.Context, r CopiesRequest) error {
+	_, err := call[struct{}](ctx, c, http.MethodPost, "/v1/record/erase-copies", r)
+	return err
 }
 
 // Holds asks what is under hold.

@@ -38,6 +38,15 @@ func (c *cursorFile) equal(d *cursorFile) bool {
 	return slices.Equal(c.Resume, d.Resume) && slices.Equal(c.Done, d.Done) && maps.Equal(c.Written, d.Written)
 }
 
+// Shipped reads how far the shipper whose files are in a folder has come. Nothing is no error: it has not begun.
+func Shipped(dir string) (journal.Mark, error) {
+	c, err := readCursor(filepath.Join(dir, "elastic.cursor"))
+	if err == nil && c.Done == nil {
+		c.Done = journal.Mark{}
+	}
+	return c.Done, err
+}
+
 // errBadCursor says that the file is not one of ours, or was cut.
 var errBadCursor = errors.New("the cursor file cannot be read")
 

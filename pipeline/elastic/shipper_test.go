@@ -38,7 +38,8 @@ type rig struct {
 }
 
 func newRig(t *testing.T) *rig {
-	r := &rig{t: t, dir: t.TempDir(), f: fakees.New(t)}
+	r := &rig{t: t, dir: t.TempDir(), f: fakees.New(t.Errorf)}
+	t.Cleanup(r.f.Close)
 	r.o = Options{Options: client.Options{URLs: []string{r.f.URL}}, Host: "h1", Version: "v1", Linger: time.Millisecond, MinBackoff: time.Millisecond, MaxBackoff: 2 * time.Millisecond}
 	r.openJournal()
 	return r

@@ -17,13 +17,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"testing"
 )
 
 // Server is one node. Set changes what follows the lock.
 type Server struct {
 	*httptest.Server
-	t *testing.T
+	complain func(format string, args ...any)
 
 	mu        sync.Mutex
 	Put       map[string]json.RawMessage // templates and policies, by path
@@ -62,11 +61,10 @@ type Hit struct {
 	Stream string          `json:"-"`
 }
 
-// New starts one, without TLS.
-func New(t *testing.T) *Server {
-	f := &Server{t: t, Put: map[string]json.RawMessage{}, Streams: map[string]*Stream{}}
+// New starts one, without TLS, until Close. complain is told of requests that are wrong.
+func New(complain func(format string, args ...any)) *Server {
+	f := &Server{complain: complain, Put: map[string]json.RawMessage{}, Streams: map[string]*Stream{}}
 	f.Server = httptest.NewServer(f)
-	t.Cleanup(f.Close)
 	return f
 }
 
@@ -149,7 +147,7 @@ func (f *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case rest == "_pit" || first == "_pit" || strings.HasSuffix(r.URL.Path, "_search"):
 		f.search(w, r, first, body)
 	default:
-		f.t.Errorf("fake: unexpected %s %s", r.Method, r.URL)
+		f.complain("fake: unexpected %s %s", r.Method, r.URL)
 		Refuse(w, http.StatusBadRequest, "unexpected", r.URL.Path)
 	}
 }
@@ -215,7 +213,7 @@ func (f *Server) bulk(w http.ResponseWriter, r *http.Request, body []byte) {
 	for sc.Scan() {
 		var op map[string]target
 		if err := json.Unmarshal(sc.Bytes(), &op); err != nil || len(op) != 1 {
-			f.t.Errorf("fake: operation %q: %v", sc.Text(), err)
+			f.complain("fake: operation %q: %v", sc.Text(), err)
 			return
 		}
 		for name, t := range op {
@@ -228,7 +226,7 @@ func (f *Server) bulk(w http.ResponseWriter, r *http.Request, body []byte) {
 	}
 	create := len(items) > 0 && items[0].op == "create"
 	if create && r.URL.Query().Get("require_data_stream") != "true" {
-		f.t.Errorf("fake: documents for %s", r.URL)
+		f.complain("fake: documents for %s", r.URL)
 	}
 	if create {
 		f.Sent = append(f.Sent, len(items))
@@ -259,7 +257,7 @@ func (f *Server) bulk(w http.ResponseWriter, r *http.Request, body []byte) {
 func (f *Server) create(stream, id string, raw json.RawMessage) (status int, kind, index string) {
 	var doc map[string]any
 	if err := json.Unmarshal(raw, &doc); err != nil {
-		f.t.Errorf("fake: document %q: %v", raw, err)
+		f.complain("fake: document %q: %v", raw, err)
 	}
 	template := stream[:strings.LastIndexByte(stream, '-')]
 	if f.Put["/_index_template/"+template] == nil && !f.NoTempl {
@@ -302,7 +300,7 @@ func (f *Server) remove(index, id string) bool {
 func (f *Server) mget(w http.ResponseWriter, body []byte) {
 	var q struct{ Docs []Hit }
 	if err := json.Unmarshal(body, &q); err != nil {
-		f.t.Errorf("fake: %q: %v", body, err)
+		f.complain("fake: %q: %v", body, err)
 	}
 	f.Looked += len(q.Docs)
 	var out []string

@@ -78,7 +78,7 @@ func (f *Server) search(w http.ResponseWriter, r *http.Request, pattern string, 
 		Pit    *struct{ ID string }
 	}
 	if err := json.Unmarshal(body, &ask); err != nil {
-		f.t.Errorf("fake: search %s: %v", body, err)
+		f.complain("fake: search %s: %v", body, err)
 	}
 	if ask.Pit != nil {
 		pattern = ask.Pit.ID
@@ -93,7 +93,7 @@ func (f *Server) search(w http.ResponseWriter, r *http.Request, pattern string, 
 			for _, h := range x.Docs {
 				var doc map[string]any
 				if err := json.Unmarshal(h.Source, &doc); err != nil {
-					f.t.Errorf("fake: %v", err)
+					f.complain("fake: %v", err)
 				}
 				if !ask.Query.fits(&h, doc) {
 					continue
