@@ -144,7 +144,7 @@ func (r *record) compare(failed string) {
 	never := len(docs) - len(asked) // recorded before they were to be sent, and then the agent died or there was no room
 	t.Logf("%d questions answered; the provider was asked %d times; %d documents in %d indices, %d of them never sent, %d cut or refused; failed at the client: %s",
 		got, len(asked), len(docs), len(indices), never, len(docs)-len(whole), failed)
-	if len(indices) < 3 {
+	if len(indices) < 2 { // what came after the last rollover may be nothing
 		t.Errorf("the data stream has %d indices: it did not roll over", len(indices))
 	}
 }
