@@ -91,7 +91,7 @@ func (a *Archive) erase(s *statements, tx *sql.Tx, x *erased) error {
 			}
 			p, err := l.Load(&refs)
 			if err != nil {
-				a.o.Log.Warn("an exchange of an erased session is not found any more", "exchange", refs.Exchange, "error", err)
+				a.o.Log.Warn("an exchange of an erased session is not found any more", "exchange_id", refs.Exchange, "error", err)
 				continue
 			}
 			if err := a.addOne(s, p); err != nil {

@@ -217,7 +217,7 @@ func (f *feeder) step(ctx context.Context) (n int, err error) {
 		}
 		p, err := f.loader.Load(done)
 		if err != nil { // what is wrong with one exchange must not keep all later ones back
-			f.a.o.Log.Warn("an exchange cannot be brought into the archive", "exchange", done.Exchange, "error", err)
+			f.a.o.Log.Warn("an exchange cannot be brought into the archive", "exchange_id", done.Exchange, "error", err)
 			continue
 		}
 		parts = append(parts, p)
