@@ -140,6 +140,9 @@ type Outcome struct {
 // a number of tokens that the last would have corrected.
 func (o *Outcome) Used(bodyBytes int64) Usage {
 	u := o.Usage
+	if o.ReplyOf != "" { // the exchange that the provider was asked in counts
+		return u
+	}
 	if o.Status == 403 && o.ResponseID == "" && o.BytesReleased > 0 && o.Verdict.Action >= Hold { // refused before it was sent
 		return u
 	}

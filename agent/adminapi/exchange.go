@@ -160,7 +160,28 @@ func NewSession(xs []Exchange) Session {
 		}
 		s.Masked += len(x.Masked)
 	}
+	link(xs)
 	return s
+}
+
+// link says of each tool call which later exchange brought its result. Calls are known by their IDs, which providers give anew each time; of
+// an ID that was given again the newest call before the result is meant.
+func link(xs []Exchange) {
+	calls := map[string]*Tool{}
+	for i := range xs {
+		for _, s := range xs[i].Steps {
+			if t := calls[s.ID]; s.Kind == pipeline.StepToolResult && t != nil && t.ResultIn == "" {
+				t.ResultIn = xs[i].ExchangeID
+			}
+		}
+		xs[i].Tools = slices.Clone(xs[i].Tools) // the caller's are left as they are
+		for k := range xs[i].Tools {
+			if t := &xs[i].Tools[k]; t.ID != "" {
+				t.ResultIn = ""
+				calls[t.ID] = t
+			}
+		}
+	}
 }
 
 // Denied says whether something of the exchange was refused or, where nothing is enforced, would have been.

@@ -253,6 +253,8 @@ type Tool struct {
 	Reason  string          `json:"reason,omitempty"`
 	Decided string          `json:"decision,omitempty"` // decision ID, for `sallyport why`
 	Index   int             `json:"index,omitempty"`    // its place among the calls
+
+	ResultIn string `json:"result_in,omitempty"` // the exchange of this session that brought its result back
 }
 
 // Decision is one recorded decision: what `sallyport why` explains.

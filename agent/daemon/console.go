@@ -196,6 +196,9 @@ func (c console) Sessions(ctx context.Context, q adminapi.Query) ([]adminapi.Ses
 		out = append(out, adminapi.Session{ID: s.Session, Started: s.Started, Last: s.Last, Models: models, Count: s.Exchanges, Denied: s.Denied, Masked: s.Masked,
 			Principal: adminapi.NewPrincipal(s.Principal), Workload: adminapi.NewWorkload(s.Workload)})
 	}
+	if len(out) < q.Limit && c.d.archive != nil { // the index knows the newest only
+		return c.older(ctx, q, out)
+	}
 	return out, nil
 }
 
@@ -206,8 +209,8 @@ func (c console) Session(ctx context.Context, id string) (adminapi.Session, erro
 
 func (c console) session(ctx context.Context, id string) (adminapi.Session, error) {
 	_, parts, err := c.d.index.Session(id)
-	if errors.Is(err, journal.ErrNotFound) {
-		parts, err = c.archived(ctx, id)
+	if err == nil || errors.Is(err, journal.ErrNotFound) {
+		parts, err = c.archived(ctx, id, parts)
 	}
 	if err != nil {
 		return adminapi.Session{}, notFound(err)

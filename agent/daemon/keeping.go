@@ -96,7 +96,7 @@ func (d *daemon) forget(ctx context.Context, sessions []string) error {
 		return nil
 	}
 	for _, s := range sessions {
-		if _, err := d.archive.Forget(ctx, s); err != nil {
+		if err := d.archive.Forget(ctx, d.journal.Dir(), s); err != nil {
 			return fmt.Errorf("the contents are erased, but for the words in the search store: stop sallyportd, remove %s, start it: %w", d.cfg.Archive.Path, err)
 		}
 	}

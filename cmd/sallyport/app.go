@@ -53,7 +53,7 @@ func commands() []command {
 		statusCommand(), doctorCommand(), whyCommand(), sessionsListCommand(), sessionsFindCommand(), sessionsShowCommand(), sessionsTailCommand(), sessionsReplayCommand(), usageCommand(),
 		approvalsListCommand(), approvalsShowCommand(), approvalsApproveCommand(), approvalsDenyCommand(), approvalsRevokeCommand(),
 		elevateCommand(), grantsCommand(), grantsApproveCommand(), grantsDenyCommand(), grantsRevokeCommand(),
-		policyCheckCommand(), policyExplainCommand(), policyTestCommand(), policyDiffCommand(), policyLearnCommand(), rolloutStatusCommand(), maskCommand(), elasticSetupCommand(), elasticStatusCommand(), elasticVerifyCommand(), elasticEraseCommand(), elasticAnchorsCommand(), journalVerifyCommand(), journalExportCommand(), journalRepairCommand(),
+		policyCheckCommand(), policyExplainCommand(), policyTestCommand(), policyDiffCommand(), policyLearnCommand(), rolloutStatusCommand(), maskCommand(), elasticSetupCommand(), elasticStatusCommand(), elasticVerifyCommand(), elasticEraseCommand(), elasticAnchorsCommand(), journalVerifyCommand(), journalExportCommand(), journalRepairCommand(), caseExportCommand(),
 		unsealCommand(), eraseCommand(), holdAddCommand(), holdRemoveCommand(), holdListCommand(),
 		trustStatusCommand(), trustRemoveCommand(), quarantineCommand(), runCommand(), versionCommand(), completionCommand(), helpCommand(),
 	}

@@ -61,9 +61,10 @@ var permissions = []permission{
 	{"tlsca/*", []string{"tlsca"}},
 	{"bpf", nil},
 	{"bpf/*", nil},
+	{"docs", nil},
 
 	{"cmd/sallyportd", []string{"agent", "agent/daemon", "agent/config", "agent/telemetry"}},
-	{"cmd/sallyport", []string{"agent/adminapi", "agent/config", "pipeline", "pipeline/mask", "pipeline/mask/*", "pipeline/policy", "pipeline/policy/*", "pipeline/journal", "pipeline/journal/anchor", "pipeline/journal/original", "pipeline/llm", "pipeline/archive", "pipeline/elastic", "pipeline/elastic/*"}},
+	{"cmd/sallyport", []string{"docs", "agent/adminapi", "agent/config", "pipeline", "pipeline/mask", "pipeline/mask/*", "pipeline/policy", "pipeline/policy/*", "pipeline/journal", "pipeline/journal/anchor", "pipeline/journal/original", "pipeline/llm", "pipeline/archive", "pipeline/elastic", "pipeline/elastic/*"}},
 	{"deploy/*", nil},
 }
 
