@@ -86,8 +86,13 @@ bench: build ## measure the data path beside other proxies; writes build/bench
 bench-mask: ## measure masking beside gitleaks on the same texts, on one core; writes build/bench/masking.md
 	@test/masking/bench.sh
 
-soak: build ## SOAK_STREAMS (100000) streams through enforce, every byte compared; then 10, 100 and 1,000 streams at a time
+soak: build ## SOAK_STREAMS (100000) streams through enforce, every byte compared; then 10, 100 and 1,000 at a time; then make soak-record
 	@test/bench/run.sh -only enforce -rounds 1 -work soak,streams-10,streams-100,streams-1000 -streams $${SOAK_STREAMS:-100000}
+	@$(MAKE) -s soak-record
+
+soak-record: build ## RECORD_EXCHANGES (100000) exchanges while agent and Elasticsearch are killed, the network is cut, the disk is full, RECORD_ROUNDS (5) times each
+	@[ "$$(id -u)" = 0 ] || { echo "soak-record needs root: run it with sudo"; exit 1; }
+	@RECORD_EXCHANGES=$${RECORD_EXCHANGES:-100000} RECORD_ROUNDS=$${RECORD_ROUNDS:-5} $(GO) test -v -count=1 -timeout 120m -tags root,e2e -run 'TestRecordIsComplete' ./test/e2e
 
 # The parts of the fault suite: docs/faults.md. FAULT_ROUNDS, RESTARTS and UPGRADES say how long it takes.
 FAULTS_E2E := Kill|Provider|NoDescriptors|DiskFull|LoseNothing|UpgradeThatFails|SyncFails|NoMemory|Clock|RefusesToStart

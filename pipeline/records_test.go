@@ -26,3 +26,11 @@ func TestUsedOfACutReply(t *testing.T) {
 		}
 	}
 }
+
+// TestUsedOfAKeptReply: what is served again was counted where the provider was asked.
+func TestUsedOfAKeptReply(t *testing.T) {
+	o := Outcome{Status: 200, Text: strings.Repeat("word", 300), ResponseID: "r", ReplyOf: "exc_1"}
+	if u := o.Used(4000); u != (Usage{}) {
+		t.Errorf("%+v", u)
+	}
+}

@@ -31,6 +31,7 @@ type Parts struct {
 	Intent    *pipeline.Intent // never nil
 	Decisions []Timed[pipeline.Decision]
 	Outcome   *pipeline.Outcome // nil while it runs, or if the daemon died
+	Content   string            // why contents are not there: "erased", "no_key", "omitted"
 }
 
 // Timed is the body of a record with the record's time.
@@ -51,7 +52,7 @@ func NewExchange(p Parts) Exchange {
 		Steps:   newSteps(in.Call.Steps),
 		Masked:  append([]pipeline.Mask{}, in.Masks...),
 		Tools:   []Tool{},
-		Open:    p.Outcome == nil, Uninspected: in.Uninspected,
+		Open:    p.Outcome == nil, Uninspected: in.Uninspected, Content: p.Content,
 	}
 	for _, d := range p.Decisions {
 		dec := NewDecision(d.Time, p.Session, p.Exchange, d.Body)
@@ -159,7 +160,28 @@ func NewSession(xs []Exchange) Session {
 		}
 		s.Masked += len(x.Masked)
 	}
+	link(xs)
 	return s
+}
+
+// link says of each tool call which later exchange brought its result. Calls are known by their IDs, which providers give anew each time; of
+// an ID that was given again the newest call before the result is meant.
+func link(xs []Exchange) {
+	calls := map[string]*Tool{}
+	for i := range xs {
+		for _, s := range xs[i].Steps {
+			if t := calls[s.ID]; s.Kind == pipeline.StepToolResult && t != nil && t.ResultIn == "" {
+				t.ResultIn = xs[i].ExchangeID
+			}
+		}
+		xs[i].Tools = slices.Clone(xs[i].Tools) // the caller's are left as they are
+		for k := range xs[i].Tools {
+			if t := &xs[i].Tools[k]; t.ID != "" {
+				t.ResultIn = ""
+				calls[t.ID] = t
+			}
+		}
+	}
 }
 
 // Denied says whether something of the exchange was refused or, where nothing is enforced, would have been.

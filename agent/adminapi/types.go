@@ -214,6 +214,7 @@ type Exchange struct {
 	ReplyOf     string          `json:"reply_of,omitempty"`    // the exchange whose kept reply this is
 	Open        bool            `json:"open,omitempty"`        // no outcome yet: running, or the daemon died
 	Policy      string          `json:"policy,omitempty"`      // version of the policy that decided
+	Content     string          `json:"content,omitempty"`     // why contents are not there any more: "erased", "no_key", "omitted"
 	Uninspected string          `json:"uninspected,omitempty"` // why the contents are not known
 }
 
@@ -252,6 +253,8 @@ type Tool struct {
 	Reason  string          `json:"reason,omitempty"`
 	Decided string          `json:"decision,omitempty"` // decision ID, for `sallyport why`
 	Index   int             `json:"index,omitempty"`    // its place among the calls
+
+	ResultIn string `json:"result_in,omitempty"` // the exchange of this session that brought its result back
 }
 
 // Decision is one recorded decision: what `sallyport why` explains.

@@ -89,25 +89,31 @@ func build(p *problems, f *file) *Config {
 		p.add(p.line("trust", "persistent"), "trust.persistent is about the drop-ins of trust.host: unit, and host is %s: remove it", c.Trust.Host)
 	}
 	abs(c.Trust.Ledger, "trust", "ledger")
+	c.Record = recordOf(p, &f.Record)
 	abs(f.Record.Dir, "record", "dir")
+	absOrEmpty(f.Record.Anchors, "record", "anchors")
 	one(f.Record.WhenFull, []string{"stop"}, "record", "when_full")
-	max, ok := size(f.Record.MaxBytes)
-	if !ok {
-		p.add(p.line("record", "max_bytes"), "max_bytes %q is no size: give a whole number with a unit, such as 10GiB", f.Record.MaxBytes)
-	}
-	if !f.Record.Required {
-		p.add(p.line("record", "required"), "record.required: false is not supported yet: remove it")
-	}
-	c.Record = Record{f.Record.Required, f.Record.Dir, max, f.Record.WhenFull}
 	c.Archive = Archive{Off: f.Archive.Off, Path: f.Archive.Path}
 	if absOrEmpty(c.Archive.Path, "archive", "path"); c.Archive.Path == "" {
 		c.Archive.Path = filepath.Join(filepath.Dir(c.Record.Dir), "archive.db")
 	}
+	var ok bool
 	if c.Archive.Retain, ok = age(f.Archive.Retain); !ok {
 		p.add(p.line("archive", "retain"), "retain %q is no age: give a number with a unit, such as 90d; 0s keeps what the journal keeps", f.Archive.Retain)
 	}
 	abs(c.Mask.KeyFile, "mask", "key_file")
 	httpURL(p, c.Elasticsearch.URL, "elasticsearch", "url")
+	for i, u := range c.Elasticsearch.URLs {
+		httpURL(p, u, "elasticsearch", "urls", i)
+	}
+	if !namespacePattern.MatchString(c.Elasticsearch.Namespace) {
+		p.add(p.line("elasticsearch", "namespace"), "elasticsearch.namespace %q: want lower-case letters, digits, _ and . only", c.Elasticsearch.Namespace)
+	}
+	if f := strings.ReplaceAll(c.Elasticsearch.Fingerprint, ":", ""); f != "" && !fingerprintPattern.MatchString(f) {
+		p.add(p.line("elasticsearch", "fingerprint"), "elasticsearch.fingerprint: want the SHA-256 of a certificate as 64 hex digits")
+	} else if f != "" && c.Elasticsearch.CAFile != "" {
+		p.add(p.line("elasticsearch", "fingerprint"), "elasticsearch has a ca_file and a fingerprint: remove one of them")
+	}
 	absOrEmpty(c.Elasticsearch.APIKeyFile, "elasticsearch", "api_key_file")
 	absOrEmpty(c.Elasticsearch.CAFile, "elasticsearch", "ca_file")
 	c.Approvals = f.Approvals.build(p)
@@ -318,6 +324,12 @@ func hostOK(h string) bool {
 	}
 	return !slices.ContainsFunc(labels, func(l string) bool { return !labelShape.MatchString(l) })
 }
+
+// The forms of names in elasticsearch.
+var (
+	namespacePattern   = regexp.MustCompile(`^[a-z0-9_.]{1,100}$`)
+	fingerprintPattern = regexp.MustCompile(`^[0-9a-fA-F]{64}$`)
+)
 
 func httpURL(p *problems, s string, at ...any) {
 	if s == "" {

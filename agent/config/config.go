@@ -122,6 +122,19 @@ type Record struct {
 	Dir      string
 	MaxBytes int64
 	WhenFull string // stop
+
+	Anchors   string // file or folder, best of another host, for signed checkpoints; "" = none
+	Retention Retention
+
+	Original   string   // "": what was masked is not kept; "sealed": it is, for Recipients
+	Recipients []string // age public keys, of whom any two together can read originals
+}
+
+// Retention is how long records are kept; 0 is for good.
+type Retention struct {
+	Content  time.Duration // what people, models and tools said
+	Metadata time.Duration // who asked whom, when, and what was decided
+	Admin    time.Duration // what administrators did, approvals, policy and configuration
 }
 
 // Mask says what is masked and what stands in its place. What rows and rules mean is checked by whoever uses them.
@@ -165,11 +178,22 @@ type Archive struct {
 	Retain time.Duration // 0 = exchanges are found as long as the journal has them
 }
 
-// Elasticsearch is where records go to be searched. An empty URL turns it off.
+// Elasticsearch is where records go to be searched. No URL turns it off.
 type Elasticsearch struct {
-	URL        string `yaml:"url"`
-	APIKeyFile string `yaml:"api_key_file"`
-	CAFile     string `yaml:"ca_file"`
+	URL         string   `yaml:"url"`
+	URLs        []string `yaml:"urls"` // of further nodes
+	APIKeyFile  string   `yaml:"api_key_file"`
+	CAFile      string   `yaml:"ca_file"`
+	Fingerprint string   `yaml:"fingerprint"` // of a certificate that is trusted instead
+	Namespace   string   `yaml:"namespace"`
+}
+
+// Nodes lists the addresses.
+func (e *Elasticsearch) Nodes() []string {
+	if e.URL == "" {
+		return e.URLs
+	}
+	return append([]string{e.URL}, e.URLs...)
 }
 
 // Approvals says who decides where no rule says so, and how people learn that something waits for them.
@@ -221,17 +245,18 @@ type Proxy struct {
 // Default is the configuration of an empty file.
 func Default() *Config {
 	return &Config{
-		Capture:   Capture{DefaultMode: "discover", Ports: []uint16{443, 80, 11434, 8000}, PinDir: "/sys/fs/bpf/sallyport", SelfTest: time.Minute},
-		Endpoints: []Endpoint{{Name: "openai", Host: "api.openai.com", Port: 443, Protocol: "openai"}},
-		Identity:  Identity{TrustDomain: "example.org", Template: "unit/{unit}"},
-		Policy:    Policy{Dir: "/etc/sallyport/policy.d"},
-		CA:        CA{Mode: "embedded", Dir: "/var/lib/sallyport/ca"},
-		Trust:     Trust{Host: "none", Ledger: "/var/lib/sallyport/trust.ledger"},
-		Archive:   Archive{Path: "/var/lib/sallyport/archive.db", Retain: 90 * 24 * time.Hour},
-		Record:    Record{Required: true, Dir: "/var/lib/sallyport/journal", MaxBytes: 10 << 30, WhenFull: "stop"},
-		Mask:      Mask{KeyFile: "/var/lib/sallyport/mask.key", Names: true},
-		Approvals: Approvals{Approvers: 1, Timeout: 10 * time.Minute, Elevation: Elevation{Approvers: 1, Timeout: time.Hour, Longest: 8 * time.Hour}, Webhook: Webhook{Include: "none"}},
-		Admin:     Admin{Socket: "/run/sallyport/admin.sock"},
-		Proxy:     Proxy{Listen: "127.0.0.1:15001", Drain: 10 * time.Second, Stall: 5 * time.Minute, UpstreamStall: 30 * time.Minute, MaxConnections: 20_000, MaxMemory: 1 << 30, MaxNamespaces: 1024},
+		Capture:       Capture{DefaultMode: "discover", Ports: []uint16{443, 80, 11434, 8000}, PinDir: "/sys/fs/bpf/sallyport", SelfTest: time.Minute},
+		Endpoints:     []Endpoint{{Name: "openai", Host: "api.openai.com", Port: 443, Protocol: "openai"}},
+		Identity:      Identity{TrustDomain: "example.org", Template: "unit/{unit}"},
+		Policy:        Policy{Dir: "/etc/sallyport/policy.d"},
+		CA:            CA{Mode: "embedded", Dir: "/var/lib/sallyport/ca"},
+		Trust:         Trust{Host: "none", Ledger: "/var/lib/sallyport/trust.ledger"},
+		Archive:       Archive{Path: "/var/lib/sallyport/archive.db", Retain: 90 * 24 * time.Hour},
+		Record:        Record{Required: true, Dir: "/var/lib/sallyport/journal", MaxBytes: 10 << 30, WhenFull: "stop"},
+		Mask:          Mask{KeyFile: "/var/lib/sallyport/mask.key", Names: true},
+		Approvals:     Approvals{Approvers: 1, Timeout: 10 * time.Minute, Elevation: Elevation{Approvers: 1, Timeout: time.Hour, Longest: 8 * time.Hour}, Webhook: Webhook{Include: "none"}},
+		Elasticsearch: Elasticsearch{Namespace: "default"},
+		Admin:         Admin{Socket: "/run/sallyport/admin.sock"},
+		Proxy:         Proxy{Listen: "127.0.0.1:15001", Drain: 10 * time.Second, Stall: 5 * time.Minute, UpstreamStall: 30 * time.Minute, MaxConnections: 20_000, MaxMemory: 1 << 30, MaxNamespaces: 1024},
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"io/fs"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -25,7 +27,7 @@ func (d *daemon) openArchive(ctx context.Context) error {
 	if d.cfg.Archive.Off {
 		return nil
 	}
-	a, err := archive.Open(ctx, archive.Options{Path: d.cfg.Archive.Path, Retain: d.cfg.Archive.Retain, Log: d.Log})
+	a, err := archive.Open(ctx, archive.Options{Path: d.cfg.Archive.Path, Retain: d.retained(), Log: d.Log})
 	if err != nil {
 		d.Log.Warn("there is no search store: only the newest sessions can be listed", telemetry.KeyError, err)
 		return nil
@@ -47,6 +49,13 @@ func (d *daemon) runArchive(ctx context.Context) error {
 			return nil
 		}
 		d.archiveDown.Store(true)
+		if archive.IsDamaged(err) {
+			d.Log.Warn("the search store is damaged and is built anew", telemetry.KeyError, err)
+			if err = d.archive.Renew(ctx); err == nil {
+				d.archiveDown.Store(false)
+				continue
+			}
+		}
 		d.Log.Warn("the search store does not take exchanges; they are in the journal", telemetry.KeyError, err)
 		select {
 		case <-ctx.Done():
@@ -85,7 +94,7 @@ func (c console) query(s string) (*archive.Query, error) {
 	return q, nil
 }
 
-// asked turns what is wrong with a query itself into the asker's error.
+// unanswered turns what is wrong with a query itself into the asker's error.
 func unanswered(err error) error {
 	var q *archive.QueryError
 	if errors.As(err, &q) || errors.Is(err, archive.ErrDeadline) {
@@ -164,6 +173,9 @@ func (c console) found(ctx context.Context, query adminapi.Query) ([]adminapi.Se
 	for _, s := range list {
 		if query.Exchanges {
 			full, err := c.session(ctx, s.ID)
+			if errors.Is(err, admin.ErrNotFound) {
+				continue // retention removed it since
+			}
 			if err != nil {
 				return nil, err
 			}
@@ -177,27 +189,61 @@ func (c console) found(ctx context.Context, query adminapi.Query) ([]adminapi.Se
 	return out, nil
 }
 
-// archived reads the exchanges of a session, or one by its ID, that the index does not know any more.
-func (c console) archived(ctx context.Context, id string) ([]*journal.Parts, error) {
-	if c.d.archive == nil {
-		return nil, admin.ErrNotFound
-	}
-	hits, err := c.d.archive.Of(ctx, id)
-	if errors.Is(err, archive.ErrNotFound) {
-		return nil, admin.ErrNotFound
-	}
+// older adds to a listing the sessions that the index does not know any more. Without the search store it stays as it is.
+func (c console) older(ctx context.Context, q adminapi.Query, known []adminapi.Session) ([]adminapi.Session, error) {
+	more, err := c.found(ctx, q)
 	if err != nil {
-		return nil, err
+		if ctx.Err() != nil {
+			return nil, err
+		}
+		c.d.Log.Warn("older sessions cannot be listed", telemetry.KeyError, err)
+		return known, nil
+	}
+	have := map[string]bool{}
+	for i := range known {
+		have[known[i].ID] = true
+	}
+	for i := range more {
+		if !have[more[i].ID] && len(known) < q.Limit {
+			known = append(known, more[i])
+		}
+	}
+	return known, nil
+}
+
+// archived adds to the exchanges of a session those that the index does not know any more. id may also be that of one exchange.
+func (c console) archived(ctx context.Context, id string, known []*journal.Parts) ([]*journal.Parts, error) {
+	var hits []archive.Hit
+	if c.d.archive != nil {
+		var err error
+		if hits, err = c.d.archive.Of(ctx, id); err != nil && !errors.Is(err, archive.ErrNotFound) && len(known) == 0 {
+			return nil, err // else what the index has is shown, whatever is wrong with the search store
+		}
+	}
+	have := map[string]bool{}
+	for _, p := range known {
+		have[p.Exchange] = true
 	}
 	l := journal.NewLoader(c.d.journal.Dir())
 	defer l.Close()
-	var out []*journal.Parts
+	var older []*journal.Parts
 	for i := range hits {
+		if have[hits[i].Exchange] {
+			continue
+		}
 		p, err := l.Load(&hits[i].Records)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // retention removed it since
+		}
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, p)
+		older = append(older, p)
 	}
+	out := append(older, known...)
+	if len(out) == 0 {
+		return nil, admin.ErrNotFound
+	}
+	slices.SortStableFunc(out, func(a, b *journal.Parts) int { return a.Time.Compare(b.Time) })
 	return out, nil
 }

@@ -29,7 +29,7 @@ func (a *atomicReason) get() string  { return *a.p.Load() }
 func (d *daemon) openAdmin(context.Context) (err error) {
 	c := console{d}
 	d.admin, err = admin.New(admin.Options{Socket: d.cfg.Admin.Socket, Later: d.pred != nil, Admins: d.cfg.Admin.Admins, Status: c, Doctor: c, Sessions: c, Archive: c, Trust: c,
-		Policy: c, Rollout: c, Quarantine: c, Desk: c, Recorder: c, Scopes: c, Log: d.Log})
+		Policy: c, Rollout: c, Quarantine: c, Records: c, Desk: c, Recorder: c, Scopes: c, Log: d.Log})
 	return err
 }
 
@@ -109,9 +109,12 @@ func (c console) Status(ctx context.Context) (adminapi.Status, error) {
 	s.Elastic = d.elasticStatus()
 	if d.elastic != nil {
 		if st := d.elastic.State(); st.Dead > 0 {
-			s.Warnings = append(s.Warnings, fmt.Sprintf("Elasticsearch refused %d documents for good: see the dead letters beside the journal", st.Dead))
+			s.Warnings = append(s.Warnings, fmt.Sprintf("Elasticsearch refused %d documents for good: sallyport journal export shows which, as elastic.dead_letter", st.Dead))
 		} else if st.LastError != "" {
 			s.Warnings = append(s.Warnings, "Elasticsearch: "+st.LastError)
+		}
+		if d.elastic.State().Blind {
+			s.Warnings = append(s.Warnings, "Elasticsearch: the key may not look for documents whose answer was lost, so that one can be there twice after a rollover: give it read and view_index_metadata")
 		}
 	}
 	if d.pred != nil {
@@ -193,6 +196,9 @@ func (c console) Sessions(ctx context.Context, q adminapi.Query) ([]adminapi.Ses
 		out = append(out, adminapi.Session{ID: s.Session, Started: s.Started, Last: s.Last, Models: models, Count: s.Exchanges, Denied: s.Denied, Masked: s.Masked,
 			Principal: adminapi.NewPrincipal(s.Principal), Workload: adminapi.NewWorkload(s.Workload)})
 	}
+	if len(out) < q.Limit && c.d.archive != nil { // the index knows the newest only
+		return c.older(ctx, q, out)
+	}
 	return out, nil
 }
 
@@ -203,8 +209,8 @@ func (c console) Session(ctx context.Context, id string) (adminapi.Session, erro
 
 func (c console) session(ctx context.Context, id string) (adminapi.Session, error) {
 	_, parts, err := c.d.index.Session(id)
-	if errors.Is(err, journal.ErrNotFound) {
-		parts, err = c.archived(ctx, id)
+	if err == nil || errors.Is(err, journal.ErrNotFound) {
+		parts, err = c.archived(ctx, id, parts)
 	}
 	if err != nil {
 		return adminapi.Session{}, notFound(err)
@@ -243,7 +249,7 @@ func (c console) advised(d adminapi.Decision) adminapi.Decision {
 }
 
 func adminParts(p *journal.Parts) adminapi.Parts {
-	out := adminapi.Parts{Session: p.Session, Exchange: p.Exchange, Time: p.Time, Intent: p.Intent, Outcome: p.Outcome}
+	out := adminapi.Parts{Session: p.Session, Exchange: p.Exchange, Time: p.Time, Intent: p.Intent, Outcome: p.Outcome, Content: p.Content}
 	for _, d := range p.Decisions {
 		out.Decisions = append(out.Decisions, adminapi.Timed[pipeline.Decision]{Time: d.Time, Body: d.Decision})
 	}

@@ -25,7 +25,7 @@ func (d *daemon) openMetrics(ctx context.Context) (err error) {
 		if err != nil {
 			return fmt.Errorf("asking for the name of this host: %w", err)
 		}
-		if d.traces, err = metrics.NewTraces(ctx, a.Traces, d.Version, host); err != nil {
+		if d.traces, err = metrics.NewTraces(ctx, a.Traces, d.Version, host, func(err error) { d.notice("traces", err) }); err != nil {
 			return err
 		}
 	}

@@ -9,22 +9,24 @@ import (
 
 	"github.com/sallyport-dev/sallyport/agent/adminapi"
 	"github.com/sallyport-dev/sallyport/pipeline/elastic"
+	"github.com/sallyport-dev/sallyport/pipeline/elastic/client"
 )
 
 // openElastic makes the shipper if it is configured. The server need not be there: the journal is the record.
 func (d *daemon) openElastic(context.Context) (err error) {
 	c := d.cfg.Elasticsearch
-	if c.URL == "" {
+	nodes := c.Nodes()
+	if len(nodes) == 0 {
 		return nil
 	}
-	o := elastic.Options{URL: c.URL, Version: d.Version, Journal: d.journal, Log: d.Log}
+	o := elastic.Options{Options: client.Options{URLs: nodes, Fingerprint: c.Fingerprint}, Namespace: c.Namespace, Version: d.Version, Journal: d.journal, Log: d.Log}
 	if c.CAFile != "" {
 		if o.CA, err = os.ReadFile(c.CAFile); err != nil {
 			return fmt.Errorf("elasticsearch.ca_file: %w", err)
 		}
 	}
 	if c.APIKeyFile != "" {
-		if o.APIKey, err = elastic.ReadSecret(c.APIKeyFile); err != nil {
+		if o.APIKey, err = client.ReadSecret(c.APIKeyFile); err != nil {
 			return err
 		}
 	}

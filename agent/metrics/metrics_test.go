@@ -159,9 +159,9 @@ func TestTraces(t *testing.T) {
 	}
 	attrs := map[string]string{}
 	for _, a := range spans[0].Attributes {
-		attrs[string(a.Key)] = a.Value.Emit()
+		attrs[string(a.Key)] = a.Value.String()
 		for _, bad := range []string{"canary-prompt", "canary-answer", "canary-tool", "canary-reason", "canary-cut", "canary-print"} {
-			if strings.Contains(a.Value.Emit(), bad) {
+			if strings.Contains(a.Value.String(), bad) {
 				t.Errorf("%s holds %s", a.Key, bad)
 			}
 		}
@@ -184,7 +184,9 @@ func TestExport(t *testing.T) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		got <- r.URL.Path
 	}))
-	tr, err := NewTraces(t.Context(), s.URL, "v1", "h1")
+	failed := make(chan error, 10)
+	tell := func(err error) { failed <- err }
+	tr, err := NewTraces(t.Context(), s.URL, "v1", "h1", tell)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,13 +198,20 @@ func TestExport(t *testing.T) {
 		t.Errorf("sent to %s", p)
 	}
 	s.Close()
-	if tr, err = NewTraces(t.Context(), s.URL, "v1", "h1"); err != nil {
+	if tr, err = NewTraces(t.Context(), s.URL, "v1", "h1", tell); err != nil {
 		t.Fatal(err)
 	}
 	tr.Answered(exchange())
 	ctx, cancel := context.WithTimeout(t.Context(), 1)
 	defer cancel()
 	if err := tr.Close(ctx); err == nil {
-		t.Error("spans that nobody took are said to be sent")
+		select {
+		case err := <-failed:
+			if strings.Contains(err.Error(), "canary") {
+				t.Error(err)
+			}
+		case <-t.Context().Done():
+			t.Error("spans that nobody took are said to be sent")
+		}
 	}
 }

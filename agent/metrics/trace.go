@@ -29,8 +29,8 @@ type Traces struct {
 }
 
 // NewTraces sends spans to an OTLP receiver over HTTP, such as http://127.0.0.1:4318. Nothing is sent before there is a span; while the receiver
-// is away spans are dropped.
-func NewTraces(ctx context.Context, endpoint, version, host string) (*Traces, error) {
+// is away spans are dropped, and failed is told why.
+func NewTraces(ctx context.Context, endpoint, version, host string, failed func(error)) (*Traces, error) {
 	u, err := url.Parse(endpoint)
 	if err != nil {
 		return nil, errors.New("the address of the receiver of traces cannot be read")
@@ -42,7 +42,21 @@ func NewTraces(ctx context.Context, endpoint, version, host string) (*Traces, er
 	if err != nil {
 		return nil, fmt.Errorf("making the exporter of traces: %w", err)
 	}
-	return newTraces(sdk.WithBatcher(exp, sdk.WithMaxQueueSize(2048)), version, host), nil
+	return newTraces(sdk.WithBatcher(telling{exp, failed}, sdk.WithMaxQueueSize(2048)), version, host), nil
+}
+
+// telling is an exporter whose errors do not go to the log of OpenTelemetry, which is not ours.
+type telling struct {
+	sdk.SpanExporter
+	failed func(error)
+}
+
+// ExportSpans implements sdk.SpanExporter.
+func (t telling) ExportSpans(ctx context.Context, spans []sdk.ReadOnlySpan) error {
+	if err := t.SpanExporter.ExportSpans(ctx, spans); err != nil {
+		t.failed(fmt.Errorf("%d spans were dropped: %w", len(spans), err))
+	}
+	return nil
 }
 
 func newTraces(out sdk.TracerProviderOption, version, host string) *Traces {

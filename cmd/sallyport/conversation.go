@@ -64,6 +64,9 @@ func (a *app) showAsked(b *strings.Builder, x *adminapi.Exchange, before []pipel
 	}
 	fmt.Fprintf(b, "── %s  %s  %s  %s\n", x.Time.Local().Format("15:04:05"), a.paint(bold, clean(oneLine(or(asked, x.Request.Method+" "+x.Request.Target)))),
 		clean(oneLine("at "+or(x.Endpoint, "unknown endpoint"))), clean(x.ExchangeID))
+	if x.Parent != "" {
+		field(b, "goes on from", x.Parent)
+	}
 	steps := x.Steps
 	if n := commonPrefix(before, steps); n > 0 {
 		steps = steps[n:]
@@ -103,6 +106,9 @@ func (a *app) showEnd(b *strings.Builder, x *adminapi.Exchange) {
 		}
 		if t.Decided != "" {
 			verdict += " (sallyport why " + t.Decided + ")"
+		}
+		if t.ResultIn != "" {
+			verdict += ", its result is in " + t.ResultIn
 		}
 		fmt.Fprintf(b, "%16s%s\n", "", a.paint(actionColour(t.Action), clean(oneLine(verdict))))
 	}

@@ -26,7 +26,7 @@ func daemonCmd(ts *testscript.TestScript, neg bool, args []string) {
 		f.kind = args[0]
 	}
 	s, err := admin.New(admin.Options{Socket: ts.Getenv("SALLYPORT_SOCKET"), Admins: []uint32{uint32(os.Getuid())},
-		Status: f, Doctor: f, Sessions: f, Archive: f, Trust: f, Policy: f, Rollout: f, Quarantine: f, Desk: &fakeDesk{fakeDaemon: f}, Recorder: f,
+		Status: f, Doctor: f, Sessions: f, Archive: f, Trust: f, Policy: f, Rollout: f, Quarantine: f, Records: &fakeRecords{daemon: f}, Desk: &fakeDesk{fakeDaemon: f}, Recorder: f,
 		People: func(uid uint32) (string, []string, error) { return "bob", []string{"owners"}, nil }})
 	ts.Check(err)
 	served := make(chan error, 1)
@@ -97,6 +97,7 @@ func session() adminapi.Session {
 			Usage: pipeline.Usage{InputTokens: tokens(11), OutputTokens: tokens(22)}, BytesReleased: 400, DurationMS: 250, FirstReleaseMS: 40, OverheadUS: 300}})
 	in.Call.Steps = append(in.Call.Steps, pipeline.Step{Kind: pipeline.StepToolCall, Name: "search", ID: "call_1", Args: json.RawMessage(`{"q":"x"}`)},
 		pipeline.Step{Kind: pipeline.StepToolResult, ID: "call_1", Text: "found"})
+	in.Parent = "exc_1"
 	next := adminapi.NewExchange(adminapi.Parts{Session: "ses_1", Exchange: "exc_2", Time: second(5), Intent: &in})
 	return adminapi.NewSession([]adminapi.Exchange{first, next})
 }

@@ -113,10 +113,15 @@ func sessionsTailCommand() command {
 // tailEvery is how often sessions tail asks.
 const tailEvery = time.Second
 
-// tail shows what ends from now on. An exchange is found by when it began, so what began in the last hour is looked at again.
+// tailDeep is how many times it asks until it looks at all of the last hour again.
+const tailDeep = 30
+
+// tail shows what ends from now on. An exchange is found by when it began: so one that took long is not among the newest. The newest are looked
+// at every time, as far as there is something new on a page; all of the last hour now and then.
 func (a *app) tail(ctx context.Context, c *adminapi.Client, query string) error {
 	seen := map[string]time.Time{}
-	for first := true; ; first = false {
+	for round := 0; ; round++ {
+		first := round == 0
 		var fresh []adminapi.Hit
 		since := "since:" + time.Now().Add(-time.Hour).UTC().Format(time.RFC3339)
 		for before := ""; ; {
@@ -127,13 +132,14 @@ func (a *app) tail(ctx context.Context, c *adminapi.Client, query string) error 
 			if err != nil {
 				return err
 			}
+			known := len(fresh)
 			for i := range f.Exchanges {
 				if h := &f.Exchanges[i]; seen[h.ExchangeID].IsZero() {
 					seen[h.ExchangeID] = time.Now()
 					fresh = append(fresh, *h)
 				}
 			}
-			if before = f.Next; before == "" {
+			if before = f.Next; before == "" || len(fresh) == known && round%tailDeep != 0 {
 				break
 			}
 		}

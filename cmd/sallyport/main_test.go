@@ -31,7 +31,7 @@ func params(dir string) testscript.Params {
 				"SALLYPORT_SOCKET=" + filepath.Join(e.WorkDir, "admin.sock")}
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"daemon": daemonCmd, "unescaped": unescapedCmd, "journal": journalCmd, "flip": flipCmd},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"daemon": daemonCmd, "elastic": elasticCmd, "unescaped": unescapedCmd, "journal": journalCmd, "flip": flipCmd},
 	}
 }
 

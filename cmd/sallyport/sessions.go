@@ -103,6 +103,7 @@ func sessionsShowCommand() command {
 		flags: func(a *app, fs *flag.FlagSet) action {
 			socketFlag(a, fs)
 			formatFlag(a, fs)
+			tree := fs.Bool("tree", false, "only how it went on: a line for each exchange and tool call")
 			return func(ctx context.Context, args []string) error {
 				if len(args) != 1 {
 					return wrong("takes one ID, like ses_0190… (see sallyport sessions list)")
@@ -115,6 +116,9 @@ func sessionsShowCommand() command {
 				}
 				if a.format == "json" {
 					return a.printJSON(s)
+				}
+				if *tree {
+					return a.showTree(&s)
 				}
 				return a.showSession(&s)
 			}

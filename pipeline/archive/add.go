@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -26,8 +27,8 @@ const maxKnown = 100_000
 
 // statements are prepared once for a batch.
 type statements struct {
-	ctx                                        context.Context
-	row, find, word, session, taken, has, deep *sql.Stmt
+	ctx                                              context.Context
+	row, find, word, uses, session, taken, has, deep *sql.Stmt
 }
 
 func prepare(ctx context.Context, tx *sql.Tx) (s *statements, err error) {
@@ -36,9 +37,10 @@ func prepare(ctx context.Context, tx *sql.Tx) (s *statements, err error) {
 		to  **sql.Stmt
 		sql string
 	}{
-		{&s.row, "INSERT INTO exchanges VALUES (?" + strings.Repeat(", ?", 29) + ")"},
+		{&s.row, "INSERT INTO exchanges VALUES (?" + strings.Repeat(", ?", 30) + ")"},
 		{&s.find, "INSERT INTO found (rowid, fields, text) VALUES (?, ?, ?)"},
-		{&s.word, "INSERT OR IGNORE INTO words VALUES (?, ?)"},
+		{&s.word, "INSERT INTO words (field, value, uses) VALUES (?, ?, 0) ON CONFLICT (field, value) DO UPDATE SET uses = uses RETURNING id"},
+		{&s.uses, "UPDATE words SET uses = uses + ? WHERE id = ?"},
 		{&s.session, `INSERT INTO sessions VALUES (?1, ?2, ?2, 1, ?3, ?4) ON CONFLICT (id) DO UPDATE SET started = min(started, ?2), last = max(last, ?2),
 			exchanges = exchanges + 1, denied = denied + ?3, masked = masked + ?4`},
 		{&s.taken, "SELECT 1 FROM exchanges WHERE n = ?"},
@@ -61,14 +63,14 @@ func (s *statements) one(st *sql.Stmt, arg any) (v int64, ok bool, err error) {
 	return v, err == nil, err
 }
 
-// add brings exchanges, and how far the journal has been read with them, into the archive.
-func (a *Archive) add(ctx context.Context, parts []*journal.Parts, at place) error {
+// add brings exchanges, and how far the journal has been read with them, into the archive, and takes the words of erased ones out.
+func (a *Archive) add(ctx context.Context, parts []*journal.Parts, at place, gone ...erased) error {
 	mark, err := json.Marshal(at)
 	if err != nil {
 		return err
 	}
 	return a.in(ctx, func(tx *sql.Tx) error {
-		if len(parts) > 0 {
+		if len(parts)+len(gone) > 0 {
 			s, err := prepare(ctx, tx)
 			if err != nil {
 				return err
@@ -78,10 +80,29 @@ func (a *Archive) add(ctx context.Context, parts []*journal.Parts, at place) err
 					return err
 				}
 			}
+			for i := range gone {
+				if err := a.erase(s, tx, &gone[i]); err != nil {
+					return err
+				}
+			}
+			if err := a.count(s); err != nil {
+				return err
+			}
 		}
 		_, err := tx.ExecContext(ctx, "INSERT OR REPLACE INTO meta VALUES ('place', ?)", string(mark))
 		return err
 	})
+}
+
+// count adds up how often values were used.
+func (a *Archive) count(s *statements) error {
+	for id, n := range a.used {
+		if _, err := s.uses.ExecContext(s.ctx, n, id); err != nil {
+			return err
+		}
+	}
+	clear(a.used)
+	return nil
 }
 
 func (a *Archive) addOne(s *statements, p *journal.Parts) error {
@@ -113,20 +134,26 @@ func (a *Archive) addOne(s *statements, p *journal.Parts) error {
 		}
 	}
 	words := every
+	var ids []int64
 	for _, f := range Fields() {
 		if f.get == nil {
 			continue
 		}
 		values := f.get(&x)
+		for i := range values {
+			values[i] = strings.ToLower(clean(values[i]))
+		}
 		slices.Sort(values)
 		for _, v := range slices.Compact(values) {
 			words += " " + token(f.Name, v)
 			if f.Many {
 				continue
 			}
-			if err := a.note(s, f.Name, strings.ToLower(clean(v))); err != nil {
+			id, err := a.note(s, f.Name, v)
+			if err != nil {
 				return err
 			}
+			ids = append(ids, id)
 		}
 	}
 	used := p.Outcome.Used(p.Intent.BodyBytes)
@@ -134,6 +161,21 @@ func (a *Archive) addOne(s *statements, p *journal.Parts) error {
 	if (p.Outcome.Usage.InputTokens == nil || p.Outcome.Usage.OutputTokens == nil || p.Outcome.Cut != "") && value(used.InputTokens)+value(used.OutputTokens) > 0 {
 		estimated = 1
 		words += " " + token("is", "estimated")
+		id, err := a.note(s, "is", "estimated")
+		if err != nil {
+			return err
+		}
+		ids = append(ids, id)
+	}
+	for _, v := range []struct {
+		field string
+		n     int64
+	}{{"status", int64(x.Status)}, {"masks", int64(len(x.Masked))}, {"tokens", value(used.InputTokens) + value(used.OutputTokens)}, {"duration", x.DurationMS}} {
+		r := rangeOf(v.field, v.n)
+		words += " " + token(v.field, r.name()) + " " + token(v.field, r.octave())
+		if _, err := a.note(s, v.field, r.name()); err != nil {
+			return err
+		}
 	}
 	refs, err := json.Marshal(p.Refs)
 	if err != nil {
@@ -147,7 +189,7 @@ func (a *Archive) addOne(s *statements, p *journal.Parts) error {
 		tools = append(tools, x.Tools[i].Name)
 	}
 	slices.Sort(tools)
-	if _, err := s.row.ExecContext(s.ctx, n, x.ExchangeID, x.SessionID, x.Parent, len(steps), hash(x.Response.Text), x.Principal.SPIFFEID, x.Principal.User, tenant(&x), workload(&x), x.Workload.UID,
+	if _, err := s.row.ExecContext(s.ctx, n, packed(ids), x.ExchangeID, x.SessionID, x.Parent, len(steps), hash(x.Response.Text), x.Principal.SPIFFEID, x.Principal.User, tenant(&x), workload(&x), x.Workload.UID,
 		x.Scope, x.Verdict.Mode, x.Endpoint, x.Operation, cmp.Or(x.Model, x.Response.Model), clean(strings.Join(slices.Compact(tools), " ")),
 		x.Verdict.Action, x.Verdict.Rule, x.Verdict.Enforced, x.Status, x.Cut, len(x.Masked), value(used.InputTokens), value(used.OutputTokens), value(used.CachedTokens),
 		estimated, x.DurationMS, x.Request.Credential, string(refs)); err != nil {
@@ -158,22 +200,34 @@ func (a *Archive) addOne(s *statements, p *journal.Parts) error {
 		was = 1
 	}
 	_, err = s.session.ExecContext(s.ctx, x.SessionID, n, was, len(x.Masked))
-	a.last = max(a.last, n)
 	return err
 }
 
-// note adds a value to the list of those that globs are looked up in.
-func (a *Archive) note(s *statements, field, v string) error {
+// note adds a value to the list of those that globs are looked up in, and gives its number there.
+func (a *Archive) note(s *statements, field, v string) (id int64, err error) {
 	k := field + "\x00" + v
-	if a.known[k] {
-		return nil
+	id, ok := a.known[k]
+	if !ok {
+		if len(a.known) >= maxKnown {
+			clear(a.known)
+		}
+		if err := s.word.QueryRowContext(s.ctx, field, v).Scan(&id); err != nil {
+			return 0, err
+		}
+		a.known[k] = id
 	}
-	if len(a.known) >= maxKnown {
-		clear(a.known)
+	a.used[id]++
+	return id, nil
+}
+
+// packed are numbers of values as they are stored with an exchange: sorted, each as what it is more than the one before.
+func packed(ids []int64) []byte {
+	slices.Sort(ids)
+	out, last := []byte{}, int64(0)
+	for _, id := range ids {
+		out, last = binary.AppendUvarint(out, uint64(id-last)), id
 	}
-	a.known[k] = true
-	_, err := s.word.ExecContext(s.ctx, field, v)
-	return err
+	return out
 }
 
 // tenant is whose usage it is: the namespace, or the scope.
@@ -209,8 +263,8 @@ func messages(steps []pipeline.Step) []*pipeline.Step {
 func text(x *journal.Exchange, steps []*pipeline.Step) string {
 	var b strings.Builder
 	add := func(s string) {
-		if s != "" && b.Len()+len(s) <= maxText {
-			b.WriteString(s)
+		if s != "" && b.Len() < maxText {
+			b.WriteString(s[:min(len(s), maxText-b.Len())])
 			b.WriteString("\n\n") // phrases do not go over
 		}
 	}

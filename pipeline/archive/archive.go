@@ -11,13 +11,15 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"modernc.org/sqlite"
 )
 
 // version is that of the schema. A file of another one is made anew.
-const version = 1
+const version = 2
 
 // Options configures Open.
 type Options struct {
@@ -30,17 +32,20 @@ type Options struct {
 
 // Archive is an open search store. It may be used by any number of goroutines; one of them may feed it.
 type Archive struct {
-	o     Options
+	o    Options
+	read atomic.Pointer[sql.DB]
+	stop atomic.Pointer[context.CancelCauseFunc] // ends Follow; nil while nothing follows
+
+	mu    sync.Mutex // of writing
 	write *sql.DB
-	read  *sql.DB
-	known map[string]bool // values of fields that are in the list of values; of the feeding goroutine
-	last  int64           // number of the newest exchange; of the feeding goroutine
+	known map[string]int64 // values of fields that are in the list of values, and their numbers there
+	used  map[int64]int64  // how often values were used in the transaction
 }
 
 const schema = `
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE exchanges (
-	n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, session TEXT NOT NULL, parent TEXT NOT NULL, steps INTEGER NOT NULL, answer INTEGER NOT NULL,
+	n INTEGER PRIMARY KEY, vals BLOB NOT NULL, id TEXT NOT NULL UNIQUE, session TEXT NOT NULL, parent TEXT NOT NULL, steps INTEGER NOT NULL, answer INTEGER NOT NULL,
 	principal TEXT NOT NULL, user TEXT NOT NULL, tenant TEXT NOT NULL, workload TEXT NOT NULL, uid INTEGER NOT NULL, scope TEXT NOT NULL, mode TEXT NOT NULL,
 	endpoint TEXT NOT NULL, operation TEXT NOT NULL, model TEXT NOT NULL, tools TEXT NOT NULL,
 	action TEXT NOT NULL, rule TEXT NOT NULL, enforced INTEGER NOT NULL, status INTEGER NOT NULL, cut TEXT NOT NULL, masked INTEGER NOT NULL,
@@ -51,8 +56,10 @@ CREATE INDEX exchanges_credential ON exchanges (credential, workload) WHERE cred
 CREATE TABLE sessions (
 	id TEXT PRIMARY KEY, started INTEGER NOT NULL, last INTEGER NOT NULL, exchanges INTEGER NOT NULL, denied INTEGER NOT NULL, masked INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX sessions_last ON sessions (last);
-CREATE TABLE words (field TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (field, value)) WITHOUT ROWID;
-CREATE VIRTUAL TABLE found USING fts5(fields, text, content='', contentless_delete=1, tokenize="unicode61 remove_diacritics 2");
+CREATE TABLE words (id INTEGER PRIMARY KEY, field TEXT NOT NULL, value TEXT NOT NULL, uses INTEGER NOT NULL, UNIQUE (field, value));
+` + index
+
+const index = `CREATE VIRTUAL TABLE found USING fts5(fields, text, content='', contentless_delete=1, tokenize="unicode61 remove_diacritics 2");
 `
 
 // Open opens the file, and makes a new one if there is none or if it cannot be used: then it is empty until it is fed.
@@ -74,12 +81,39 @@ func Open(ctx context.Context, o Options) (*Archive, error) {
 		return nil, err
 	}
 	o.Log.Warn("the archive cannot be used and is built anew from the journal", "error", err)
-	for _, end := range []string{"", "-wal", "-shm"} {
-		if err := os.Remove(o.Path + end); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("removing an archive that cannot be used: %w", err)
-		}
+	if err := remove(o.Path); err != nil {
+		return nil, err
 	}
 	return open(ctx, o)
+}
+
+func remove(path string) error {
+	for _, end := range []string{"", "-wal", "-shm"} {
+		if err := os.Remove(path + end); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("removing an archive that cannot be used: %w", err)
+		}
+	}
+	return nil
+}
+
+// Renew replaces the file by an empty one, which the next Follow fills. It is for a file that was damaged while it was in use (IsDamaged);
+// queries that run then fail.
+func (a *Archive) Renew(ctx context.Context) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := a.close(); err != nil {
+		a.o.Log.Warn("closing an archive that cannot be used", "error", err)
+	}
+	if err := remove(a.o.Path); err != nil {
+		return err
+	}
+	fresh, err := open(ctx, a.o)
+	if err != nil {
+		return err
+	}
+	a.write, a.known = fresh.write, fresh.known
+	a.read.Store(fresh.read.Load())
+	return nil
 }
 
 func open(ctx context.Context, o Options) (a *Archive, err error) {
@@ -90,7 +124,7 @@ func open(ctx context.Context, o Options) (a *Archive, err error) {
 	if err := f.Close(); err != nil {
 		return nil, fmt.Errorf("opening the archive: %w", err)
 	}
-	a = &Archive{o: o, known: map[string]bool{}}
+	a = &Archive{o: o, known: map[string]int64{}, used: map[int64]int64{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("opening the archive: %w", err), a.Close())
@@ -99,7 +133,8 @@ func open(ctx context.Context, o Options) (a *Archive, err error) {
 	}()
 	// What is lost when the machine dies is read from the journal again.
 	dsn := "file:" + (&url.URL{Path: o.Path}).EscapedPath() + "?_pragma=journal_mode(wal)&_pragma=synchronous(normal)&_pragma=busy_timeout(5000)&_pragma=temp_store(memory)"
-	if a.write, err = sql.Open("sqlite", dsn+"&_txlock=immediate&_pragma=cache_size(-16384)"); err != nil {
+	// What is deleted is overwritten: words of erased sessions must not stay in pages that are free.
+	if a.write, err = sql.Open("sqlite", dsn+"&_txlock=immediate&_pragma=cache_size(-16384)&_pragma=secure_delete(on)"); err != nil {
 		return a, err
 	}
 	a.write.SetMaxOpenConns(1)
@@ -116,21 +151,29 @@ func open(ctx context.Context, o Options) (a *Archive, err error) {
 	default:
 		return a, fmt.Errorf("its version is %d, this program's is %d", have, version)
 	}
-	if err := a.write.QueryRowContext(ctx, "SELECT coalesce(max(n), 0) FROM exchanges").Scan(&a.last); err != nil {
+	var some sql.NullInt64
+	if err := a.write.QueryRowContext(ctx, "SELECT max(n) FROM exchanges").Scan(&some); err != nil {
 		return a, err
 	}
-	a.read, err = sql.Open("sqlite", dsn+"&_pragma=query_only(1)&_pragma=cache_size(-8192)")
+	read, err := sql.Open("sqlite", dsn+"&_pragma=query_only(1)&_pragma=cache_size(-8192)")
 	if err != nil {
 		return a, err
 	}
-	a.read.SetMaxOpenConns(4)
+	read.SetMaxOpenConns(4)
+	a.read.Store(read)
 	return a, nil
 }
 
 // Close ends the use of the file.
 func (a *Archive) Close() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.close()
+}
+
+func (a *Archive) close() error {
 	var errs []error
-	for _, db := range []*sql.DB{a.read, a.write} {
+	for _, db := range []*sql.DB{a.read.Load(), a.write} {
 		if db != nil {
 			errs = append(errs, db.Close())
 		}
@@ -138,8 +181,8 @@ func (a *Archive) Close() error {
 	return errors.Join(errs...)
 }
 
-// damaged tells whether an error means that the file cannot be used.
-func damaged(err error) bool {
+// IsDamaged tells whether an error means that the file cannot be used: Renew it.
+func IsDamaged(err error) bool {
 	const corrupt, notADB = 11, 26 // SQLITE_CORRUPT, SQLITE_NOTADB
 	var e *sqlite.Error
 	return errors.As(err, &e) && (e.Code()&0xff == corrupt || e.Code()&0xff == notADB)

@@ -37,7 +37,10 @@ func fill(b *testing.B, a *Archive, total int) {
 			in := &pipeline.Intent{Scope: "agents", Mode: pipeline.ModeEnforce, Principal: pipeline.Principal{User: user, SPIFFEID: "spiffe://example.org/unit/" + user},
 				Workload: pipeline.Workload{PID: 1, Unit: fmt.Sprintf("svc%d.service", zipf.Uint64()%50)}, Endpoint: pipeline.Endpoint{Name: "openai", Host: "api.openai.com"},
 				Call: pipeline.Call{Operation: pipeline.OpChat, Model: fmt.Sprintf("model-%d", done%5), Steps: []pipeline.Step{{Kind: pipeline.StepPrompt, Text: sentence(60)}}}}
-			out := &pipeline.Outcome{Status: 200, Text: sentence(60)}
+			out := &pipeline.Outcome{Status: 200, Text: sentence(60), DurationMS: int64(zipf.Uint64() * 4)}
+			if done%5000 == 0 {
+				out.Status = 529
+			}
 			p := &journal.Parts{Refs: journal.Refs{Session: fmt.Sprintf("ses_%d", done/8), Exchange: fmt.Sprintf("exc_%d", done)}, Intent: in, Outcome: out,
 				Time: start.Add(time.Duration(done) * 3 * time.Second)}
 			if done%4 == 0 {
@@ -90,6 +93,9 @@ func BenchmarkFirstPage(b *testing.B) {
 		{"glob", "principal:*user1* tool:sql"},
 		{"mixed", `principal:user3 tool:shell "w1 w2" since:24h`},
 		{"number", "masks:>0"},
+		{"slow", "duration:>190000"},
+		{"failed", "-status:200"},
+		{"globs", "principal:*user4* workload:svc1* tool:s*"},
 		{"not", "-model:model-1 -tool:shell w9"},
 	} {
 		b.Run(c.name, func(b *testing.B) {

@@ -14,5 +14,7 @@
 //
 // SQLite with FTS5. The number of an exchange is the time at which it began, in microseconds (one more if that is taken): so newest first
 // is the order of the index. A field with a value is one word of the index, a hash of both; words that are globs are looked up in the list of
-// values that were seen.
+// values that were seen, and if that is many, in the values of each exchange.
+//
+// Size: package: who reads and who writes the file share its schema, and a query's language is what the words of the index are.
 package archive

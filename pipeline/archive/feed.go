@@ -37,6 +37,7 @@ type source interface {
 // feeder brings records into the archive.
 type feeder struct {
 	a      *Archive
+	dir    string
 	src    source
 	folder *journal.Folder
 	loader *journal.Loader
@@ -46,6 +47,13 @@ type feeder struct {
 // Follow feeds the archive from a journal that is being written, until ctx ends or the journal is closed; then it returns nil. An
 // archive that does not fit the journal is emptied first.
 func (a *Archive) Follow(ctx context.Context, j *journal.Journal) error {
+	caller := ctx
+	ctx, stop := context.WithCancelCause(ctx)
+	a.stop.Store(&stop)
+	defer func() {
+		a.stop.Store(nil)
+		stop(nil)
+	}()
 	at, err := a.place(ctx)
 	if err != nil {
 		return err
@@ -64,10 +72,15 @@ func (a *Archive) Follow(ctx context.Context, j *journal.Journal) error {
 	if err != nil {
 		return fmt.Errorf("following the journal: %w", err)
 	}
-	f := &feeder{a: a, src: cur, folder: journal.NewFolder(), loader: loader(j.Dir()), skip: at.Done}
+	f := &feeder{a: a, dir: j.Dir(), src: cur, folder: journal.NewFolder(), loader: loader(j.Dir()), skip: at.Done}
 	err = f.run(ctx)
 	err = errors.Join(err, cur.Close(), f.loader.Close())
-	if ctx.Err() != nil || errors.Is(err, journal.ErrClosed) {
+	switch {
+	case caller.Err() != nil:
+		return nil
+	case ctx.Err() != nil: // a query found the file damaged
+		return context.Cause(ctx)
+	case errors.Is(err, journal.ErrClosed):
 		return nil
 	}
 	return err
@@ -82,7 +95,7 @@ func (a *Archive) Rebuild(ctx context.Context, dir string, tell func(exchanges i
 	if err != nil {
 		return fmt.Errorf("reading the journal: %w", err)
 	}
-	f := &feeder{a: a, src: still{r}, folder: journal.NewFolder(), loader: loader(dir)}
+	f := &feeder{a: a, dir: dir, src: still{r}, folder: journal.NewFolder(), loader: loader(dir)}
 	total := 0
 	for {
 		n, err := f.step(ctx)
@@ -155,7 +168,13 @@ func (f *feeder) run(ctx context.Context) error {
 			if _, err := f.a.Expire(ctx); err != nil {
 				return err
 			}
+			if err := f.a.lost(ctx, f.dir); err != nil {
+				return err
+			}
 			expired = now
+		}
+		if err := f.a.scrub(ctx); err != nil {
+			return err
 		}
 		if _, err := f.step(ctx); err != nil {
 			return err
@@ -168,6 +187,7 @@ func (f *feeder) step(ctx context.Context) (n int, err error) {
 	wait, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var parts []*journal.Parts
+	var gone []erased
 	var end error
 	read := 0
 	for ; len(parts) < batchExchanges && read < 100*batchExchanges; read++ {
@@ -181,13 +201,23 @@ func (f *feeder) step(ctx context.Context) (n int, err error) {
 		if read == 0 {
 			defer time.AfterFunc(batchWait, cancel).Stop()
 		}
+		if e.Kind == pipeline.KindAdmin {
+			x, err := erasure(e, f.dir)
+			if err != nil {
+				return 0, err
+			}
+			if x != nil {
+				gone = append(gone, *x)
+			}
+			continue
+		}
 		done := f.folder.Add(e)
 		if done == nil || f.skip.Covers(e.Generation, e.Position) {
 			continue
 		}
 		p, err := f.loader.Load(done)
 		if err != nil { // what is wrong with one exchange must not keep all later ones back
-			f.a.o.Log.Warn("an exchange cannot be brought into the archive", "exchange", done.Exchange, "error", err)
+			f.a.o.Log.Warn("an exchange cannot be brought into the archive", "exchange_id", done.Exchange, "error", err)
 			continue
 		}
 		parts = append(parts, p)
@@ -196,7 +226,7 @@ func (f *feeder) step(ctx context.Context) (n int, err error) {
 		return 0, end
 	}
 	at := f.src.Mark()
-	if err := f.a.add(context.WithoutCancel(ctx), parts, place{f.folder.Resume(at), f.skip.Later(at)}); err != nil {
+	if err := f.a.add(context.WithoutCancel(ctx), parts, place{f.folder.Resume(at), f.skip.Later(at)}, gone...); err != nil {
 		return 0, fmt.Errorf("writing the archive: %w", err)
 	}
 	return len(parts), end
@@ -220,11 +250,11 @@ func (a *Archive) place(ctx context.Context) (p place, err error) {
 
 // empty makes the archive one that has read nothing.
 func (a *Archive) empty(ctx context.Context) error {
-	_, err := a.write.ExecContext(ctx, `BEGIN; DELETE FROM meta; DELETE FROM exchanges; DELETE FROM sessions; DELETE FROM words;
-		DROP TABLE found; CREATE VIRTUAL TABLE found USING fts5(fields, text, content='', contentless_delete=1, tokenize="unicode61 remove_diacritics 2"); COMMIT`)
-	clear(a.known)
-	a.last = 0
-	return err
+	return a.in(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, "DELETE FROM meta; DELETE FROM exchanges; DELETE FROM sessions; DELETE FROM words; DROP TABLE found; "+index)
+		clear(a.known)
+		return err
+	})
 }
 
 // Expire forgets exchanges that are older than the archive is to retain, and says how many.
@@ -233,11 +263,6 @@ func (a *Archive) Expire(ctx context.Context) (int64, error) {
 		return 0, nil
 	}
 	return a.forget(ctx, "n < ?", a.o.Now().Add(-a.o.Retain).UnixMicro())
-}
-
-// Forget forgets a session: its words too.
-func (a *Archive) Forget(ctx context.Context, session string) (int64, error) {
-	return a.forget(ctx, "session = ?", session)
 }
 
 func (a *Archive) forget(ctx context.Context, which string, arg any) (n int64, err error) {
@@ -262,13 +287,21 @@ func (a *Archive) forget(ctx context.Context, which string, arg any) (n int64, e
 }
 
 // in runs f in a transaction.
-func (a *Archive) in(ctx context.Context, f func(*sql.Tx) error) error {
+func (a *Archive) in(ctx context.Context, f func(*sql.Tx) error) (err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	tx, err := a.write.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
-	if err := f(tx); err != nil {
-		return errors.Join(err, tx.Rollback())
+	if err = f(tx); err != nil {
+		err = errors.Join(err, tx.Rollback())
+	} else {
+		err = tx.Commit()
 	}
-	return tx.Commit()
+	if err != nil { // what was noted in it is not in the file
+		clear(a.known)
+		clear(a.used)
+	}
+	return err
 }

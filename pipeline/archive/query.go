@@ -97,6 +97,9 @@ func Parse(s string, now time.Time) (*Query, error) {
 		}
 		q.terms = append(q.terms, t)
 	}
+	if len(q.terms) > maxTerms {
+		return nil, wrong("it has more than %d conditions", maxTerms)
+	}
 	if !q.Since.IsZero() && !q.Until.IsZero() && !q.Since.Before(q.Until) {
 		return nil, wrong("since is not before until")
 	}

@@ -9,8 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/sallyport-dev/sallyport/pipeline/journal"
@@ -21,9 +21,6 @@ var ErrDeadline = errors.New("the query takes too long: narrow it, for example w
 
 // ErrNotFound is returned for an ID that the archive does not have.
 var ErrNotFound = errors.New("not in the archive")
-
-// maxGlob is how many values a glob may stand for.
-const maxGlob = 500
 
 // Hit is one exchange of a listing.
 type Hit struct {
@@ -78,122 +75,13 @@ func scan(rows *sql.Rows) (h Hit, err error) {
 	return h, json.Unmarshal([]byte(refs), &h.Records)
 }
 
-// filter is a query as SQL conditions on exchanges e and found.
-type filter struct {
-	where []string
-	args  []any
-	index bool // found is needed
-}
-
-func (f *filter) sql() string { return " WHERE " + strings.Join(append(f.where, "1"), " AND ") }
-
-func (f *filter) from() string {
-	if f.index {
-		return " FROM found JOIN exchanges e ON e.n = found.rowid"
-	}
-	return " FROM exchanges e"
-}
-
-// number is the column that numbers exchanges.
-func (f *filter) number() string {
-	if f.index {
-		return "found.rowid"
-	}
-	return "e.n"
-}
-
-func (a *Archive) filter(ctx context.Context, q *Query) (*filter, error) {
-	f := &filter{}
-	var must, not []string
-	for i := range q.terms {
-		t := &q.terms[i]
-		if t.field != nil && t.field.Number {
-			op := t.op
-			if t.not {
-				op = map[string]string{"=": "<>", "<": ">=", "<=": ">", ">": "<=", ">=": "<"}[op]
-			}
-			f.where = append(f.where, "(e."+t.field.column+") "+op+" ?")
-			f.args = append(f.args, t.number)
-			if t.field.Name == "masks" && (op == ">" && t.number >= 0 || (op == ">=" || op == "=") && t.number > 0) {
-				must = append(must, "fields : "+token("is", "masked")) // the index knows these
-			}
-			continue
-		}
-		expr, err := a.match(ctx, t)
-		if err != nil {
-			return nil, err
-		}
-		if t.not {
-			not = append(not, expr)
-		} else {
-			must = append(must, expr)
-		}
-	}
-	if len(must)+len(not) > 0 {
-		if len(must) == 0 {
-			must = append(must, "fields : "+every)
-		}
-		expr := strings.Join(must, " AND ")
-		if len(not) > 0 {
-			expr = "(" + expr + ") NOT (" + strings.Join(not, " OR ") + ")"
-		}
-		f.index = true
-		f.where = append([]string{"found MATCH ?"}, f.where...)
-		f.args = append([]any{expr}, f.args...)
-	}
-	if !q.Since.IsZero() {
-		f.where, f.args = append(f.where, f.number()+" >= ?"), append(f.args, q.Since.UnixMicro())
-	}
-	if !q.Until.IsZero() {
-		f.where, f.args = append(f.where, f.number()+" < ?"), append(f.args, q.Until.UnixMicro())
-	}
-	return f, nil
-}
-
-// match is a condition in the language of FTS5.
-func (a *Archive) match(ctx context.Context, t *term) (string, error) {
-	if t.field == nil {
-		expr := `text : "` + strings.ReplaceAll(clean(t.value), `"`, `""`) + `"`
-		if t.prefix {
-			expr += " *"
-		}
-		return expr, nil
-	}
-	if !strings.Contains(t.value, "*") {
-		return "fields : " + token(t.field.Name, t.value), nil
-	}
-	rows, err := a.read.QueryContext(ctx, "SELECT value FROM words WHERE field = ? AND value GLOB ? LIMIT ?", t.field.Name, glob(t.value), maxGlob+1)
-	if err != nil {
-		return "", err
-	}
-	defer rows.Close()
-	var out []string
-	for rows.Next() {
-		var v string
-		if err := rows.Scan(&v); err != nil {
-			return "", err
-		}
-		out = append(out, token(t.field.Name, v))
-	}
-	switch {
-	case rows.Err() != nil:
-		return "", rows.Err()
-	case len(out) > maxGlob:
-		return "", wrong("%s:%s stands for more than %d values: want a narrower pattern", t.field.Name, t.value, maxGlob)
-	case len(out) == 0:
-		return "fields : fnone", nil
-	}
-	return "fields : (" + strings.Join(out, " OR ") + ")", nil
-}
-
-// glob makes a pattern in which only * is special into one of SQLite.
-func glob(s string) string {
-	return strings.NewReplacer("[", "[[]", "?", "[?]", "]", "[]]").Replace(s)
-}
-
 // limited gives a query its deadline and turns what that causes into ErrDeadline.
 func (a *Archive) limited(ctx context.Context, f func(context.Context) error) error {
-	limit, cancel := context.WithTimeout(ctx, a.o.Deadline)
+	return a.within(ctx, a.o.Deadline, f)
+}
+
+func (a *Archive) within(ctx context.Context, deadline time.Duration, f func(context.Context) error) error {
+	limit, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
 	err := f(limit)
 	var q *QueryError
@@ -204,8 +92,11 @@ func (a *Archive) limited(ctx context.Context, f func(context.Context) error) er
 		return ErrDeadline
 	case errors.As(err, &q):
 		return err
-	case damaged(err):
-		return fmt.Errorf("the archive is damaged; it is built anew at the next start: %w", err)
+	case IsDamaged(err):
+		if stop := a.stop.Load(); stop != nil {
+			(*stop)(err)
+		}
+		return fmt.Errorf("the archive is damaged and is built anew: %w", err)
 	}
 	return fmt.Errorf("searching the archive: %w", err)
 }
@@ -213,7 +104,7 @@ func (a *Archive) limited(ctx context.Context, f func(context.Context) error) er
 // Search finds up to limit exchanges that began before a number, newest first; before 0 is the newest.
 func (a *Archive) Search(ctx context.Context, q *Query, before int64, limit int) (p Page, err error) {
 	err = a.limited(ctx, func(ctx context.Context) error {
-		f, err := a.filter(ctx, q)
+		f, err := a.filter(ctx, q, true)
 		if err != nil {
 			return err
 		}
@@ -227,8 +118,17 @@ func (a *Archive) page(ctx context.Context, f *filter, before int64, limit int) 
 	if before <= 0 {
 		before = math.MaxInt64
 	}
-	rows, err := a.read.QueryContext(ctx, "SELECT "+columns+f.from()+f.sql()+" AND "+f.number()+" < ? ORDER BY "+f.number()+" DESC LIMIT ?",
-		append(append([]any{}, f.args...), before, limit+1)...)
+	where, args := f.number()+" < ?", []any{before}
+	var rows *sql.Rows
+	if len(f.sets) == 0 {
+		rows, err = a.read.Load().QueryContext(ctx, "SELECT "+columns+f.from()+f.sql()+" AND "+where+" ORDER BY "+f.number()+" DESC LIMIT ?",
+			append(append(slices.Clone(f.args), args...), limit+1)...)
+	} else {
+		var found []int64
+		if found, err = a.sift(ctx, f, where, args, limit+1); err == nil {
+			rows, err = a.read.Load().QueryContext(ctx, "SELECT "+columns+" FROM exchanges e WHERE e.n IN ("+list(found)+") ORDER BY e.n DESC")
+		}
+	}
 	if err != nil {
 		return p, err
 	}
@@ -261,7 +161,7 @@ type Session struct {
 // Sessions finds up to limit sessions with an exchange that began before a number, newest first.
 func (a *Archive) Sessions(ctx context.Context, q *Query, before int64, limit int) (out []Session, next int64, err error) {
 	err = a.limited(ctx, func(ctx context.Context) error {
-		f, err := a.filter(ctx, q)
+		f, err := a.filter(ctx, q, true)
 		if err != nil {
 			return err
 		}
@@ -311,8 +211,13 @@ func (a *Archive) since(ctx context.Context, f *filter, session string, n int64)
 	if n <= 0 {
 		return false, nil
 	}
+	where, args := "e.session = ? AND "+f.number()+" >= ?", []any{session, n}
+	if len(f.sets) > 0 {
+		found, err := a.sift(ctx, f, where, args, 1)
+		return len(found) > 0, err
+	}
 	var one int
-	err := a.read.QueryRowContext(ctx, "SELECT 1"+f.from()+f.sql()+" AND e.session = ? AND "+f.number()+" >= ? LIMIT 1", append(append([]any{}, f.args...), session, n)...).Scan(&one)
+	err := a.read.Load().QueryRowContext(ctx, "SELECT 1"+f.from()+f.sql()+" AND "+where+" LIMIT 1", append(slices.Clone(f.args), args...)...).Scan(&one)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}
@@ -322,7 +227,7 @@ func (a *Archive) since(ctx context.Context, f *filter, session string, n int64)
 func (a *Archive) session(ctx context.Context, h Hit) (Session, error) {
 	s := Session{ID: h.Session, Newest: h}
 	var started, last int64
-	err := a.read.QueryRowContext(ctx, "SELECT started, last, exchanges, denied, masked FROM sessions WHERE id = ?", h.Session).
+	err := a.read.Load().QueryRowContext(ctx, "SELECT started, last, exchanges, denied, masked FROM sessions WHERE id = ?", h.Session).
 		Scan(&started, &last, &s.Exchanges, &s.Denied, &s.Masked)
 	s.Started, s.Last = time.UnixMicro(started).UTC(), time.UnixMicro(last).UTC()
 	return s, err
@@ -331,7 +236,7 @@ func (a *Archive) session(ctx context.Context, h Hit) (Session, error) {
 // Of lists the exchanges of a session, oldest first, or one exchange by its ID.
 func (a *Archive) Of(ctx context.Context, id string) (out []Hit, err error) {
 	err = a.limited(ctx, func(ctx context.Context) error {
-		rows, err := a.read.QueryContext(ctx, "SELECT "+columns+" FROM exchanges e WHERE e.session = ?1 OR e.id = ?1 ORDER BY e.n", id)
+		rows, err := a.read.Load().QueryContext(ctx, "SELECT "+columns+" FROM exchanges e WHERE e.session = ?1 OR e.id = ?1 ORDER BY e.n", id)
 		if err != nil {
 			return err
 		}
@@ -363,17 +268,17 @@ func (a *Archive) Stats(ctx context.Context) (s Stats, err error) {
 	err = a.limited(ctx, func(ctx context.Context) error {
 		var oldest sql.NullInt64
 		var pages, size int64
-		if err := a.read.QueryRowContext(ctx, "SELECT (SELECT count(*) FROM exchanges), (SELECT count(*) FROM sessions), (SELECT min(n) FROM exchanges)").
+		if err := a.read.Load().QueryRowContext(ctx, "SELECT (SELECT count(*) FROM exchanges), (SELECT count(*) FROM sessions), (SELECT min(n) FROM exchanges)").
 			Scan(&s.Exchanges, &s.Sessions, &oldest); err != nil {
 			return err
 		}
 		if oldest.Valid {
 			s.Oldest = time.UnixMicro(oldest.Int64).UTC()
 		}
-		if err := a.read.QueryRowContext(ctx, "PRAGMA page_count").Scan(&pages); err != nil {
+		if err := a.read.Load().QueryRowContext(ctx, "PRAGMA page_count").Scan(&pages); err != nil {
 			return err
 		}
-		if err := a.read.QueryRowContext(ctx, "PRAGMA page_size").Scan(&size); err != nil {
+		if err := a.read.Load().QueryRowContext(ctx, "PRAGMA page_size").Scan(&size); err != nil {
 			return err
 		}
 		s.Bytes = pages * size

@@ -25,18 +25,21 @@ type Usage struct {
 	Estimated int64 // exchanges whose tokens are, in part, an estimate
 }
 
+// reports is how many times the deadline of a query is that of one which adds up all exchanges.
+const reports = 10
+
 // Usage adds up the exchanges of a query.
 func (a *Archive) Usage(ctx context.Context, q *Query, days bool) (out []Usage, err error) {
 	day := "''"
 	if days {
 		day = "date(e.n / 1000000, 'unixepoch')"
 	}
-	err = a.limited(ctx, func(ctx context.Context) error {
-		f, err := a.filter(ctx, q)
+	err = a.within(ctx, reports*a.o.Deadline, func(ctx context.Context) error {
+		f, err := a.filter(ctx, q, false)
 		if err != nil {
 			return err
 		}
-		rows, err := a.read.QueryContext(ctx, "SELECT "+day+`, e.principal, e.user, e.tenant, e.endpoint, e.model, count(*), sum(e.input), sum(e.output), sum(e.cached), sum(e.estimated)`+
+		rows, err := a.read.Load().QueryContext(ctx, "SELECT "+day+`, e.principal, e.user, e.tenant, e.endpoint, e.model, count(*), sum(e.input), sum(e.output), sum(e.cached), sum(e.estimated)`+
 			f.from()+f.sql()+" GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, sum(e.input) + sum(e.output) DESC, 2, 3, 4, 5, 6", f.args...)
 		if err != nil {
 			return err
@@ -64,12 +67,12 @@ type Shared struct {
 
 // SharedKeys finds provider keys that exchanges of several workloads had, since a time.
 func (a *Archive) SharedKeys(ctx context.Context, since time.Time) (out []Shared, err error) {
-	err = a.limited(ctx, func(ctx context.Context) error {
+	err = a.within(ctx, reports*a.o.Deadline, func(ctx context.Context) error {
 		n := int64(0)
 		if !since.IsZero() {
 			n = since.UnixMicro()
 		}
-		rows, err := a.read.QueryContext(ctx, `SELECT credential, json_group_array(DISTINCT workload), count(*), max(n) FROM exchanges
+		rows, err := a.read.Load().QueryContext(ctx, `SELECT credential, json_group_array(DISTINCT workload), count(*), max(n) FROM exchanges
 			WHERE credential <> '' AND n >= ? GROUP BY credential HAVING count(DISTINCT workload) > 1 ORDER BY 4 DESC`, n)
 		if err != nil {
 			return err

@@ -7,19 +7,20 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
-	"time"
 
-	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/journal"
 )
 
 // cursorFile says how far shipping got.
 type cursorFile struct {
 	Resume journal.Mark `json:"resume"` // the oldest records that are needed again: exchanges without an outcome begin there
-	Done   journal.Mark `json:"done"`   // exchanges whose outcome lies before are dealt with
+	Done   journal.Mark `json:"done"`   // records before are dealt with
+
+	Written map[string]string `json:"written,omitempty"` // by stream: the backing index that was last written to
 }
 
 // sound says whether nothing is to be read again from behind what is done.
@@ -34,7 +35,16 @@ func (c *cursorFile) sound() bool {
 }
 
 func (c *cursorFile) equal(d *cursorFile) bool {
-	return slices.Equal(c.Resume, d.Resume) && slices.Equal(c.Done, d.Done)
+	return slices.Equal(c.Resume, d.Resume) && slices.Equal(c.Done, d.Done) && maps.Equal(c.Written, d.Written)
+}
+
+// Shipped reads how far the shipper whose files are in a folder has come. Nothing is no error: it has not begun.
+func Shipped(dir string) (journal.Mark, error) {
+	c, err := readCursor(filepath.Join(dir, "elastic.cursor"))
+	if err == nil && c.Done == nil {
+		c.Done = journal.Mark{}
+	}
+	return c.Done, err
 }
 
 // errBadCursor says that the file is not one of ours, or was cut.
@@ -89,42 +99,4 @@ func replaceFile(path string, b []byte) error {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
-}
-
-// letter is one line of the dead-letter file. The exchange itself stays in the journal.
-type letter struct {
-	Time     time.Time         `json:"time"`
-	Exchange string            `json:"exchange_id"`
-	Hash     string            `json:"hash"`
-	At       pipeline.Position `json:"position"`
-	Status   int               `json:"status,omitempty"` // of Elasticsearch; absent if the exchange could not be read
-	Reason   string            `json:"reason"`
-}
-
-// bury gives a document up: it is noted, counted, and not tried again. It is on disk when bury returns.
-func (s *Shipper) bury(it *item, status int, reason string) error {
-	b, err := json.Marshal(letter{time.Now().UTC(), it.exchange, it.id, it.at, status, oneLine(reason)})
-	if err == nil {
-		err = appendFile(s.deadPath(), append(b, '\n'))
-	}
-	if err != nil {
-		return fmt.Errorf("writing a dead letter: %w", err)
-	}
-	s.mu.Lock()
-	s.state.Dead++
-	s.mu.Unlock()
-	s.o.Log.Error("Elasticsearch refuses an exchange for good; it stays in the journal", "exchange", it.exchange, "status", status, "error", oneLine(reason))
-	return nil
-}
-
-func appendFile(path string, b []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	return errors.Join(err, f.Close())
 }

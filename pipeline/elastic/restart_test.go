@@ -18,6 +18,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/sallyport-dev/sallyport/pipeline/elastic/client"
+	"github.com/sallyport-dev/sallyport/pipeline/elastic/document"
 	"github.com/sallyport-dev/sallyport/pipeline/journal"
 )
 
@@ -42,11 +44,11 @@ func TestExchangeAcrossRestart(t *testing.T) {
 			Request struct{ Model string }
 		} `json:"gen_ai"`
 	}
-	if err := json.Unmarshal(r.f.docs[r.f.order[20]], &doc); err != nil || doc.GenAI.Request.Model != "m" {
-		t.Errorf("the document lacks its intent: %s %v", r.f.docs[r.f.order[20]], err)
+	if err := json.Unmarshal(r.f.Docs(document.Exchange)[20].Source, &doc); err != nil || doc.GenAI.Request.Model != "m" {
+		t.Errorf("the document lacks its intent: %s %v", r.f.Docs(document.Exchange)[20].Source, err)
 	}
-	if r.f.conflicts != 0 {
-		t.Errorf("%d documents were sent again", r.f.conflicts)
+	if r.f.Conflicts != 0 {
+		t.Errorf("%d documents were sent again", r.f.Conflicts)
 	}
 }
 
@@ -72,8 +74,8 @@ func TestCursorThatDoesNotFit(t *testing.T) {
 			ids = append(ids, r.exchanges("b", 1)...)
 			r.shipped()
 			r.want(ids...)
-			if r.f.conflicts != 5 {
-				t.Errorf("%d conflicts, want 5", r.f.conflicts)
+			if r.f.Conflicts != 0 || r.f.Looked < 10 {
+				t.Errorf("%d conflicts; %d documents were looked for", r.f.Conflicts, r.f.Looked)
 			}
 		})
 	}
@@ -115,16 +117,16 @@ func TestServersThatAreNotOurs(t *testing.T) {
 		prepare func(*rig)
 		want    string
 	}{
-		"another product": {func(r *rig) { r.f.foreign = true }, "not Elasticsearch"},
-		"wrong key":       {func(r *rig) { r.f.key, r.o.APIKey = "APIKey right", NewSecret("wrong") }, "401"},
+		"another product": {func(r *rig) { r.f.Foreign = true }, "not Elasticsearch"},
+		"wrong key":       {func(r *rig) { r.f.Key, r.o.APIKey = "APIKey right", client.NewSecret("wrong") }, "401"},
 		"unknown authority": {func(r *rig) {
 			s := httptest.NewUnstartedServer(r.f)
 			s.Config.ErrorLog = log.New(io.Discard, "", 0)
 			s.StartTLS()
 			r.t.Cleanup(s.Close)
-			r.o.URL = s.URL
+			r.o.URLs = []string{s.URL}
 		}, "certificate"},
-		"nobody there": {func(r *rig) { r.o.URL = "http://127.0.0.1:1" }, "refused"},
+		"nobody there": {func(r *rig) { r.o.URLs = []string{"http://127.0.0.1:1"} }, "refused"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -137,7 +139,7 @@ func TestServersThatAreNotOurs(t *testing.T) {
 				t.Errorf("state %+v, want %q", st, tt.want)
 			}
 			r.stop()
-			if n := len(r.f.exchanges()); n != 0 {
+			if n := len(r.got()); n != 0 {
 				t.Errorf("%d documents", n)
 			}
 		})
@@ -149,8 +151,8 @@ func TestCredentials(t *testing.T) {
 		set  func(*Options)
 		want string
 	}{
-		"API key":  {func(o *Options) { o.APIKey = NewSecret("a2V5") }, "APIKey a2V5"},
-		"password": {func(o *Options) { o.Username, o.Password = "u", NewSecret("p") }, "Basic dTpw"},
+		"API key":  {func(o *Options) { o.APIKey = client.NewSecret("a2V5") }, "APIKey a2V5"},
+		"password": {func(o *Options) { o.Username, o.Password = "u", client.NewSecret("p") }, "Basic dTpw"},
 		"nothing":  {func(*Options) {}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -159,8 +161,8 @@ func TestCredentials(t *testing.T) {
 			r.exchanges("a", 1)
 			r.start()
 			r.shipped()
-			if r.f.auth != tt.want {
-				t.Errorf("Authorization %q, want %q", r.f.auth, tt.want)
+			if r.f.Auth != tt.want {
+				t.Errorf("Authorization %q, want %q", r.f.Auth, tt.want)
 			}
 		})
 	}
@@ -207,25 +209,25 @@ func TestAcrossHandOver(t *testing.T) {
 	if err := old.Close(); err != nil { // with an exchange open, as after a drain that came to its limit
 		t.Fatal(err)
 	}
-	r.eventually("both are there", func() bool { return len(r.f.exchanges()) == len(ids)+2 })
+	r.eventually("both are there", func() bool { return len(r.got()) == len(ids)+2 })
 	r.shipped()
-	got := r.f.exchanges()
+	got := r.got()
 	slices.Sort(got)
 	ids = append(ids, "exc_long", "exc_cut")
 	slices.Sort(ids)
 	if diff := cmp.Diff(ids, got); diff != "" {
 		t.Errorf("documents (-want +got):\n%s", diff)
 	}
-	for _, d := range r.f.docs {
-		if !strings.Contains(string(d), `"model":"m"`) {
-			t.Errorf("a document lacks its intent: %s", d)
+	for _, d := range r.f.Docs(document.Exchange) {
+		if !strings.Contains(string(d.Source), `"model":"m"`) {
+			t.Errorf("a document lacks its intent: %s", d.Source)
 		}
 	}
 	r.stop()
 	r.start()
 	r.exchanges("after", 3)
 	r.shipped()
-	if n := len(r.f.exchanges()); n != len(ids)+3 {
+	if n := len(r.got()); n != len(ids)+3 {
 		t.Errorf("%d documents, want %d", n, len(ids)+3)
 	}
 }

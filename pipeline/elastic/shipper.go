@@ -7,24 +7,23 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
-	"github.com/elastic/go-elasticsearch/v8"
-
+	"github.com/sallyport-dev/sallyport/pipeline/elastic/client"
+	"github.com/sallyport-dev/sallyport/pipeline/elastic/document"
+	"github.com/sallyport-dev/sallyport/pipeline/elastic/manage"
 	"github.com/sallyport-dev/sallyport/pipeline/journal"
 )
 
-// Options configures New. Of APIKey and Username with Password one may be given.
+// Options configures New.
 type Options struct {
-	URL       string
-	CA        []byte // PEM that replaces the system roots; nil = system roots
-	APIKey    Secret // encoded, as Elasticsearch shows it
-	Username  string
-	Password  Secret
+	client.Options
 	Namespace string // the tenant; "default"
 	Host      string // "" = the name of this host
 	Version   string
@@ -32,12 +31,13 @@ type Options struct {
 	Journal *journal.Journal
 	Dir     string // where cursor and dead letters are kept; "" = the journal's folder
 
-	BatchDocs  int           // 500
-	BatchBytes int           // 4 MiB; one document may be larger
-	Linger     time.Duration // how long a batch may gather; 500 ms
-	MinBackoff time.Duration // 500 ms
-	MaxBackoff time.Duration // 30 s
-	Log        *slog.Logger  // nil = none
+	BatchDocs  int                // 500
+	BatchBytes int                // 4 MiB; one document may be larger
+	Lifecycle  document.Lifecycle // of policies that are not there yet
+	Linger     time.Duration      // how long a batch may gather; 500 ms
+	MinBackoff time.Duration      // 500 ms
+	MaxBackoff time.Duration      // 30 s
+	Log        *slog.Logger       // nil = none
 }
 
 func (o *Options) complete() error {
@@ -46,6 +46,9 @@ func (o *Options) complete() error {
 	}
 	if o.Namespace == "" {
 		o.Namespace = "default"
+	}
+	if err := client.CheckNamespace(o.Namespace); err != nil {
+		return err
 	}
 	if o.Host == "" {
 		name, err := os.Hostname()
@@ -90,6 +93,7 @@ type State struct {
 	State     string
 	Lag       int64  // records in the journal that are not dealt with yet
 	Acked     uint64 // documents acknowledged since the start, those that were there already included
+	Blind     bool   // the key may not look for documents in doubt
 	Dead      uint64 // documents given up since the start
 	LastError string // of the last attempt that went wrong; "" after one that went well
 }
@@ -97,10 +101,8 @@ type State struct {
 // Shipper ships one journal to one Elasticsearch.
 type Shipper struct {
 	o      Options
-	client *elasticsearch.Client
-	close  func()
-	enc    *encoder
-	stream string
+	client *client.Client
+	maker  *document.Maker
 
 	cursor   *journal.Cursor
 	folder   *journal.Folder
@@ -108,11 +110,15 @@ type Shipper struct {
 	saved    cursorFile // as on disk
 	savedAt  time.Time
 	skip     journal.Mark
-	prepared bool // the templates are there
+	began    journal.State     // of the journal when shipping began: who wrote before may have shipped
+	written  map[string]string // by stream: the backing index that was last written to
+	prepared bool              // the templates are there
+	blind    bool              // documents in doubt cannot be looked for
 
-	mu    sync.Mutex
-	state State
-	done  journal.Mark // everything up to here is dealt with
+	mu     sync.Mutex
+	state  State
+	done   journal.Mark // everything up to here is dealt with
+	needed uint64       // the oldest segment of what was saved
 }
 
 // New checks the options. Nothing is sent before Run.
@@ -120,20 +126,19 @@ func New(o Options) (*Shipper, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	s := &Shipper{o: o, enc: newEncoder(Origin{Host: o.Host, Version: o.Version, Namespace: o.Namespace}),
-		stream: templateName + "-" + o.Namespace, state: State{State: StateStarting}}
-	var err error
-	if s.client, s.close, err = newClient(&o); err != nil {
+	c, err := client.New(o.Options)
+	if err != nil {
 		return nil, err
 	}
-	return s, nil
+	return &Shipper{o: o, client: c, maker: document.NewMaker(document.Origin{Host: o.Host, Version: o.Version, Namespace: o.Namespace}),
+		written: map[string]string{}, state: State{State: StateStarting}}, nil
 }
 
 // Run ships until ctx ends or the journal is closed, and then returns nil. Nothing that Elasticsearch does ends it. If it
 // cannot go on, because the journal is damaged or its own files cannot be written, it says so in State and waits for ctx:
 // shipping is not worth stopping the traffic for.
 func (s *Shipper) Run(ctx context.Context) error {
-	defer s.close()
+	defer s.client.Close()
 	err := s.run(ctx)
 	if err == nil || ctx.Err() != nil || errors.Is(err, journal.ErrClosed) {
 		return nil
@@ -170,7 +175,7 @@ func (s *Shipper) run(ctx context.Context) (err error) {
 // open reads the cursor and begins to follow the journal there.
 func (s *Shipper) open() error {
 	s.folder, s.loader = journal.NewFolder(), journal.NewLoader(s.o.Journal.Dir())
-	s.loader.SkipBody = true // documents hold no content
+	s.began = s.o.Journal.State()
 	from, err := readCursor(s.cursorPath())
 	if err == nil {
 		s.cursor, err = s.o.Journal.Follow(from.Resume)
@@ -186,14 +191,30 @@ func (s *Shipper) open() error {
 		return err
 	}
 	s.saved, s.skip = from, from.Done
+	maps.Copy(s.written, from.Written)
 	s.mu.Lock()
-	s.done = from.Done
+	s.done, s.needed = from.Done, oldest(from.Resume)
 	s.mu.Unlock()
 	return nil
 }
 
+// Needed is the oldest segment that is still to be read, by this run or one that follows a crash. Older ones may be removed.
+func (s *Shipper) Needed() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return max(s.needed, 1)
+}
+
+func oldest(m journal.Mark) (segment uint64) {
+	for _, p := range m {
+		if segment == 0 || p.Segment < segment {
+			segment = p.Segment
+		}
+	}
+	return segment
+}
+
 func (s *Shipper) cursorPath() string { return filepath.Join(s.o.Dir, "elastic.cursor") }
-func (s *Shipper) deadPath() string   { return filepath.Join(s.o.Dir, "elastic.dead.jsonl") }
 
 // gather reads records until the batch is full or has waited long enough. An error ends the shipping after the batch.
 func (s *Shipper) gather(ctx context.Context, b *batch) error {
@@ -212,21 +233,43 @@ func (s *Shipper) gather(ctx context.Context, b *batch) error {
 			defer time.AfterFunc(s.o.Linger, cancel).Stop()
 		}
 		done := s.folder.Add(e)
-		if done == nil || s.skip.Covers(e.Generation, e.Position) {
+		if s.skip.Covers(e.Generation, e.Position) {
 			continue
 		}
-		parts, err := s.loader.Load(done)
-		if err != nil {
-			// What is wrong with one exchange must not keep all later ones back.
-			if err := s.bury(&item{id: done.Hash.String(), exchange: done.Exchange, at: done.Outcome}, 0, err.Error()); err != nil {
-				return err
-			}
-			continue
+		if err := s.make(ctx, b, e, done); err != nil {
+			return err
 		}
-		doc := parts.Document()
-		b.add(done, s.enc.append(nil, &doc))
 	}
 	return nil
+}
+
+// make brings the documents of a record into the batch; done is the exchange that ends with it, if one does.
+func (s *Shipper) make(ctx context.Context, b *batch, e *journal.Entry, done *journal.Refs) error {
+	stream := document.Route(e.Kind)
+	if stream == "" {
+		return nil
+	}
+	record := document.RecordOf(e)
+	doubt := e.Generation != s.began.Generation || e.Sequence <= s.began.Sequence
+	var err error
+	if stream == document.Exchange {
+		var parts *journal.Parts
+		if parts, err = s.loader.Load(done); err == nil {
+			for _, d := range s.maker.Exchange(record, parts) {
+				b.add(d, record, doubt)
+			}
+		}
+	} else {
+		var d document.Doc
+		if d, err = s.maker.Record(e); err == nil {
+			b.add(d, record, doubt)
+		}
+	}
+	if err == nil {
+		return nil
+	}
+	// What is wrong with one record must not keep all later ones back.
+	return s.bury(ctx, []letter{letterOf(&item{Doc: document.Doc{Stream: stream, ID: record.Hash.String()}, record: record}, 0, err.Error())})
 }
 
 // saveEvery is how often the cursor is written while it moves over records that are no exchanges.
@@ -235,7 +278,7 @@ const saveEvery = 5 * time.Second
 // advance notes that everything read so far is dealt with. now asks for it to be on disk.
 func (s *Shipper) advance(now bool) error {
 	at := s.cursor.Mark()
-	next := cursorFile{Resume: s.folder.Resume(at), Done: s.skip.Later(at)} // after a start: still reading what was shipped before
+	next := cursorFile{Resume: s.folder.Resume(at), Done: s.skip.Later(at), Written: maps.Clone(s.written)} // after a start: still reading what was shipped before
 	s.mu.Lock()
 	s.done = next.Done
 	s.mu.Unlock()
@@ -246,6 +289,34 @@ func (s *Shipper) advance(now bool) error {
 		return err
 	}
 	s.saved, s.savedAt = next, time.Now()
+	s.mu.Lock()
+	s.needed = oldest(next.Resume)
+	s.mu.Unlock()
+	return nil
+}
+
+// prepare makes the templates, and keeps trying. A key that may not make them is taken to be one for which somebody else did:
+// documents are refused as long as there is no data stream for them, so nothing ends up in an index of the wrong form.
+func (s *Shipper) prepare(ctx context.Context) error {
+	for attempt := 0; !s.prepared; attempt++ {
+		err := manage.Install(ctx, s.client, s.o.Lifecycle, manage.KeepPolicies)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err == nil:
+			s.prepared = true
+			s.succeed(0)
+			return nil
+		case client.Is(err, http.StatusForbidden):
+			s.o.Log.Info("the Elasticsearch key may not make templates; taking them as made with sallyport elastic setup")
+			s.prepared = true
+			return nil
+		}
+		s.fail(StateRetrying, err)
+		if err := s.pause(ctx, attempt); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -267,6 +338,13 @@ func (s *Shipper) succeed(acked int) {
 	if was == StateRetrying {
 		s.o.Log.Info("Elasticsearch takes documents again")
 	}
+}
+
+// count adds documents that are there.
+func (s *Shipper) count(acked int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state.Acked += uint64(acked)
 }
 
 func (s *Shipper) fail(state string, err error) {

@@ -5,7 +5,10 @@ package elastic
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -17,7 +20,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
+	"github.com/sallyport-dev/sallyport/pipeline/elastic/client"
+	"github.com/sallyport-dev/sallyport/pipeline/elastic/document"
 	"github.com/sallyport-dev/sallyport/pipeline/journal"
+	"github.com/sallyport-dev/sallyport/test/fakees"
 )
 
 // rig is a journal, a fake server and at most one shipper between them.
@@ -25,15 +31,16 @@ type rig struct {
 	t    *testing.T
 	dir  string
 	j    *journal.Journal
-	f    *fake
+	f    *fakees.Server
 	o    Options
 	s    *Shipper
 	stop func()
 }
 
 func newRig(t *testing.T) *rig {
-	r := &rig{t: t, dir: t.TempDir(), f: newFake(t)}
-	r.o = Options{URL: r.f.URL, Host: "h1", Version: "v1", Linger: time.Millisecond, MinBackoff: time.Millisecond, MaxBackoff: 2 * time.Millisecond}
+	r := &rig{t: t, dir: t.TempDir(), f: fakees.New(t.Errorf)}
+	t.Cleanup(r.f.Close)
+	r.o = Options{Options: client.Options{URLs: []string{r.f.URL}}, Host: "h1", Version: "v1", Linger: time.Millisecond, MinBackoff: time.Millisecond, MaxBackoff: 2 * time.Millisecond}
 	r.openJournal()
 	return r
 }
@@ -126,9 +133,22 @@ func (r *rig) shipped() {
 	r.eventually("no lag", func() bool { s := r.s.State(); return s.Lag == 0 && s.State == StateOK })
 }
 
+// got lists the exchange IDs of the documents in the order in which they came.
+func (r *rig) got() []string {
+	var out []string
+	for _, h := range r.f.Docs(document.Exchange) {
+		var doc struct{ Event struct{ ID string } }
+		if err := json.Unmarshal(h.Source, &doc); err != nil {
+			r.t.Error(err)
+		}
+		out = append(out, doc.Event.ID)
+	}
+	return out
+}
+
 func (r *rig) want(ids ...string) {
 	r.t.Helper()
-	if diff := cmp.Diff(ids, r.f.exchanges()); diff != "" {
+	if diff := cmp.Diff(ids, r.got()); diff != "" {
 		r.t.Errorf("documents (-want +got):\n%s", diff)
 	}
 }
@@ -145,14 +165,14 @@ func TestShipsEachExchangeOnce(t *testing.T) {
 	more := r.exchanges("more", 10)
 	r.shipped()
 	r.want(slices.Concat(before, live, more)...)
-	if r.f.conflicts != 0 {
-		t.Errorf("%d documents were sent again", r.f.conflicts)
+	if r.f.Conflicts != 0 {
+		t.Errorf("%d documents were sent again", r.f.Conflicts)
 	}
-	if len(r.f.templates) != 3 {
-		t.Errorf("templates %v", r.f.templates)
+	if len(r.f.Put) != 16 {
+		t.Errorf("templates %v", slices.Sorted(maps.Keys(r.f.Put)))
 	}
-	for _, doc := range r.f.docs {
-		if s := string(doc); strings.Contains(s, "a prompt") || strings.Contains(s, "a reply") {
+	for _, h := range r.f.Docs(document.Exchange) {
+		if s := string(h.Source); strings.Contains(s, "a prompt") || strings.Contains(s, "a reply") {
 			t.Fatalf("content in a document: %s", s)
 		}
 	}
@@ -162,59 +182,69 @@ func TestShipsEachExchangeOnce(t *testing.T) {
 }
 
 func TestSurvivesTroubles(t *testing.T) {
-	tests := map[string]func(*fake){
-		"503 three times": func(f *fake) {
-			f.request = func(n int, w http.ResponseWriter) bool {
+	tests := map[string]func(*fakees.Server){
+		"503 three times": func(f *fakees.Server) {
+			f.OnBulk = func(n int, w http.ResponseWriter) bool {
 				if n <= 3 {
-					refuse(w, http.StatusServiceUnavailable, "unavailable", "not now")
+					fakees.Refuse(w, http.StatusServiceUnavailable, "unavailable", "not now")
 				}
 				return n <= 3
 			}
 		},
-		"429 for the request": func(f *fake) {
-			f.request = func(n int, w http.ResponseWriter) bool {
+		"429 for the request": func(f *fakees.Server) {
+			f.OnBulk = func(n int, w http.ResponseWriter) bool {
 				if n == 1 {
-					refuse(w, http.StatusTooManyRequests, "es_rejected_execution_exception", "busy")
+					fakees.Refuse(w, http.StatusTooManyRequests, "es_rejected_execution_exception", "busy")
 				}
 				return n == 1
 			}
 		},
-		"429 for every third document": func(f *fake) {
+		"429 for every third document": func(f *fakees.Server) {
 			n := 0
-			f.item = func(string, map[string]any) (int, bool) { n++; return http.StatusTooManyRequests, n%3 == 0 && n < 100 }
+			f.OnItem = func(string, string, map[string]any) (int, bool) {
+				n++
+				return http.StatusTooManyRequests, n%3 == 0 && n < 100
+			}
 		},
-		"connection dropped before": func(f *fake) {
-			f.request = func(n int, w http.ResponseWriter) bool {
+		"connection dropped before": func(f *fakees.Server) {
+			f.OnBulk = func(n int, w http.ResponseWriter) bool {
 				if n <= 2 {
-					drop(w)
+					fakees.Drop(w)
 				}
 				return n <= 2
 			}
 		},
-		"connection dropped after": func(f *fake) {
-			f.after = func(n int, w http.ResponseWriter) bool {
+		"connection dropped after": func(f *fakees.Server) {
+			f.AfterBulk = func(n int, w http.ResponseWriter) bool {
 				if n%2 == 1 && n < 8 {
-					drop(w)
+					fakees.Drop(w)
 					return true
 				}
 				return false
 			}
 		},
-		"answer cut": func(f *fake) {
-			f.after = once(func(w http.ResponseWriter) { _, _ = w.Write([]byte(`{"items":[{"cre`)) })
+		"answer cut": func(f *fakees.Server) {
+			f.AfterBulk = once(func(w http.ResponseWriter) { _, _ = w.Write([]byte(`{"items":[{"cre`)) })
 		},
-		"answer for too few": func(f *fake) { f.after = once(func(w http.ResponseWriter) { _, _ = w.Write([]byte(`{"items":[]}`)) }) },
-		"answer of a proxy": func(f *fake) {
-			f.request = once(func(w http.ResponseWriter) { w.WriteHeader(502); _, _ = w.Write([]byte("<html>")) })
+		"answer for too few": func(f *fakees.Server) {
+			f.AfterBulk = once(func(w http.ResponseWriter) { _, _ = w.Write([]byte(`{"items":[]}`)) })
 		},
-		"templates deleted": func(f *fake) { f.request = func(n int, _ http.ResponseWriter) bool { drop1(f, n); return false } },
-		"index read only":   func(f *fake) { n := 0; f.item = func(string, map[string]any) (int, bool) { n++; return 403, n < 20 } },
-		"rights come later": func(f *fake) {
-			f.request = once(func(w http.ResponseWriter) { refuse(w, 403, "security_exception", "no") })
+		"answer of a proxy": func(f *fakees.Server) {
+			f.OnBulk = once(func(w http.ResponseWriter) { w.WriteHeader(502); _, _ = w.Write([]byte("<html>")) })
 		},
-		"request is too long": func(f *fake) { f.request = tooLong(f, 3) },
-		"may not make templates": func(f *fake) {
-			f.noTempl = true
+		"templates deleted": func(f *fakees.Server) {
+			f.OnBulk = func(n int, _ http.ResponseWriter) bool { drop1(f, n); return false }
+		},
+		"index read only": func(f *fakees.Server) {
+			n := 0
+			f.OnItem = func(string, string, map[string]any) (int, bool) { n++; return 403, n < 20 }
+		},
+		"rights come later": func(f *fakees.Server) {
+			f.OnBulk = once(func(w http.ResponseWriter) { fakees.Refuse(w, 403, "security_exception", "no") })
+		},
+		"request is too long": func(f *fakees.Server) { f.OnBulk = tooLong(f, 3) },
+		"may not make templates": func(f *fakees.Server) {
+			f.NoTempl = true
 		},
 	}
 	for name, trouble := range tests {
@@ -226,16 +256,16 @@ func TestSurvivesTroubles(t *testing.T) {
 			r.start()
 			ids = append(ids, r.exchanges("b", 10)...)
 			r.shipped()
-			got := r.f.exchanges()
+			got := r.got()
 			slices.Sort(got)
 			slices.Sort(ids)
 			if diff := cmp.Diff(ids, got); diff != "" {
 				t.Errorf("documents (-want +got):\n%s", diff)
 			}
-			if st := r.s.State(); st.Dead != 0 || st.Acked != 60 || st.LastError != "" {
+			if st := r.s.State(); st.Dead != 0 || len(r.f.Docs(document.Content)) != 60 || st.LastError != "" {
 				t.Errorf("state %+v", st)
 			}
-			if n := r.f.biggest(); n > 16 {
+			if n := r.f.Biggest(); n > 17 {
 				t.Errorf("%d documents in one request", n)
 			}
 		})
@@ -252,45 +282,63 @@ func once(do func(http.ResponseWriter)) func(int, http.ResponseWriter) bool {
 	}
 }
 
-func drop1(f *fake, n int) {
+func drop1(f *fakees.Server, n int) {
 	if n == 2 {
-		clear(f.templates)
+		clear(f.Put)
 	}
 }
 
-func tooLong(f *fake, limit int) func(int, http.ResponseWriter) bool {
+func tooLong(f *fakees.Server, limit int) func(int, http.ResponseWriter) bool {
 	return func(n int, w http.ResponseWriter) bool {
-		if f.sent[n-1] > limit {
-			refuse(w, http.StatusRequestEntityTooLarge, "too_long", "too long")
+		if f.Sent[n-1] > limit {
+			fakees.Refuse(w, http.StatusRequestEntityTooLarge, "too_long", "too long")
 			return true
 		}
 		return false
 	}
 }
 
+// letters reads those that are on record.
+func (r *rig) letters() (out []letter) {
+	r.t.Helper()
+	rd, err := journal.OpenReader(filepath.Join(r.dir, "journal"), pipeline.Position{})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer rd.Close()
+	for {
+		e, err := rd.Next()
+		if errors.Is(err, io.EOF) {
+			return out
+		}
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		var d DeadLetters
+		if e.Kind != pipeline.KindAdmin {
+			continue
+		}
+		if err := e.Decode(&d); err != nil || d.Action != ActionDeadLetter {
+			r.t.Errorf("%+v %v", d, err)
+		}
+		out = append(out, d.Letters...)
+	}
+}
+
 func TestDeadLetters(t *testing.T) {
 	r := newRig(t)
-	r.f.item = func(_ string, doc map[string]any) (int, bool) {
-		return http.StatusBadRequest, strings.HasSuffix(doc["event"].(map[string]any)["id"].(string), "3")
+	r.f.OnItem = func(stream, _ string, doc map[string]any) (int, bool) {
+		return http.StatusBadRequest, strings.Contains(stream, ".exchange") && strings.HasSuffix(doc["event"].(map[string]any)["id"].(string), "3")
 	}
 	r.exchanges("a", 20)
 	r.start()
 	r.shipped()
-	if st := r.s.State(); st.Dead != 2 || st.Acked != 18 {
+	if st := r.s.State(); st.Dead != 2 || len(r.f.Docs(document.Exchange)) != 18 || len(r.f.Docs(document.Content)) != 20 {
 		t.Errorf("state %+v", st)
 	}
-	path := filepath.Join(r.dir, "journal", "elastic.dead.jsonl")
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var got []string
-	for line := range strings.Lines(string(b)) {
-		var l letter
-		if err := json.Unmarshal([]byte(line), &l); err != nil {
-			t.Fatal(err)
-		}
-		if l.Status != 400 || l.Reason != "made_up_exception: because" || l.At.Segment == 0 || len(l.Hash) != 64 {
+	for _, l := range r.letters() {
+		if l.Status != 400 || l.Reason != "made_up_exception: because" || l.At.Segment == 0 || len(l.Hash) != 64 || l.Stream != document.Exchange || l.Kind != pipeline.KindOutcome {
 			t.Errorf("letter %+v", l)
 		}
 		got = append(got, l.Exchange)
@@ -298,16 +346,24 @@ func TestDeadLetters(t *testing.T) {
 	if diff := cmp.Diff([]string{"exc_a_3", "exc_a_13"}, got); diff != "" {
 		t.Error(diff)
 	}
-	if st, err := os.Stat(path); err != nil || st.Mode().Perm() != 0o600 {
-		t.Errorf("dead letters: %v %v", st.Mode(), err)
+	// That it is on record can be found too.
+	r.eventually("the letters are found", func() bool { return len(r.f.Docs(document.Admin)) > 0 })
+	if doc := string(r.f.Docs(document.Admin)[0].Source); !strings.Contains(doc, ActionDeadLetter) || !strings.Contains(doc, "logs-sallyport.exchange-default") {
+		t.Errorf("document %s", doc)
 	}
 
-	// A document that is too long by itself is given up alone.
-	r.f.set(func() { r.f.item, r.f.request = nil, tooLong(r.f, 0) })
+	// A document that is too long by itself is given up alone. That the record of it is refused as well makes no further one.
+	r.f.Set(func() { r.f.OnItem, r.f.OnBulk = nil, tooLong(r.f, 0) })
 	r.exchanges("b", 3)
 	r.shipped()
-	if st := r.s.State(); st.Dead != 5 {
-		t.Errorf("state %+v", st)
+	r.eventually("the last letter is given up", func() bool { return r.s.State().Dead > 8 && r.s.State().Lag == 0 })
+	n := len(r.letters())
+	r.f.Set(func() { r.f.OnBulk = nil })
+	ids := r.exchanges("c", 1)
+	r.shipped()
+	r.eventually("others are taken", func() bool { return slices.Contains(r.got(), ids[0]) })
+	if n != 8 || len(r.letters()) != n {
+		t.Errorf("%d letters, then %d, want 8", n, len(r.letters()))
 	}
 }
 
@@ -315,17 +371,17 @@ func TestDeadLetters(t *testing.T) {
 func TestServerAway(t *testing.T) {
 	r := newRig(t)
 	r.o.BatchDocs = 10
-	r.f.request = func(_ int, w http.ResponseWriter) bool { drop(w); return true }
+	r.f.OnBulk = func(_ int, w http.ResponseWriter) bool { fakees.Drop(w); return true }
 	r.start()
 	ids := r.exchanges("a", 200)
 	r.eventually("retrying", func() bool { return r.s.State().State == StateRetrying })
 	if st := r.s.State(); st.Lag < 380 || st.Acked != 0 || st.LastError == "" {
 		t.Errorf("state %+v", st)
 	}
-	if n := r.f.biggest(); n > 10 {
+	if n := r.f.Biggest(); n > 11 {
 		t.Errorf("%d documents in one request", n)
 	}
-	r.f.set(func() { r.f.request = nil })
+	r.f.Set(func() { r.f.OnBulk = nil })
 	r.shipped()
 	r.want(ids...)
 }

@@ -7,7 +7,8 @@
 // The first of these that holds says which session an exchange belongs to:
 //
 //  1. The request names a conversation that is kept at the provider, or the reply that it goes on from
-//     (Call.Thread, Call.Previous): the session of that conversation, or of that reply, if it was the same principal's.
+//     (Call.Thread, Call.Previous): the session of that conversation, or of that reply, if it was the same principal's; of one who is unknown, the
+//     same workload's.
 //  2. The messages of the request begin with all messages of an earlier request of the same workload: it is the next turn of that
 //     conversation. Of several conversations that began alike, it is the one whose answer stands behind them. A request that
 //     repeats an earlier one, and nothing more, is its retry if it comes within two minutes.

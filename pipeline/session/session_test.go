@@ -202,6 +202,33 @@ func TestSessions(t *testing.T) {
 	}
 }
 
+// TestStrangers: who is unknown does not get into a conversation at a provider by naming it, unless it is of the same workload.
+func TestStrangers(t *testing.T) {
+	s := New(Options{Key: []byte("key")})
+	ask := func(p pipeline.Principal, w pipeline.Workload, n int) string {
+		m := &pipeline.Meta{Exchange: fmt.Sprint("exc_", n), Workload: w, Principal: p}
+		s.Assign(m, &pipeline.Call{Operation: pipeline.OpChat, Thread: "conv_1"})
+		return m.Session
+	}
+	unit := func(pid uint32, name string) pipeline.Workload {
+		return pipeline.Workload{PID: pid, Start: 1, UID: 7, Unit: name, Cgroup: "/system.slice/" + name}
+	}
+	nobody, ann := pipeline.Principal{}, pipeline.Principal{User: "ann"}
+	first := ask(nobody, unit(1, "a.service"), 1)
+	if got := ask(nobody, unit(2, "a.service"), 2); got != first {
+		t.Error("another process of the same unit has another session")
+	}
+	if got := ask(nobody, unit(3, "b.service"), 3); got == first {
+		t.Error("another unit got into the session")
+	}
+	if got := ask(nobody, proc(4), 4); got == first {
+		t.Error("another process got into the session")
+	}
+	if got := ask(ann, unit(5, "a.service"), 5); got == first {
+		t.Error("somebody who is known got into the session of nobody")
+	}
+}
+
 func TestIDs(t *testing.T) {
 	w := newWorld(t)
 	m := w.ask(proc(1), chat("a"), "", "")

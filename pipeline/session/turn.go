@@ -44,7 +44,7 @@ func (s *Sessions) turn(m *pipeline.Meta, c *pipeline.Call) turn {
 		t.previous = s.reply(who, c.Previous)
 	}
 	if c.Thread != "" {
-		t.thread = s.sum("thread", uint64(who), xxhash.Sum64String(c.Thread))
+		t.thread = s.sum("thread", uint64(who), name(c.Thread))
 	}
 	if t.process == 0 || c.Operation != pipeline.OpChat {
 		return t
@@ -54,7 +54,7 @@ func (s *Sessions) turn(m *pipeline.Meta, c *pipeline.Call) turn {
 	for i := range c.Steps {
 		switch st := &c.Steps[i]; {
 		case st.Kind == pipeline.StepToolOffer:
-			open = s.sum("tool", uint64(open), xxhash.Sum64String(st.Name))
+			open = s.sum("tool", uint64(open), name(st.Name))
 		case st.Index < 0:
 			open = s.sum("instruction", uint64(open), content(st))
 		default:
@@ -125,18 +125,27 @@ func (h *hasher) process(w *pipeline.Workload) mark {
 // owner is whose conversations go on in each other's requests: a container's or a unit's processes, as a server has several, or one process.
 func (h *hasher) owner(w *pipeline.Workload) mark {
 	if w.Container != "" || w.Pod != "" || w.Unit != "" {
-		return h.sum("owner", xxhash.Sum64String(w.Cgroup), uint64(w.UID))
+		return h.sum("owner", name(w.Cgroup), uint64(w.UID))
 	}
 	return h.process(w)
 }
 
-// who is whose conversations at a provider these are.
+// who is whose conversations at a provider these are. Two of whom nothing is known are not the same: they have what their workload has.
 func (h *hasher) who(p *pipeline.Principal, w *pipeline.Workload) mark {
-	return h.sum("who", xxhash.Sum64String(p.SPIFFEID), xxhash.Sum64String(p.User), uint64(w.UID))
+	if p.SPIFFEID == "" && p.User == "" {
+		return h.sum("nobody", uint64(h.owner(w)), uint64(w.UID))
+	}
+	return h.sum("who", name(p.SPIFFEID), name(p.User), uint64(w.UID))
 }
 
 func (h *hasher) reply(who mark, id string) mark {
-	return h.sum("reply", uint64(who), xxhash.Sum64String(id))
+	return h.sum("reply", uint64(who), name(id))
+}
+
+// name hashes what tells one from another, so that nobody can choose a name that is taken for somebody else's.
+func name(s string) uint64 {
+	d := sha256.Sum256([]byte(s))
+	return binary.LittleEndian.Uint64(d[:])
 }
 
 // answer is the mark of a reply with a text, to all messages of a request.

@@ -49,6 +49,8 @@ var permissions = []permission{
 	{"pipeline/llm/*", []string{"pipeline", "pipeline/llm", "pipeline/stream"}}, // the compiler sees to it that only one of the two imports the other
 	{"pipeline/archive", []string{"pipeline", "pipeline/journal"}},
 	{"pipeline/elastic", []string{"pipeline", "pipeline/journal"}},
+	{"pipeline/elastic/kibana", nil},                                                                                  // words and numbers: its tests compare them with the table of fields
+	{"pipeline/elastic/*", []string{"pipeline", "pipeline/journal", "pipeline/journal/anchor", "pipeline/elastic/*"}}, // its parts
 	{"pipeline/report", []string{"pipeline", "pipeline/journal", "pipeline/archive"}},
 	{"pipeline/policy", []string{"pipeline", "pipeline/mask/rule"}},  // a guardrail that masks replies is a rule of masking: its words, not its engine
 	{"pipeline/policy/*", []string{"pipeline", "pipeline/policy/*"}}, // tools around the engine, and its parts
@@ -59,9 +61,10 @@ var permissions = []permission{
 	{"tlsca/*", []string{"tlsca"}},
 	{"bpf", nil},
 	{"bpf/*", nil},
+	{"docs", nil},
 
 	{"cmd/sallyportd", []string{"agent", "agent/daemon", "agent/config", "agent/telemetry"}},
-	{"cmd/sallyport", []string{"agent/adminapi", "agent/config", "pipeline", "pipeline/mask", "pipeline/mask/*", "pipeline/policy", "pipeline/policy/*", "pipeline/journal", "pipeline/llm", "pipeline/archive"}},
+	{"cmd/sallyport", []string{"docs", "agent/adminapi", "agent/config", "pipeline", "pipeline/mask", "pipeline/mask/*", "pipeline/policy", "pipeline/policy/*", "pipeline/journal", "pipeline/journal/anchor", "pipeline/journal/original", "pipeline/llm", "pipeline/archive", "pipeline/elastic", "pipeline/elastic/*"}},
 	{"deploy/*", nil},
 }
 
@@ -70,6 +73,7 @@ var testPermissions = []permission{
 	{"cmd/sallyport", []string{"agent/admin"}},                                                  // its scripts talk to a real server with fakes behind it
 	{"pipeline/policy/*", []string{"pipeline/policy", "pipeline/policy/*", "pipeline/journal"}}, // real rules, over a real record
 	{"pipeline/mask/*", []string{"pipeline/mask", "pipeline/mask/*"}},
+	{"pipeline/elastic/kibana", []string{"pipeline/elastic/document"}},
 	{"pipeline/flow", []string{"pipeline/llm/*", "pipeline/mask", "pipeline/mask/*"}}, // an exchange is tested in a protocol that exists, and masks what there is
 }
 

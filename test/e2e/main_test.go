@@ -37,6 +37,13 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	if args := os.Getenv(loadEnv); args != "" {
+		if err := loadClient(os.Stdout, strings.Split(args, "\n")); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if os.Getenv(lab.InsideEnv) != "" {
 		if err := lab.StandForHost(); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -193,18 +193,19 @@ func (s *Server) Do(ctx context.Context, method, path string, body, v any) error
 	return json.Unmarshal(raw, v)
 }
 
-// ShipperKey makes an API key with the rights that the shipper needs. With templates it may also make the index
-// templates.
+// ShipperKey makes an API key that may create documents. With templates it may also make the index templates, and look for
+// documents.
 func (s *Server) ShipperKey(ctx context.Context, templates bool) (string, error) {
-	cluster := []string{"monitor"}
+	cluster, indices := []string{"monitor"}, []string{"create_doc", "auto_configure"}
 	if templates {
-		cluster = append(cluster, "manage_index_templates")
+		cluster = append(cluster, "manage_index_templates", "manage_ilm")
+		indices = append(indices, "read", "view_index_metadata")
 	}
 	var answer struct {
 		Encoded string `json:"encoded"`
 	}
 	err := s.Do(ctx, http.MethodPost, "/_security/api_key", map[string]any{"name": "sallyport", "role_descriptors": map[string]any{
 		"shipper": map[string]any{"cluster": cluster, "indices": []any{map[string]any{
-			"names": []string{"logs-sallyport.*"}, "privileges": []string{"create_doc", "auto_configure"}}}}}}, &answer)
+			"names": []string{"logs-sallyport.*"}, "privileges": indices}}}}}, &answer)
 	return answer.Encoded, err
 }

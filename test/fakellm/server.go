@@ -161,6 +161,13 @@ func (s *Server) Requests() []Request {
 	return append([]Request(nil), s.requests...)
 }
 
+// Asked counts what Requests lists.
+func (s *Server) Asked() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.requests)
+}
+
 // LogHandler serves the log as lines of JSON at /__log. It belongs on a listener of its own, where no client under
 // test goes.
 func (s *Server) LogHandler() http.Handler {

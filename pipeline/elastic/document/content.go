@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package document
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/sallyport-dev/sallyport/pipeline"
+	"github.com/sallyport-dev/sallyport/pipeline/journal"
+)
+
+// The sizes of documents of contents. Elasticsearch highlights and cuts up texts of less than 1,000,000 characters.
+const (
+	partBytes  = 512 << 10 // of text, once to search and once as it was; a document has more by less than one piece
+	pieceBytes = 128 << 10 // of one message in one place
+	overlap    = 256       // bytes that the searched text of a piece repeats of the one before, so that phrases are found across
+)
+
+// The texts of a document.
+const (
+	textPrompt = iota
+	textResponse
+	textOffer
+	textArguments
+	textResult
+	textKinds
+)
+
+// part is what one document has of the contents.
+type part struct {
+	number   int
+	bytes    int // of text
+	texts    [textKinds][]string
+	messages json.RawMessage // an array
+	size     int             // of all that is in it
+}
+
+// message is one thing that was said. Shapes that somebody else chose are never shapes of a document: arguments are a string.
+type message struct {
+	Kind   string `json:"kind"`
+	Name   string `json:"name,omitempty"`
+	ID     string `json:"id,omitempty"`
+	Index  int    `json:"index"`
+	Piece  int    `json:"piece,omitempty"` // from 1
+	Pieces int    `json:"pieces,omitempty"`
+	Text   string `json:"text,omitempty"`
+	Args   string `json:"args,omitempty"`
+}
+
+// kindRequest is a request in which no step is known.
+const kindRequest = "request"
+
+// split puts what was said in an exchange into as many parts as are needed, in order.
+func split(p *journal.Parts) []part {
+	var s splitter
+	said := false
+	for i := range p.Intent.Call.Steps {
+		step := &p.Intent.Call.Steps[i]
+		said = said || step.Text != "" || len(step.Args) > 0
+		s.step(step)
+	}
+	if !said && len(p.Intent.Body) > 0 {
+		s.add(textPrompt, message{Kind: kindRequest, Args: string(p.Intent.Body)})
+	}
+	if o := p.Outcome; o != nil {
+		if o.Text != "" {
+			s.add(textResponse, message{Kind: pipeline.StepResponse, Text: o.Text})
+		}
+		for i := range o.Tools {
+			s.step(&o.Tools[i])
+		}
+	}
+	for i := range s.parts {
+		p := &s.parts[i]
+		p.number = i + 1
+		if len(p.messages) == 0 { // all of the part is searched text of a message that is in the one before
+			p.messages = append(p.messages, '[')
+		}
+		p.messages = append(p.messages, ']')
+	}
+	return s.parts
+}
+
+type splitter struct{ parts []part }
+
+func (s *splitter) step(step *pipeline.Step) {
+	kind := textPrompt
+	switch step.Kind {
+	case pipeline.StepResponse:
+		kind = textResponse
+	case pipeline.StepToolOffer:
+		kind = textOffer
+	case pipeline.StepToolCall:
+		kind = textArguments
+	case pipeline.StepToolResult:
+		kind = textResult
+	}
+	if step.Text == "" && len(step.Args) == 0 {
+		return
+	}
+	m := message{Kind: step.Kind, Name: step.Name, ID: step.ID, Index: step.Index}
+	if step.Text != "" {
+		m.Text = step.Text
+		s.add(kind, m)
+	}
+	if len(step.Args) > 0 {
+		m.Text, m.Args = "", string(step.Args)
+		s.add(textArguments, m)
+	}
+}
+
+// add brings in a message: as it was, and to be searched.
+func (s *splitter) add(kind int, m message) {
+	whole := m.Text
+	if m.Args != "" {
+		whole = m.Args
+	}
+	pieces := cut(whole, pieceBytes)
+	for i, piece := range pieces {
+		if len(pieces) > 1 {
+			m.Piece, m.Pieces = i+1, len(pieces)
+		}
+		if m.Args != "" {
+			m.Args = piece
+		} else {
+			m.Text = piece
+		}
+		b, err := json.Marshal(&m)
+		if err != nil {
+			continue // strings and numbers always encode
+		}
+		p := s.room(len(piece))
+		p.messages = append(append(p.messages, sep(p.messages)), b...)
+		p.bytes += len(piece)
+		if m.Args == "" {
+			s.search(kind, pieces, i)
+		}
+	}
+	if m.Args != "" {
+		found := cut(sayings(whole), pieceBytes)
+		for i := range found {
+			s.search(kind, found, i)
+		}
+	}
+}
+
+// search brings in a piece of text that is to be found, with the end of the one before.
+func (s *splitter) search(kind int, pieces []string, i int) {
+	t := pieces[i]
+	if i > 0 {
+		t = tail(pieces[i-1]) + t
+	}
+	if strings.TrimSpace(t) == "" {
+		return
+	}
+	p := s.room(len(t))
+	p.texts[kind] = append(p.texts[kind], t)
+}
+
+func sep(array []byte) byte {
+	if len(array) == 0 {
+		return '['
+	}
+	return ','
+}
+
+// room is the part that has room for so much.
+func (s *splitter) room(n int) *part {
+	if k := len(s.parts); k == 0 || s.parts[k-1].size > 0 && s.parts[k-1].size+n > partBytes {
+		s.parts = append(s.parts, part{})
+	}
+	p := &s.parts[len(s.parts)-1]
+	p.size += n
+	return p
+}
+
+// cut cuts a text into pieces of at most n bytes: between words if there are any, never inside a character.
+func cut(s string, n int) []string {
+	var out []string
+	for len(s) > n {
+		at := n
+		if i := strings.LastIndexAny(s[n-overlap:n], " \n\t"); i >= 0 {
+			at = n - overlap + i + 1
+		} else {
+			for at > n-utf8.UTFMax && !utf8.RuneStart(s[at]) {
+				at--
+			}
+		}
+		out, s = append(out, s[:at]), s[at:]
+	}
+	return append(out, s)
+}
+
+// tail is the end of a piece, from the beginning of a word on.
+func tail(s string) string {
+	if len(s) <= overlap {
+		return s
+	}
+	s = s[len(s)-overlap:]
+	if i := strings.IndexAny(s, " \n\t"); i >= 0 {
+		return s[i+1:]
+	}
+	return strings.ToValidUTF8(s, "")
+}
+
+// sayings gives the names, strings and other values of a JSON document, one after the other: what it says without how. Anything else
+// is given as it is.
+func sayings(s string) string {
+	dec := json.NewDecoder(strings.NewReader(s))
+	dec.UseNumber()
+	var b bytes.Buffer
+	for {
+		t, err := dec.Token()
+		if err != nil {
+			if dec.InputOffset() == 0 || b.Len() == 0 || strings.TrimSpace(s[dec.InputOffset():]) != "" {
+				return s
+			}
+			return b.String()
+		}
+		switch t := t.(type) {
+		case string:
+			b.WriteString(t)
+			b.WriteByte('\n')
+		case json.Number:
+			b.WriteString(t.String())
+			b.WriteByte('\n')
+		}
+	}
+}
