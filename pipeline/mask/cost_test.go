@@ -89,7 +89,7 @@ func TestWriteDoesNotAllocate(t *testing.T) {
 // TestStateIsSmall: what one text takes.
 func TestStateIsSmall(t *testing.T) {
 	r := testEngine.Stream("text", StreamOptions{})
-	n := int(unsafe.Sizeof(*r)) + cap(r.buf) + len(r.marks) + len(testEngine.rules)*(1+1+8+8+8+int(unsafe.Sizeof(place{})))
+	n := int(unsafe.Sizeof(*r)) + cap(r.buf) + len(r.marks) + len(testEngine.rules)*(1+1+8+8+8+int(unsafe.Sizeof(place{}))) + len(r.twins)*int(unsafe.Sizeof(twin{}))
 	if n > 40<<10 { // the names stage has 24 KiB
 		t.Errorf("%d bytes", n)
 	}

@@ -14,8 +14,8 @@
 // # How it is fast
 //
 //   - Of each pattern only a beginning is looked for, its trigger: the texts that its matches begin with if these are known ("sk-ant-"), else as
-//     many characters as it takes to say that ordinary text is meant. All triggers run together in three automata (automaton.Union), which read
-//     every byte once. Where no trigger is, nothing else happens.
+//     many characters as it takes to say that ordinary text is meant. All triggers run together in three automata (automaton.Union), and these as one
+//     (automaton.Joint), which reads every byte once. Where no trigger is, nothing else happens.
 //   - Where a trigger of a closed rule was seen, its pattern is run at the places where the trigger may have begun (automaton.Exact). An answer
 //     counts once nothing that follows can change it; until then the text from there on is held.
 //   - The head of an open rule is read as far as the text goes. Of heads that are complete the one that ends first decides, once the automata have
@@ -25,7 +25,8 @@
 // # What is held
 //
 // What a Rewriter holds begins at the earliest of: a trigger that is going on, a match that is not settled, a head of an open rule that is not
-// decided, what the names stage has not settled, a value found of which a part may go to another that is still to come. Each is bounded by the bounds of
+// decided, what the names stage has not settled, a value found of which a part may go to another that is still to come. Where a rule says by what stands
+// before that no value begins (rule.Begins), nothing is held for it. Each is bounded by the bounds of
 // rules (Engine.Bounds, Engine.MostHeld). Half a rune is never released before the other half. A hold that is left out fails
 // a test (TestDroppedHoldIsCaught).
 //

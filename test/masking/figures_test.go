@@ -191,7 +191,7 @@ func TestHeld(t *testing.T) {
 	}
 }
 
-// What is promised of streams. The aim for the half is 4 bytes; names, for which a word must end before it is known, take one more.
+// What is promised of streams, with names.
 const (
 	maxHeldHalf = 4
 	maxHeldMost = 64

@@ -13,6 +13,11 @@
 // A Union is shared by any number of goroutines. A transition is read with one atomic load; the lock is taken for those that are
 // missing. When there are too many states, the table is left to those who still use it, and a new one begins.
 //
+// # Joint
+//
+// A Joint runs several unions at once: it keeps a table of those combinations of their states that texts lead to, grown as they come, so that a byte
+// costs one load whatever the unions are.
+//
 // # Exact
 //
 // An Exact is the automaton of one pattern as it stands, with its counts, anchored at a place of the text. It reads runes the way that
