@@ -38,7 +38,7 @@ type form struct {
 func (l *lexicon) groups(f *form, left, match []byte) bool {
 	*f = form{}
 	switch c := last(left, 0); {
-	case c == '$', c == '%', c == '\\', inNumber(left), (c == '-' || c == '/') && isAlnum(last(left, 1)):
+	case c == '$', c == '%', c == '\\', inNumber(left), (c == '-' || c == '/' || c == '+') && isAlnum(last(left, 1)):
 		return false
 	}
 	p := 0

@@ -124,6 +124,9 @@ func (l *lexicon) phone(left, match []byte) (int, int, bool) {
 			return 0, 0, false
 		}
 	}
+	if len(match) > 2 && match[0] == '0' && match[1] == '.' && fraction(match[2:]) {
+		return 0, 0, false
+	}
 	if !r.read(match) || c == ',' && isDigit(before) && r.group[0].size == 3 && !r.plus && r.n < 3 {
 		return 0, 0, false
 	}
@@ -160,6 +163,15 @@ func (l *lexicon) phone(left, match []byte) (int, int, bool) {
 		}
 	}
 	return 0, 0, false
+}
+
+// fraction tells whether s begins with the decimals of a number, of which there are more than a group of a phone number has.
+func fraction(s []byte) bool {
+	n := 0
+	for n < len(s) && isDigit(s[n]) {
+		n++
+	}
+	return n > 6
 }
 
 // barely tells whether a number that only its words give away is too small or too much like another thing for any but a plain word.
