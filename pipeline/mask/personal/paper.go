@@ -207,5 +207,5 @@ func (l *lexicon) record(left, match []byte) (int, int, bool) {
 			}
 		}
 	}
-	return 0, f.to, a.has(0) && (a.word[0].class&patientWord != 0 && a.word[0].gap&hashGap != 0 || a.word[0].class&chartWord != 0 && f.digits > 5) && a.word[0].gap&(digitsGap|lineGap|sentenceGap) == 0
+	return 0, f.to, a.has(0) && (a.word[0].class&patientWord != 0 && a.word[0].gap&hashGap != 0 && (f.digits > 5 || a.word[0].class&chartWord != 0) || a.word[0].class&chartWord != 0 && f.digits > 5) && a.word[0].gap&(digitsGap|lineGap|sentenceGap) == 0
 }
