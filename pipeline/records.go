@@ -59,6 +59,11 @@ type Intent struct {
 	Parent      string          `json:"parent,omitempty"` // the exchange that this one goes on from
 	Chain       uint64          `json:"chain,omitempty"`  // see Meta
 	Opening     uint64          `json:"opening,omitempty"`
+
+	// Original is the request as it came, if Body is not: a record that is told to keeps it sealed to auditors, and no record keeps it
+	// otherwise. Who reads the record gets SealedOriginal.
+	Original       []byte          `json:"-"`
+	SealedOriginal json.RawMessage `json:"original,omitempty"`
 }
 
 // Digest is the SHA-256 of the bytes sent upstream, in hex, "" if it is not known. A record that holds these bytes as

@@ -83,6 +83,7 @@ type Options struct {
 	Policy     Explainer
 	Rollout    Rollout
 	Quarantine Quarantine
+	Records    Records
 	Desk       Desk
 	Recorder   Recorder
 	Scopes     Scopes
@@ -237,9 +238,10 @@ const (
 	self                    // any peer on the host with a mount namespace of its own, for its own process
 	approver                // any person on the host, outside scopes; what they see and decide hangs on their groups
 	requester               // any person whose process is visible from the host, for themselves
+	keeper                  // an operator of whom it is known who the person is
 )
 
-// caller is a peer that was let in. Who the person is, is known of approvers and requesters alone.
+// caller is a peer that was let in. Who the person is, is known of approvers, requesters and keepers alone.
 type caller struct {
 	Peer
 	operator bool
@@ -284,6 +286,8 @@ func (s *Server) admit(p *peerConn, need access) (caller, error) {
 		return c, nil
 	case need == self:
 		return c, s.ownMounts(p, &c)
+	case need == keeper && c.operator:
+		return c, s.person(p, &c)
 	case need == approver && c.inside:
 		return c, outside
 	case need == approver:

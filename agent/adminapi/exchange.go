@@ -31,6 +31,7 @@ type Parts struct {
 	Intent    *pipeline.Intent // never nil
 	Decisions []Timed[pipeline.Decision]
 	Outcome   *pipeline.Outcome // nil while it runs, or if the daemon died
+	Content   string            // why contents are not there: "erased", "no_key", "omitted"
 }
 
 // Timed is the body of a record with the record's time.
@@ -51,7 +52,7 @@ func NewExchange(p Parts) Exchange {
 		Steps:   newSteps(in.Call.Steps),
 		Masked:  append([]pipeline.Mask{}, in.Masks...),
 		Tools:   []Tool{},
-		Open:    p.Outcome == nil, Uninspected: in.Uninspected,
+		Open:    p.Outcome == nil, Uninspected: in.Uninspected, Content: p.Content,
 	}
 	for _, d := range p.Decisions {
 		dec := NewDecision(d.Time, p.Session, p.Exchange, d.Body)

@@ -214,6 +214,7 @@ type Exchange struct {
 	ReplyOf     string          `json:"reply_of,omitempty"`    // the exchange whose kept reply this is
 	Open        bool            `json:"open,omitempty"`        // no outcome yet: running, or the daemon died
 	Policy      string          `json:"policy,omitempty"`      // version of the policy that decided
+	Content     string          `json:"content,omitempty"`     // why contents are not there any more: "erased", "no_key", "omitted"
 	Uninspected string          `json:"uninspected,omitempty"` // why the contents are not known
 }
 

@@ -89,20 +89,15 @@ func build(p *problems, f *file) *Config {
 		p.add(p.line("trust", "persistent"), "trust.persistent is about the drop-ins of trust.host: unit, and host is %s: remove it", c.Trust.Host)
 	}
 	abs(c.Trust.Ledger, "trust", "ledger")
+	c.Record = recordOf(p, &f.Record)
 	abs(f.Record.Dir, "record", "dir")
+	absOrEmpty(f.Record.Anchors, "record", "anchors")
 	one(f.Record.WhenFull, []string{"stop"}, "record", "when_full")
-	max, ok := size(f.Record.MaxBytes)
-	if !ok {
-		p.add(p.line("record", "max_bytes"), "max_bytes %q is no size: give a whole number with a unit, such as 10GiB", f.Record.MaxBytes)
-	}
-	if !f.Record.Required {
-		p.add(p.line("record", "required"), "record.required: false is not supported yet: remove it")
-	}
-	c.Record = Record{f.Record.Required, f.Record.Dir, max, f.Record.WhenFull}
 	c.Archive = Archive{Off: f.Archive.Off, Path: f.Archive.Path}
 	if absOrEmpty(c.Archive.Path, "archive", "path"); c.Archive.Path == "" {
 		c.Archive.Path = filepath.Join(filepath.Dir(c.Record.Dir), "archive.db")
 	}
+	var ok bool
 	if c.Archive.Retain, ok = age(f.Archive.Retain); !ok {
 		p.add(p.line("archive", "retain"), "retain %q is no age: give a number with a unit, such as 90d; 0s keeps what the journal keeps", f.Archive.Retain)
 	}

@@ -122,6 +122,19 @@ type Record struct {
 	Dir      string
 	MaxBytes int64
 	WhenFull string // stop
+
+	Anchors   string // file or folder, best of another host, for signed checkpoints; "" = none
+	Retention Retention
+
+	Original   string   // "": what was masked is not kept; "sealed": it is, for Recipients
+	Recipients []string // age public keys, of whom any two together can read originals
+}
+
+// Retention is how long records are kept; 0 is for good.
+type Retention struct {
+	Content  time.Duration // what people, models and tools said
+	Metadata time.Duration // who asked whom, when, and what was decided
+	Admin    time.Duration // what administrators did, approvals, policy and configuration
 }
 
 // Mask says what is masked and what stands in its place. What rows and rules mean is checked by whoever uses them.

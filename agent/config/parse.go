@@ -97,6 +97,16 @@ type record struct {
 	Dir      string `yaml:"dir"`
 	MaxBytes string `yaml:"max_bytes"`
 	WhenFull string `yaml:"when_full"`
+	Anchors  string `yaml:"anchors"`
+
+	Original   string   `yaml:"original"`
+	Recipients []string `yaml:"recipients"`
+
+	Retention struct {
+		Content  string `yaml:"content"`
+		Metadata string `yaml:"metadata"`
+		Admin    string `yaml:"admin"`
+	} `yaml:"retention"`
 }
 
 type proxy struct {
@@ -135,7 +145,7 @@ func parse(name string, b []byte, env func(string) string) (*Config, error) {
 	d := Default()
 	f := file{Capture: d.Capture, Identity: d.Identity, Policy: d.Policy, CA: d.CA, Trust: d.Trust, Mask: d.Mask, Admin: d.Admin,
 		Archive: archive{Retain: d.Archive.Retain.String()},
-		Record:  record{d.Record.Required, d.Record.Dir, strconv.FormatInt(d.Record.MaxBytes, 10), d.Record.WhenFull},
+		Record:  record{Required: d.Record.Required, Dir: d.Record.Dir, MaxBytes: strconv.FormatInt(d.Record.MaxBytes, 10), WhenFull: d.Record.WhenFull},
 		Proxy:   proxy{d.Proxy.Listen, d.Proxy.Drain.String(), d.Proxy.Stall.String(), d.Proxy.UpstreamStall.String(), d.Proxy.MaxConnections, strconv.FormatInt(d.Proxy.MaxMemory, 10), d.Proxy.MaxNamespaces}}
 	f.Approvals = approvalsOf(&d.Approvals)
 	for _, e := range d.Endpoints {

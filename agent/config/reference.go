@@ -72,6 +72,13 @@ record:
   dir: /var/lib/sallyport/journal
   max_bytes: 10GiB                   # B, KiB, MiB, GiB, TiB, KB, MB, GB, TB
   when_full: stop                    # stop: recorded exchanges are refused until there is room
+  anchors: ""                        # file, or folder, to keep signed checkpoints in: mount it from another host; empty = nowhere
+  original: ""                       # sealed: keep what was masked in requests, readable for two of the recipients together (sallyport unseal)
+  recipients: []                     # their age public keys (age1…), two to five
+  retention:                         # after which time records are destroyed, as 30d or 12h; empty = kept for good
+    content: ""                      # prompts, replies, tool calls: their keys, up to a day later
+    metadata: ""                     # who asked whom, when, what was decided: whole segments, when all in them is due
+    admin: ""                        # what administrators did, approvals, policy: a segment with such a record stays as long
 
 mask:                                # secrets and personal data in replies, and in what is recorded (docs/mask-actions.md)
   key_file: /var/lib/sallyport/mask.key # of fingerprints and pseudonyms; made if it is not there

@@ -25,7 +25,7 @@ func (d *daemon) openArchive(ctx context.Context) error {
 	if d.cfg.Archive.Off {
 		return nil
 	}
-	a, err := archive.Open(ctx, archive.Options{Path: d.cfg.Archive.Path, Retain: d.cfg.Archive.Retain, Log: d.Log})
+	a, err := archive.Open(ctx, archive.Options{Path: d.cfg.Archive.Path, Retain: d.retained(), Log: d.Log})
 	if err != nil {
 		d.Log.Warn("there is no search store: only the newest sessions can be listed", telemetry.KeyError, err)
 		return nil

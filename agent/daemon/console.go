@@ -29,7 +29,7 @@ func (a *atomicReason) get() string  { return *a.p.Load() }
 func (d *daemon) openAdmin(context.Context) (err error) {
 	c := console{d}
 	d.admin, err = admin.New(admin.Options{Socket: d.cfg.Admin.Socket, Later: d.pred != nil, Admins: d.cfg.Admin.Admins, Status: c, Doctor: c, Sessions: c, Archive: c, Trust: c,
-		Policy: c, Rollout: c, Quarantine: c, Desk: c, Recorder: c, Scopes: c, Log: d.Log})
+		Policy: c, Rollout: c, Quarantine: c, Records: c, Desk: c, Recorder: c, Scopes: c, Log: d.Log})
 	return err
 }
 
@@ -243,7 +243,7 @@ func (c console) advised(d adminapi.Decision) adminapi.Decision {
 }
 
 func adminParts(p *journal.Parts) adminapi.Parts {
-	out := adminapi.Parts{Session: p.Session, Exchange: p.Exchange, Time: p.Time, Intent: p.Intent, Outcome: p.Outcome}
+	out := adminapi.Parts{Session: p.Session, Exchange: p.Exchange, Time: p.Time, Intent: p.Intent, Outcome: p.Outcome, Content: p.Content}
 	for _, d := range p.Decisions {
 		out.Decisions = append(out.Decisions, adminapi.Timed[pipeline.Decision]{Time: d.Time, Body: d.Decision})
 	}

@@ -84,7 +84,6 @@ type daemon struct {
 	admin       *admin.Server
 	elastic     *elastic.Shipper // nil if it is off
 	metrics     *metrics.Metrics // nil if nobody may ask
-	metricsAt   net.Listener
 	traces      *metrics.Traces  // nil if nobody is told
 	archive     *archive.Archive // nil if there is none
 	archiveDown atomic.Bool      // it takes nothing

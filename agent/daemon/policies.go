@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os/user"
 	"strconv"
@@ -19,6 +20,7 @@ import (
 	"github.com/sallyport-dev/sallyport/agent/daemon/snapshot"
 	"github.com/sallyport-dev/sallyport/agent/telemetry"
 	"github.com/sallyport-dev/sallyport/pipeline"
+	"github.com/sallyport-dev/sallyport/pipeline/mask"
 	"github.com/sallyport-dev/sallyport/pipeline/policy"
 )
 
@@ -53,6 +55,7 @@ type PolicyFile struct {
 	Owner    string    `json:"owner,omitempty"`  // the name of that user on this host, if there is one
 	GID      uint32    `json:"gid"`
 	Modified time.Time `json:"modified"`
+	Text     string    `json:"text,omitempty"` // of what is there now; secrets, should there be any, are masked
 }
 
 // policies holds the policy in force and puts what is in the folder into its place: as a whole, recorded before it decides
@@ -71,6 +74,9 @@ type policies struct {
 	seen   snapshot.Mark // of what was tried last, in force or refused
 	next   snapshot.Mark // of what the last look found, if that is not seen
 	moving int           // looks in a row at a folder that is being changed
+
+	once    sync.Once
+	secrets *mask.Engine // masks secrets in what is recorded
 
 	state atomic.Pointer[adminapi.Policy]
 }
@@ -131,7 +137,7 @@ func (p *policies) begin(ctx context.Context, record func(context.Context, pipel
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.record = record
-	return p.write(ctx, PolicyChange{Version: p.Version(), Cause: causeStart, Files: changes(nil, p.now)})
+	return p.write(ctx, PolicyChange{Version: p.Version(), Cause: causeStart, Files: p.changes(nil, p.now)})
 }
 
 func (p *policies) write(ctx context.Context, c PolicyChange) error {
@@ -216,7 +222,7 @@ func (p *policies) change(ctx context.Context, cause string) error {
 		p.accept(*p.state.Load())
 		return nil
 	}
-	c := PolicyChange{Version: set.Version(), Cause: cause, Previous: old, Files: changes(p.now, snap)}
+	c := PolicyChange{Version: set.Version(), Cause: cause, Previous: old, Files: p.changes(p.now, snap)}
 	if err := p.write(ctx, c); err != nil {
 		p.seen = "" // what is in the folder is not tried and done with
 		err = fmt.Errorf("the change is %w: %w", pipeline.ErrNotRecorded, err)
@@ -256,13 +262,16 @@ func (p *policies) tell(s *adminapi.Status) {
 }
 
 // changes lists what differs between two snapshots; the first may be nil.
-func changes(from, to *snapshot.Folder) []PolicyFile {
+func (p *policies) changes(from, to *snapshot.Folder) []PolicyFile {
+	p.once.Do(func() { p.secrets, _ = mask.New(mask.Options{}) }) // with no rules of anybody's, so it compiles; else the texts are left out
 	fresh, gone := to.Changed(from)
 	var out []PolicyFile
 	add := func(f snapshot.File, how string) {
 		c := PolicyFile{Name: f.Name, Change: how, SHA256: f.SHA256, UID: f.UID, GID: f.GID, Modified: f.Modified}
 		if how == "removed" {
 			c.SHA256 = ""
+		} else if raw, err := fs.ReadFile(to, f.Name); err == nil && p.secrets != nil { // it was read, so it is there
+			c.Text = withoutSecrets(p.secrets, raw)
 		}
 		if u, err := user.LookupId(strconv.FormatUint(uint64(f.UID), 10)); err == nil {
 			c.Owner = u.Username

@@ -108,7 +108,7 @@ func TestPolicyFolder(t *testing.T) {
 	}
 	c := r.kept[1]
 	if c.Cause != causeFile || c.Previous != old || c.Version != r.p.Version() || len(c.Files) != 2 || c.Files[0].Change != "changed" || c.Files[1].Change != "added" ||
-		c.Files[0].UID != uint32(os.Getuid()) || c.Files[0].Modified.IsZero() || len(c.Files[0].SHA256) != 64 {
+		c.Files[0].UID != uint32(os.Getuid()) || c.Files[0].Modified.IsZero() || len(c.Files[0].SHA256) != 64 || c.Files[0].Text == "" {
 		t.Errorf("recorded %+v", c)
 	}
 	if s := r.p.state.Load(); s.Version != c.Version || s.Cause != causeFile || s.Loaded.IsZero() {

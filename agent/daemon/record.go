@@ -4,11 +4,17 @@ package daemon
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"os"
+	"time"
 
 	"github.com/sallyport-dev/sallyport/agent/telemetry"
+	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/journal"
+	"github.com/sallyport-dev/sallyport/pipeline/mask"
 	"github.com/sallyport-dev/sallyport/pipeline/session"
 )
 
@@ -24,8 +30,11 @@ func (d *daemon) openJournal(ctx context.Context) (err error) {
 	d.sessions = session.New(session.Options{Key: key})
 	d.index = journal.NewIndex(0)
 	d.index.Watch(d.sessions.Observe)
-	if d.journal, err = journal.Open(journal.Options{Dir: d.cfg.Record.Dir, MaxBytes: d.cfg.Record.MaxBytes, Index: d.index,
-		Beside: d.pred != nil, Notice: func(err error) { d.notice("journal", err) }}); err != nil {
+	o, err := d.journalOptions()
+	if err != nil {
+		return err
+	}
+	if d.journal, err = journal.Open(o); err != nil {
 		return err
 	}
 	n, err := d.journal.CloseOpen(ctx)
@@ -35,5 +44,37 @@ func (d *daemon) openJournal(ctx context.Context) (err error) {
 	if n > 0 {
 		d.Log.Warn("exchanges were cut by the end of the last run", telemetry.KeyCount, n)
 	}
-	return errors.Join(d.restoreBudgets(), d.policy.begin(ctx, d.append))
+	return errors.Join(d.restoreBudgets(), d.policy.begin(ctx, d.append), d.recordConfig(ctx))
+}
+
+// ConfigStart is the body of a config record: what this start of the daemon runs with. A configuration comes in force by a start only.
+type ConfigStart struct {
+	Path    string `json:"path,omitempty"`
+	SHA256  string `json:"sha256,omitempty"` // of the file
+	Text    string `json:"text,omitempty"`   // of the file; secrets, should there be any, are masked
+	Version string `json:"version"`          // of sallyportd
+	PID     int    `json:"pid"`
+}
+
+func (d *daemon) recordConfig(ctx context.Context) error {
+	c := ConfigStart{Path: d.ConfigFile, Version: d.Version, PID: os.Getpid()}
+	if raw, err := os.ReadFile(d.ConfigFile); err == nil { // else it runs with the defaults, or the file is gone since it was read
+		sum := sha256.Sum256(raw)
+		e, err := mask.New(mask.Options{})
+		if err != nil {
+			return err
+		}
+		c.SHA256, c.Text = hex.EncodeToString(sum[:]), withoutSecrets(e, raw)
+	}
+	return d.append(ctx, pipeline.Record{Kind: pipeline.KindConfig, Time: time.Now(), Body: c})
+}
+
+// withoutSecrets masks what looks like a secret, and nothing else: names and addresses are what the record is about. What cannot be
+// masked is left out; its digest is there.
+func withoutSecrets(e *mask.Engine, raw []byte) string {
+	text, _, err := e.Mask(mask.CarrierArgs, string(raw), mask.StreamOptions{})
+	if err != nil {
+		return ""
+	}
+	return text
 }

@@ -47,6 +47,7 @@ func (d *daemon) serve(ctx context.Context) error {
 	l.start(d.policy.watch)
 	l.start(d.keepTesting)
 	l.start(d.desk.Run)
+	l.start(d.keepRetention)
 	l.start(d.watchDesk)
 	l.start(d.runWebhook)
 	l.start(d.older.Run)

@@ -39,6 +39,7 @@ const (
 	KeyDuration  = "duration"
 	KeyVersion   = "version"
 	KeyState     = "state"
+	KeySegments  = "segments"
 )
 
 // Redacted stands where a secret stood.

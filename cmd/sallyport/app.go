@@ -29,6 +29,7 @@ type app struct {
 	getenv   func(string) string
 	socket   string // from --socket; "" = from the environment, else the default
 	format   string // "table" or "json", for verbs that have -o
+	told     bool   // a line of progress stands on the terminal
 }
 
 // action does the work of a verb; args are what is left after the flags.
@@ -52,7 +53,8 @@ func commands() []command {
 		statusCommand(), doctorCommand(), whyCommand(), sessionsListCommand(), sessionsFindCommand(), sessionsShowCommand(), sessionsTailCommand(), sessionsReplayCommand(), usageCommand(),
 		approvalsListCommand(), approvalsShowCommand(), approvalsApproveCommand(), approvalsDenyCommand(), approvalsRevokeCommand(),
 		elevateCommand(), grantsCommand(), grantsApproveCommand(), grantsDenyCommand(), grantsRevokeCommand(),
-		policyCheckCommand(), policyExplainCommand(), policyTestCommand(), policyDiffCommand(), policyLearnCommand(), rolloutStatusCommand(), maskCommand(), journalVerifyCommand(),
+		policyCheckCommand(), policyExplainCommand(), policyTestCommand(), policyDiffCommand(), policyLearnCommand(), rolloutStatusCommand(), maskCommand(), journalVerifyCommand(), journalExportCommand(), journalRepairCommand(),
+		unsealCommand(), eraseCommand(), holdAddCommand(), holdRemoveCommand(), holdListCommand(),
 		trustStatusCommand(), trustRemoveCommand(), quarantineCommand(), runCommand(), versionCommand(), completionCommand(), helpCommand(),
 	}
 }

@@ -26,7 +26,7 @@ func daemonCmd(ts *testscript.TestScript, neg bool, args []string) {
 		f.kind = args[0]
 	}
 	s, err := admin.New(admin.Options{Socket: ts.Getenv("SALLYPORT_SOCKET"), Admins: []uint32{uint32(os.Getuid())},
-		Status: f, Doctor: f, Sessions: f, Archive: f, Trust: f, Policy: f, Rollout: f, Quarantine: f, Desk: &fakeDesk{fakeDaemon: f}, Recorder: f,
+		Status: f, Doctor: f, Sessions: f, Archive: f, Trust: f, Policy: f, Rollout: f, Quarantine: f, Records: &fakeRecords{daemon: f}, Desk: &fakeDesk{fakeDaemon: f}, Recorder: f,
 		People: func(uid uint32) (string, []string, error) { return "bob", []string{"owners"}, nil }})
 	ts.Check(err)
 	served := make(chan error, 1)

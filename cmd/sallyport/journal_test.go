@@ -7,16 +7,43 @@ import (
 	"path/filepath"
 	"time"
 
+	"filippo.io/age"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/journal"
+	"github.com/sallyport-dev/sallyport/pipeline/journal/anchor"
+	"github.com/sallyport-dev/sallyport/pipeline/journal/original"
 )
 
-// journalCmd writes a journal of one generation for a script: "journal DIR".
+// journalCmd writes a journal of one generation for a script: "journal DIR [ANCHORS [IDENTITY…]]". Ada says something in ses_1, bob in ses_2.
 func journalCmd(ts *testscript.TestScript, _ bool, args []string) {
-	j, err := journal.Open(journal.Options{Dir: ts.MkAbs(args[0]), BootID: "boot"})
+	o := journal.Options{Dir: ts.MkAbs(args[0]), BootID: "boot"}
+	if len(args) > 1 {
+		o.Anchors = anchor.Open(ts.MkAbs(args[1]))
+	}
+	originals := map[string][]byte{}
+	if len(args) > 2 {
+		var keys []string
+		for _, name := range args[2:] {
+			id, err := age.GenerateX25519Identity()
+			ts.Check(err)
+			ts.Check(os.WriteFile(ts.MkAbs(name), []byte(id.String()+"\n"), 0o600))
+			keys = append(keys, id.Recipient().String())
+		}
+		s, err := original.New(keys)
+		ts.Check(err)
+		o.Seal, originals["ada"] = s.Seal, []byte(`{"say":"the very words"}`)
+	}
+	j, err := journal.Open(o)
 	ts.Check(err)
+	if len(args) > 1 {
+		for i, who := range []string{"ada", "bob"} {
+			_, durable := j.Append(pipeline.Record{Kind: pipeline.KindIntent, Time: time.Date(2026, 1, 31, 11, i, 0, 0, time.UTC), Session: "ses_" + string(rune('1'+i)), Exchange: "exc_" + who,
+				Body: &pipeline.Intent{Principal: pipeline.Principal{User: who}, Body: []byte(`{"say":"words of ` + who + `"}`), Original: originals[who]}})
+			ts.Check(<-durable)
+		}
+	}
 	now := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
 	for i := range 10 {
 		_, durable := j.Append(pipeline.Record{Kind: pipeline.KindFlow, Time: now.Add(time.Duration(i) * time.Second), Body: pipeline.Flow{ID: "flow"}})
@@ -27,7 +54,7 @@ func journalCmd(ts *testscript.TestScript, _ bool, args []string) {
 
 // flipCmd changes one byte of a journal: "flip DIR TEXT" changes the first byte of TEXT in the newest segment.
 func flipCmd(ts *testscript.TestScript, _ bool, args []string) {
-	files, err := filepath.Glob(filepath.Join(ts.MkAbs(args[0]), "*"))
+	files, err := filepath.Glob(filepath.Join(ts.MkAbs(args[0]), "*.segment"))
 	ts.Check(err)
 	for i := len(files) - 1; i >= 0; i-- {
 		raw, err := os.ReadFile(files[i])

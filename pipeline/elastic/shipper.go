@@ -113,6 +113,8 @@ type Shipper struct {
 	mu    sync.Mutex
 	state State
 	done  journal.Mark // everything up to here is dealt with
+
+	needed uint64 // the oldest segment that a start would read
 }
 
 // New checks the options. Nothing is sent before Run.
@@ -187,9 +189,25 @@ func (s *Shipper) open() error {
 	}
 	s.saved, s.skip = from, from.Done
 	s.mu.Lock()
-	s.done = from.Done
+	s.done, s.needed = from.Done, oldest(from.Resume)
 	s.mu.Unlock()
 	return nil
+}
+
+// Needed is the oldest segment that is still to be read, by this run or one that follows a crash. Older ones may be removed.
+func (s *Shipper) Needed() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return max(s.needed, 1)
+}
+
+func oldest(m journal.Mark) (segment uint64) {
+	for _, p := range m {
+		if segment == 0 || p.Segment < segment {
+			segment = p.Segment
+		}
+	}
+	return segment
 }
 
 func (s *Shipper) cursorPath() string { return filepath.Join(s.o.Dir, "elastic.cursor") }
@@ -246,6 +264,9 @@ func (s *Shipper) advance(now bool) error {
 		return err
 	}
 	s.saved, s.savedAt = next, time.Now()
+	s.mu.Lock()
+	s.needed = oldest(next.Resume)
+	s.mu.Unlock()
 	return nil
 }
 

@@ -191,6 +191,7 @@ func (x *exchange) recordIntent(body []byte, unread error) {
 	if !x.tooLarge && (len(in.Masks) > 0 || in.Uninspected != "") { // else the record has the bytes themselves
 		sum := sha256.Sum256(body)
 		in.BodySHA256 = hex.EncodeToString(sum[:])
+		in.Original = body
 	}
 	x.h.body, x.h.shown = body, in.Body
 	in.Call = x.req.Call

@@ -115,7 +115,7 @@ func (s *scan) segment(number uint64) (begun bool, at pipeline.Position, last ti
 		var a struct {
 			Mark *pipeline.ApprovalSnapshot `json:"mark"`
 		}
-		if err := e.Decode(&a); err != nil {
+		if err := e.Metadata(&a); err != nil {
 			return false, at, last, err
 		}
 		switch {

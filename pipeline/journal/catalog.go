@@ -16,11 +16,12 @@ type catalog struct {
 	dir   string
 	infos []segmentInfo // by number, without holes
 	bad   error         // why what follows them cannot be catalogued
+	keys  keyring
 }
 
 // openCatalog reads the headers of all segments. What is wrong with one is reported by grow once all before it is used up.
 func openCatalog(dir string) (*catalog, error) {
-	c := &catalog{dir: dir}
+	c := &catalog{dir: dir, keys: keyring{dir: dir}}
 	return c, c.grow()
 }
 

@@ -41,6 +41,7 @@ type chain struct {
 // openChain starts at a position of a catalogued segment; offset 0 is its first record.
 func openChain(cat *catalog, from pipeline.Position) (*chain, error) {
 	c := &chain{cat: cat}
+	c.entry.keys = &cat.keys
 	if err := c.open(from.Segment); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, &Damage{Segment: from.Segment, What: "the segment is missing"}

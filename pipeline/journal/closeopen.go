@@ -110,20 +110,49 @@ func (j *Journal) unsettled() (uint64, error) {
 		return 0, err
 	}
 	oldest := uint64(0)
+	from := map[uint64]uint64{} // by generation, as its newest segment says
 	for i := range slices.Backward(cat.infos) {
 		s := &cat.infos[i]
 		if s.generation >= j.gen {
 			continue
 		}
-		oldest = s.number
+		begin, known := from[s.generation]
+		if !known {
+			if begin, err = openFrom(cat, s.number); err != nil {
+				return 0, err
+			}
+			from[s.generation] = begin
+		}
+		if s.number >= begin {
+			oldest = s.number
+		}
 		if s.first != 1 {
 			continue // not the first of its generation
 		}
 		if done, err := didSettle(cat, s.number); done || err != nil {
-			return s.number, err
+			return oldest, err
 		}
 	}
 	return oldest, nil
+}
+
+// openFrom is the segment from which on exchanges of a generation may be open, by the state with which a segment of it begins; 0 if
+// that does not say.
+func openFrom(cat *catalog, segment uint64) (uint64, error) {
+	c, err := openChain(cat, pipeline.Position{Segment: segment})
+	if err != nil {
+		return 0, err
+	}
+	defer c.close()
+	ok, err := c.record()
+	if !ok || err != nil || c.entry.Kind != pipeline.KindCheckpoint {
+		return 0, err
+	}
+	var p Checkpoint
+	if err := c.entry.Metadata(&p); err != nil {
+		return 0, err
+	}
+	return p.OpenFrom, nil
 }
 
 // didSettle says whether a segment has a checkpoint of CloseOpen. It comes early, if it comes.
@@ -172,7 +201,7 @@ func (f *follower) take(e *Entry) error {
 		var in struct {
 			Mode pipeline.Mode `json:"mode"`
 		}
-		if err := e.Decode(&in); err != nil {
+		if err := e.Metadata(&in); err != nil {
 			return err
 		}
 		x.enforced = in.Mode == pipeline.ModeEnforce
@@ -186,7 +215,7 @@ func (f *follower) take(e *Entry) error {
 		var ev struct {
 			Bytes int `json:"bytes"`
 		}
-		if err := e.Decode(&ev); err != nil {
+		if err := e.Metadata(&ev); err != nil {
 			return err
 		}
 		x.bytes += int64(ev.Bytes)
@@ -195,7 +224,7 @@ func (f *follower) take(e *Entry) error {
 		}
 	case e.Kind == pipeline.KindDecision:
 		var d pipeline.Decision
-		if err := e.Decode(&d); err != nil {
+		if err := e.Metadata(&d); err != nil {
 			return err
 		}
 		if x.decision == "" || d.Verdict.Action > x.verdict.Action {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"time"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
 )
@@ -23,11 +24,16 @@ func (j *Journal) wake() {
 func (j *Journal) commit() {
 	defer close(j.stopped)
 	var group []chan error
+	tick := time.NewTicker(min(j.o.SignEvery, time.Minute))
+	defer tick.Stop()
 	for {
 		select {
 		case <-j.kick:
 			runtime.Gosched() // whoever is about to append joins this group
 			group = j.syncOnce(group)
+			group = j.signNow(group)
+		case <-tick.C:
+			group = j.signNow(group)
 		case <-j.stop:
 			j.syncOnce(group)
 			return
@@ -52,6 +58,9 @@ func (j *Journal) syncOnce(group []chan error) []chan error {
 	dirty := seq != j.synced
 	j.mu.Unlock()
 
+	if err == nil && dirty {
+		err = j.keys.Sync() // before what only they open
+	}
 	if err == nil && dirty {
 		err = j.sync(f) // segments before the active one were synced when they were left
 	}
@@ -97,15 +106,20 @@ func (j *Journal) rotate(n int64, essential bool) error {
 	if err != nil {
 		return err
 	}
-	if err := j.own(pipeline.KindCheckpoint, j.checkpoint(CheckRotate)); err != nil {
+	done := false
+	c := j.checkpoint(CheckRotate)
+	t := j.sign(c, 0)
+	defer func() { j.endTurn(t, done) }()
+	if err := j.own(pipeline.KindCheckpoint, c); err != nil {
 		return errors.Join(err, f.Close())
 	}
 	if err := j.active.Truncate(j.off); err != nil {
 		return errors.Join(j.fail(fmt.Errorf("closing a journal segment: %w", err)), f.Close())
 	}
-	if err := j.sync(j.active); err != nil {
+	if err := errors.Join(j.keys.Sync(), j.sync(j.active)); err != nil {
 		return errors.Join(j.fail(fmt.Errorf("syncing a journal segment: %w", err)), f.Close())
 	}
+	done = true
 	j.synced, j.durable = j.seq, pipeline.Position{Segment: j.info.number, Offset: uint64(j.off)}
 	old, end := j.active, j.off
 	if err := j.begin(f, j.info.number+1, size); err != nil {
@@ -117,6 +131,9 @@ func (j *Journal) rotate(n int64, essential bool) error {
 		j.closed += end
 	}
 	j.retired = append(j.retired, old)
+	if err := j.noteState(); err != nil {
+		return err
+	}
 	if j.full {
 		return j.noteShortage(FullEmergency)
 	}

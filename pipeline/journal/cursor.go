@@ -31,6 +31,7 @@ func (j *Journal) Follow(from Mark) (*Cursor, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.cat.keys.shared = j.store
 	c := &Cursor{j: j, r: r, scouts: map[uint64]*scout{}}
 	r.below, r.ready, r.alive = j.gen+1, c.ready, j.running
 	if err := j.count(r.cat, from); err != nil {

@@ -107,10 +107,27 @@ func (f *fields) anyIf(name string, here bool, v any) {
 	}
 }
 
-// appendIntent leaves out the body, and the texts of steps whose place in it is known, if it is kept apart.
-func appendIntent(dst []byte, in *pipeline.Intent, apart bool) ([]byte, error) {
+// The parts of an intent.
+const (
+	intentWhole    = iota // for comparison with encoding/json
+	intentMetadata        // without steps, body and its digest
+	intentContent         // only steps and digest: the texts of steps whose place in the body is known are left out
+)
+
+func appendIntent(dst []byte, in *pipeline.Intent, part int) ([]byte, error) {
 	f := fields{b: dst}
 	f.open("", '{')
+	if part == intentContent {
+		if len(in.Call.Steps) > 0 {
+			f.open("call", '{')
+			f.steps("steps", in.Call.Steps, true, len(in.Body))
+			f.shut('}')
+		}
+		f.textIf("body_sha256", in.BodySHA256)
+		f.anyIf("original", len(in.SealedOriginal) > 0, in.SealedOriginal)
+		f.shut('}')
+		return f.b, f.err
+	}
 	f.textIf("flow", in.Flow)
 	f.text("scope", in.Scope)
 	f.text("mode", in.Mode.String())
@@ -154,19 +171,24 @@ func appendIntent(dst []byte, in *pipeline.Intent, apart bool) ([]byte, error) {
 	f.text("operation", in.Call.Operation)
 	f.text("model", in.Call.Model)
 	f.bool("stream", in.Call.Stream)
-	f.steps("steps", in.Call.Steps, apart, len(in.Body))
+	if part == intentWhole {
+		f.steps("steps", in.Call.Steps, false, len(in.Body))
+	}
 	f.intIf("max_tokens", in.Call.MaxTokens)
 	f.textIf("previous", in.Call.Previous)
 	f.textIf("thread", in.Call.Thread)
 	f.shut('}')
 	f.int("body_bytes", in.BodyBytes)
-	f.textIf("body_sha256", in.BodySHA256)
+	if part == intentWhole {
+		f.textIf("body_sha256", in.BodySHA256)
+	}
 	f.anyIf("masks", len(in.Masks) > 0, in.Masks)
 	f.textIf("policy", in.Policy)
 	f.textIf("uninspected", in.Uninspected)
 	f.textIf("parent", in.Parent)
 	f.uintIf("chain", in.Chain)
 	f.uintIf("opening", in.Opening)
+	f.anyIf("original", part == intentWhole && len(in.SealedOriginal) > 0, in.SealedOriginal)
 	f.shut('}')
 	return f.b, f.err
 }

@@ -58,7 +58,9 @@ func fill(rnd *rand.Rand, v reflect.Value) {
 		v.SetUint(rnd.Uint64() >> (64 - v.Type().Bits()))
 	case reflect.Struct:
 		for i := range v.NumField() {
-			fill(rnd, v.Field(i))
+			if v.Type().Field(i).Tag.Get("json") != "-" {
+				fill(rnd, v.Field(i))
+			}
 		}
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
@@ -87,7 +89,7 @@ func TestEncodersAreLikeJSON(t *testing.T) {
 		fill(rnd, reflect.ValueOf(in).Elem())
 		fill(rnd, reflect.ValueOf(out).Elem())
 		in.Body = nil
-		got, err := appendIntent(nil, in, false)
+		got, err := appendIntent(nil, in, intentWhole)
 		if want := like(t, in); err != nil || string(got) != want {
 			t.Fatalf("intent: %v\n got %s\nwant %s", err, got, want)
 		}
@@ -100,7 +102,7 @@ func TestEncodersAreLikeJSON(t *testing.T) {
 
 func TestEncoderErrors(t *testing.T) {
 	bad := []pipeline.Step{{Args: json.RawMessage("{")}}
-	if _, err := appendIntent(nil, &pipeline.Intent{Call: pipeline.Call{Steps: bad}}, false); err == nil {
+	if _, err := appendIntent(nil, &pipeline.Intent{Call: pipeline.Call{Steps: bad}}, intentWhole); err == nil {
 		t.Error("an intent with arguments that are no JSON is encoded")
 	}
 	if _, err := appendOutcome(nil, &pipeline.Outcome{Tools: bad}); err == nil {
@@ -115,7 +117,7 @@ func BenchmarkEncode(b *testing.B) {
 	b.Run("by hand", func(b *testing.B) {
 		var buf []byte
 		for b.Loop() {
-			buf, _ = appendIntent(buf[:0], in, true)
+			buf, _ = appendIntent(buf[:0], in, intentContent)
 		}
 	})
 	b.Run("encoding/json", func(b *testing.B) {
@@ -123,4 +125,49 @@ func BenchmarkEncode(b *testing.B) {
 			_, _ = json.Marshal(in)
 		}
 	})
+}
+
+// TestPartsAreTheWhole: what is recorded in the clear and what is sealed are together what was to be recorded, whatever the body holds.
+func TestPartsAreTheWhole(t *testing.T) {
+	rnd := rand.New(rand.NewSource(2))
+	places := func(steps []pipeline.Step) { // these are tested where there is a body that has them
+		for i := range steps {
+			steps[i].From = [2]int{}
+		}
+	}
+	for range 500 {
+		in, out, dec, app := new(pipeline.Intent), new(pipeline.Outcome), new(pipeline.Decision), new(pipeline.Approval)
+		for _, v := range []any{in, out, dec, app} {
+			fill(rnd, reflect.ValueOf(v).Elem())
+		}
+		in.Body = nil // is the attachment
+		places(in.Call.Steps)
+		for _, v := range []any{in, out, dec, app} {
+			b := bodyOf(v)
+			meta, err := b.metadata(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			content, split, _, err := b.content(nil)
+			if err != nil || split != len(content) {
+				t.Fatalf("%T: split %d of %d, %v", v, split, len(content), err)
+			}
+			got := reflect.New(reflect.TypeOf(v).Elem()).Interface()
+			for _, doc := range [][]byte{meta, content} {
+				if len(doc) == 0 {
+					continue
+				}
+				if err := json.Unmarshal(doc, got); err != nil {
+					t.Fatalf("%T: %v in %s", v, err, doc)
+				}
+			}
+			want := reflect.New(reflect.TypeOf(v).Elem()).Interface()
+			if err := json.Unmarshal([]byte(like(t, v)), want); err != nil {
+				t.Fatal(err)
+			}
+			if g, w := like(t, got), like(t, want); g != w {
+				t.Fatalf("%T\n got %s\nwant %s", v, g, w)
+			}
+		}
+	}
 }

@@ -3,14 +3,14 @@
 package journal
 
 import (
-	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
+	"github.com/sallyport-dev/sallyport/pipeline/journal/content"
 )
 
 // Entry is one record as read. It and what Decode reads from it stay valid until the reader's following Next.
@@ -26,15 +26,53 @@ type Entry struct {
 	Hash       Hash
 	Prev       Hash
 
+	kind    byte
 	flags   byte
 	synced  uint64
 	digest  Hash
 	content []byte
+	keys    *keyring
 }
 
-// JSON is the body without its attachment, and the attachment, nil if there is none.
-func (e *Entry) parts() (body, attachment []byte, err error) {
-	if e.flags&flagAttachment == 0 {
+// The states of the content of a record: what people, models and tools said. What a record tells besides is always there.
+const (
+	ContentHere    = ""        // or there was none
+	ContentErased  = "erased"  // its key was destroyed
+	ContentNoKey   = "no_key"  // the journal was copied without its keys
+	ContentOmitted = "omitted" // no key could be made when it was recorded, and the record had to be
+)
+
+// Content says whether Decode can give the content of the record. An error means that the keys cannot be read.
+func (e *Entry) Content() (string, error) {
+	switch {
+	case e.flags&flagOmitted != 0:
+		return ContentOmitted, nil
+	case e.flags&flagSealed == 0:
+		return ContentHere, nil
+	}
+	_, sealed, err := e.halves()
+	if err != nil {
+		return "", err
+	}
+	return e.state(e.keys.opener().Available(e.Generation, sealed))
+}
+
+// state tells the reasons for which content is not there from errors.
+func (e *Entry) state(err error) (string, error) {
+	switch {
+	case err == nil:
+		return ContentHere, nil
+	case errors.Is(err, content.ErrErased):
+		return ContentErased, nil
+	case errors.Is(err, content.ErrNoKey):
+		return ContentNoKey, nil
+	}
+	return "", fmt.Errorf("reading the content of the %s record at segment %d offset %d: %w", e.Kind, e.Position.Segment, e.Position.Offset, err)
+}
+
+// halves are the two parts of what follows the names: the JSON, and what is kept beside it.
+func (e *Entry) halves() (first, second []byte, err error) {
+	if e.flags&(flagAttachment|flagSealed) == 0 {
 		return e.content, nil, nil
 	}
 	if len(e.content) < 4 {
@@ -47,53 +85,120 @@ func (e *Entry) parts() (body, attachment []byte, err error) {
 	return e.content[4 : 4+n], e.content[4+n:], nil
 }
 
+// parts are the JSON documents of the record, of which later ones add to those before, and its attachment, nil if there is none.
+func (e *Entry) parts() (docs [2][]byte, attachment []byte, state string, err error) {
+	var second []byte
+	if docs[0], second, err = e.halves(); err != nil {
+		return docs, nil, "", err
+	}
+	switch {
+	case e.flags&flagOmitted != 0:
+		return docs, nil, ContentOmitted, nil
+	case e.flags&flagSealed == 0:
+		return docs, second, ContentHere, nil
+	}
+	plain, split, err := e.keys.opener().Open(e.Generation, second, e.bound(nil))
+	if err != nil {
+		if state, err = e.state(err); state != ContentHere {
+			return docs, nil, state, nil
+		}
+		return docs, nil, "", err
+	}
+	docs[1] = plain[:split]
+	if e.flags&flagAttachment != 0 {
+		attachment = plain[split:]
+	}
+	return docs, attachment, ContentHere, nil
+}
+
+// bound is what sealed content is bound to: it cannot be moved to a record of another kind, session or exchange.
+func (e *Entry) bound(dst []byte) []byte { return appendBound(dst, e.kind, e.Session, e.Exchange) }
+
+func appendBound(dst []byte, kind byte, session, exchange string) []byte {
+	dst = append(dst, kind, byte(len(session)))
+	return append(append(dst, session...), exchange...)
+}
+
 func (e *Entry) damage(what string) error {
 	return &Damage{Segment: e.Position.Segment, Offset: e.Position.Offset, What: what}
 }
 
-// Decode reads the body into v. An Intent gets its request body, an Event its data; both point into the reader's memory.
+// Decode reads the body into v. An Intent gets its request body, an Event its data; both may point into the reader's memory. What
+// is not there any more, as Content says, is left out.
 func (e *Entry) Decode(v any) error {
-	body, attachment, err := e.parts()
+	docs, attachment, state, err := e.parts()
 	if err != nil {
 		return err
 	}
-	if err := json.Unmarshal(body, v); err != nil {
-		return fmt.Errorf("decoding the %s record at segment %d offset %d: %w", e.Kind, e.Position.Segment, e.Position.Offset, err)
+	for _, doc := range docs {
+		if len(doc) == 0 {
+			continue
+		}
+		if err := e.decode(doc, v); err != nil {
+			return err
+		}
 	}
 	switch v := v.(type) {
 	case *pipeline.Intent:
 		if attachment != nil {
 			v.Body = attachment
 		}
-		return e.texts(v)
+		if state == ContentHere {
+			return e.texts(v)
+		}
 	case *pipeline.Event:
 		v.Data = string(attachment)
 	}
 	return nil
 }
 
+// Metadata is Decode without content, for those who need none: nothing is decrypted.
+func (e *Entry) Metadata(v any) error {
+	doc, _, err := e.halves()
+	if err != nil {
+		return err
+	}
+	return e.decode(doc, v)
+}
+
+func (e *Entry) decode(doc []byte, v any) error {
+	if err := json.Unmarshal(doc, v); err != nil {
+		return fmt.Errorf("decoding the %s record at segment %d offset %d: %w", e.Kind, e.Position.Segment, e.Position.Offset, err)
+	}
+	return nil
+}
+
 // MarshalJSON gives the record as one JSON object, for exports: the body is joined with its attachment.
 func (e *Entry) MarshalJSON() ([]byte, error) {
+	state, err := e.Content()
+	if err != nil {
+		return nil, err
+	}
 	var body any
 	switch e.Kind {
 	case pipeline.KindIntent:
 		in := new(pipeline.Intent)
-		if err := e.Decode(in); err != nil {
-			return nil, err
-		}
+		err, body = e.Decode(in), in
 		in.Body = validJSON(in.Body)
-		body = in
 	case pipeline.KindEvent:
 		body = new(pipeline.Event)
-		if err := e.Decode(body); err != nil {
-			return nil, err
-		}
+		err = e.Decode(body)
+	case pipeline.KindOutcome:
+		body = new(pipeline.Outcome)
+		err = e.Decode(body)
+	case pipeline.KindDecision:
+		body = new(pipeline.Decision)
+		err = e.Decode(body)
+	case pipeline.KindApproval, pipeline.KindElevation:
+		body = new(pipeline.Approval)
+		err = e.Decode(body)
 	default:
-		raw, _, err := e.parts()
-		if err != nil {
-			return nil, err
-		}
+		var raw []byte
+		raw, _, err = e.halves()
 		body = json.RawMessage(raw)
+	}
+	if err != nil {
+		return nil, err
 	}
 	return json.Marshal(struct {
 		Kind       string    `json:"kind"`
@@ -105,81 +210,9 @@ func (e *Entry) MarshalJSON() ([]byte, error) {
 		Hash       Hash      `json:"hash"`
 		Segment    uint64    `json:"segment"`
 		Offset     uint64    `json:"offset"`
+		Content    string    `json:"content,omitempty"` // why there is none
 		Body       any       `json:"body"`
-	}{e.Kind, e.Time, e.Session, e.Exchange, e.Generation, e.Sequence, e.Hash, e.Position.Segment, e.Position.Offset, body})
-}
-
-// appendContent encodes a body. Request bodies and released pieces are kept beside the JSON as they are: encoding them
-// again would cost more than everything else about the record.
-func appendContent(dst *bytes.Buffer, body any) (flags byte, err error) {
-	switch v := body.(type) {
-	case *pipeline.Intent:
-		if v != nil {
-			return appendAttached(dst, v)
-		}
-	case pipeline.Intent:
-		return appendAttached(dst, &v)
-	case *pipeline.Event:
-		if v != nil {
-			appendEvent(dst, v)
-			dst.WriteString(v.Data)
-			return flagAttachment, nil
-		}
-	case pipeline.Event:
-		appendEvent(dst, &v)
-		dst.WriteString(v.Data)
-		return flagAttachment, nil
-	}
-	return 0, appendBody(dst, body)
-}
-
-// appendAttached encodes an intent and puts the request's body behind it, if there is one.
-func appendAttached(dst *bytes.Buffer, in *pipeline.Intent) (flags byte, err error) {
-	start := dst.Len()
-	if in.Body != nil {
-		dst.Grow(len(in.Body) + 2048)
-		dst.Write([]byte{0, 0, 0, 0})
-	}
-	b, err := appendIntent(dst.AvailableBuffer(), in, true)
-	if err != nil {
-		return 0, err
-	}
-	dst.Write(b)
-	if in.Body == nil {
-		return 0, nil
-	}
-	binary.LittleEndian.PutUint32(dst.Bytes()[start:], uint32(dst.Len()-start-4))
-	dst.Write(in.Body)
-	return flagAttachment, nil
-}
-
-func appendBody(dst *bytes.Buffer, body any) error {
-	if v, ok := body.(*pipeline.Outcome); ok && v != nil {
-		b, err := appendOutcome(dst.AvailableBuffer(), v)
-		if err == nil {
-			dst.Write(b)
-		}
-		return err
-	}
-	enc := json.NewEncoder(dst)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(body); err != nil {
-		return err
-	}
-	dst.Truncate(dst.Len() - 1) // the encoder's newline
-	return nil
-}
-
-// appendEvent writes the JSON of the most frequent record by hand, with its length before it.
-func appendEvent(dst *bytes.Buffer, v *pipeline.Event) {
-	var buf [80]byte
-	b := append(buf[:4], `{"seq":`...)
-	b = strconv.AppendInt(b, int64(v.Seq), 10)
-	b = append(b, `,"bytes":`...)
-	b = strconv.AppendInt(b, int64(v.Bytes), 10)
-	b = append(b, '}')
-	binary.LittleEndian.PutUint32(b, uint32(len(b)-4))
-	dst.Write(b)
+	}{e.Kind, e.Time, e.Session, e.Exchange, e.Generation, e.Sequence, e.Hash, e.Position.Segment, e.Position.Offset, state, body})
 }
 
 // texts gives steps the texts that their record left out.

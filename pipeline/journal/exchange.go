@@ -40,8 +40,9 @@ type Exchange struct {
 	HoldMS      int64           `json:"hold_ms,omitempty"`  // time spent waiting for people
 	ReplyOf     string          `json:"reply_of,omitempty"` // the exchange whose kept reply this is
 	Status      int             `json:"status"`
-	Cut         string          `json:"cut,omitempty"`  // why the reply did not end by itself
-	Open        bool            `json:"open,omitempty"` // no outcome yet
+	Cut         string          `json:"cut,omitempty"`     // why the reply did not end by itself
+	Open        bool            `json:"open,omitempty"`    // no outcome yet
+	Content     string          `json:"content,omitempty"` // why the contents are not there: "erased", "no_key", "omitted"
 	Uninspected string          `json:"uninspected,omitempty"`
 	Policy      string          `json:"policy,omitempty"` // version of the policy that decided
 	Ended       time.Time       `json:"ended,omitzero"`
@@ -154,7 +155,7 @@ func (p *Parts) Document() Exchange {
 			Bytes: in.BodyBytes, SHA256: in.Digest(), Body: validJSON(in.Body)},
 		Tools: []Tool{}, Steps: []pipeline.Step{}, Decisions: []Decision{}, Masked: append([]pipeline.Mask{}, in.Masks...),
 		Verdict:     Verdict{Action: pipeline.Allow.String(), Stage: "call", Mode: in.Mode.String(), Enforced: in.Mode == pipeline.ModeEnforce},
-		Uninspected: in.Uninspected, Policy: in.Policy, Open: p.Outcome == nil, Ended: p.Ended,
+		Uninspected: in.Uninspected, Policy: in.Policy, Open: p.Outcome == nil, Content: p.Content, Ended: p.Ended,
 		Record: Place{p.Hash, p.Refs.Outcome.Segment, p.Refs.Outcome.Offset},
 	}
 	for _, s := range in.Call.Steps {

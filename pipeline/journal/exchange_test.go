@@ -50,7 +50,9 @@ func ended(t testing.TB, j *Journal, exchange string) {
 
 func TestDocument(t *testing.T) {
 	dir := t.TempDir()
-	j := open(t, options(t, dir))
+	o := options(t, dir)
+	o.random = fixed()
+	j := open(t, o)
 	ended(t, j, "exc_1")
 	closeJournal(t, j)
 	f, l := NewFolder(), NewLoader(dir)

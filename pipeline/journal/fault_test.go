@@ -214,7 +214,7 @@ func TestDamagedFolder(t *testing.T) {
 		"segment missing":   {func(d string) error { return os.Remove(segmentPath(d, 4)) }, "segment 4 offset 0: the segment is missing", true},
 		"segment empty":     {func(d string) error { return os.Truncate(segmentPath(d, 4), 0) }, "segment 4 offset 0: the file is shorter than its header", true},
 		"not a segment":     {func(d string) error { return os.WriteFile(segmentPath(d, 4), make([]byte, 4096), 0o600) }, "segment 4 offset 0: this is no segment", true},
-		"segment cut":       {func(d string) error { return os.Truncate(segmentPath(d, 4), 5000) }, "segment 4 offset", false},
+		"segment cut":       {func(d string) error { return os.Truncate(segmentPath(d, 3), 5000) }, "segment 3 offset", false},
 		"segments swapped":  {func(d string) error { return os.Rename(segmentPath(d, 4), segmentPath(d, 5)) }, "segment 4 offset 0: the segment is missing", true},
 		"segment from else": {func(d string) error { return copyFile(segmentPath(d, 2), segmentPath(d, 4)) }, "segment 4 offset 0: the file holds segment 2", true},
 	}
@@ -333,8 +333,17 @@ func TestStartThatDied(t *testing.T) {
 		for cut, size := range map[string]int64{"no record": segmentHeader, "torn record": segmentHeader + 50} {
 			t.Run(name+", "+cut, func(t *testing.T) {
 				dir := t.TempDir()
-				for range before + 1 {
+				saved := t.TempDir()
+				for i := range before + 1 {
+					if i > 0 { // a start that dies has signed nothing
+						if err := os.CopyFS(saved, os.DirFS(keysDir(dir))); err != nil {
+							t.Fatal(err)
+						}
+					}
 					closeJournal(t, open(t, options(t, dir)))
+				}
+				if err := errors.Join(os.RemoveAll(keysDir(dir)), os.CopyFS(keysDir(dir), os.DirFS(saved))); err != nil {
+					t.Fatal(err)
 				}
 				newest := segmentPath(dir, uint64(before+1))
 				if err := os.Truncate(newest, size); err != nil {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
+	"github.com/sallyport-dev/sallyport/pipeline/journal/content"
 )
 
 // Refs says where the records of one exchange are. Bodies stay on disk until Load.
@@ -34,6 +35,7 @@ type Parts struct {
 	Decisions []TimedDecision
 	Outcome   *pipeline.Outcome // nil while the exchange runs
 	Ended     time.Time         // of the outcome
+	Content   string            // ContentHere, or why some content of it is not there
 }
 
 // TimedDecision is a decision with the time of its record.
@@ -135,13 +137,21 @@ type Loader struct {
 	f       *os.File
 	segment uint64
 	buf     []byte
+	keys    keyring
 }
 
 // NewLoader reads from a folder, which may be written meanwhile.
-func NewLoader(dir string) *Loader { return &Loader{dir: dir} }
+func NewLoader(dir string) *Loader { return newLoader(dir, nil) }
 
-// Close releases the file that is open.
-func (l *Loader) Close() error {
+// newLoader reads with the keys that a writer in this process has; nil = there is none.
+func newLoader(dir string, keys *content.Store) *Loader {
+	return &Loader{dir: dir, keys: keyring{dir: dir, shared: keys}}
+}
+
+// Close releases the files that are open.
+func (l *Loader) Close() error { return errors.Join(l.shut(), l.keys.close()) }
+
+func (l *Loader) shut() error {
 	if l.f == nil {
 		return nil
 	}
@@ -153,7 +163,7 @@ func (l *Loader) Close() error {
 // Read gives the record at a position, valid until the next call.
 func (l *Loader) Read(at pipeline.Position) (*Entry, error) {
 	if l.f == nil || l.segment != at.Segment {
-		if err := l.Close(); err != nil {
+		if err := l.shut(); err != nil {
 			return nil, err
 		}
 		f, err := os.Open(segmentPath(l.dir, at.Segment))
@@ -171,7 +181,7 @@ func (l *Loader) Read(at pipeline.Position) (*Entry, error) {
 		return nil, fmt.Errorf("reading segment %d: %w", at.Segment, err)
 	}
 	b = b[:n]
-	e := &Entry{Position: at}
+	e := &Entry{Position: at, keys: &l.keys}
 	size, why := parse(b, e)
 	if why == whyShort && size > len(b) && n == cap(l.buf) {
 		st, err := l.f.Stat()
@@ -201,6 +211,9 @@ func (l *Loader) Load(x *Refs) (*Parts, error) {
 		if err != nil {
 			return nil, err
 		}
+		if err := p.missing(e); err != nil {
+			return nil, err
+		}
 		p.Time = e.Time
 		if l.SkipBody {
 			p.Intent.Body = nil
@@ -213,6 +226,9 @@ func (l *Loader) Load(x *Refs) (*Parts, error) {
 		if err != nil {
 			return nil, err
 		}
+		if err := p.missing(e); err != nil {
+			return nil, err
+		}
 		d.Time = e.Time
 		p.Decisions = append(p.Decisions, d)
 	}
@@ -220,6 +236,9 @@ func (l *Loader) Load(x *Refs) (*Parts, error) {
 		p.Outcome = new(pipeline.Outcome)
 		e, err := l.read(x.Outcome, pipeline.KindOutcome, p.Outcome)
 		if err != nil {
+			return nil, err
+		}
+		if err := p.missing(e); err != nil {
 			return nil, err
 		}
 		p.Ended, p.Hash = e.Time, e.Hash
@@ -239,4 +258,13 @@ func (l *Loader) read(at pipeline.Position, kind string, v any) (*Entry, error) 
 		return nil, e.damage("there is no " + kind + " record here")
 	}
 	return e, e.Decode(v)
+}
+
+// missing notes why content of a record is not there.
+func (p *Parts) missing(e *Entry) error {
+	state, err := e.Content()
+	if state != ContentHere {
+		p.Content = state
+	}
+	return err
 }

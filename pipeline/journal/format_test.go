@@ -11,8 +11,10 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -25,10 +27,56 @@ var update = flag.Bool("update", false, "rewrite golden files and generated part
 func example(t testing.TB) []byte {
 	t.Helper()
 	dir := t.TempDir()
-	j := open(t, options(t, dir))
+	o := options(t, dir)
+	o.random = fixed()
+	j := open(t, o)
 	put(t, j, pipeline.Record{Kind: pipeline.KindEvent, Session: "ses_1", Exchange: "exc_1", Body: &pipeline.Event{Seq: 1, Bytes: 10, Data: "data: hi\n\n"}})
 	closeJournal(t, j)
 	return must(os.ReadFile(segmentPath(dir, 1)))
+}
+
+// fixed makes keys that come out the same each time, so that a golden file can hold what they sealed.
+func fixed() io.Reader { return rand.NewChaCha8([32]byte([]byte("keys of the example, not secret."))) }
+
+// Journals of the version before, which sealed nothing, are read and gone on with.
+func TestVersion1(t *testing.T) {
+	dir := t.TempDir()
+	if err := copyFile(filepath.Join("testdata", "version1.segment"), segmentPath(dir, 1)); err != nil {
+		t.Fatal(err)
+	}
+	verified(t, dir)
+	j := open(t, options(t, dir))
+	put(t, j, event("exc_1", 2, "data: ho\n\n"))
+	closeJournal(t, j)
+	if rep := verified(t, dir); rep.Generations != 2 {
+		t.Errorf("report %+v", rep)
+	}
+	var data []string
+	for _, e := range entries(t, dir) {
+		if e.Kind == pipeline.KindEvent {
+			var ev pipeline.Event
+			if err := e.Decode(&ev); err != nil {
+				t.Error(err)
+			}
+			data = append(data, ev.Data)
+		}
+	}
+	if want := []string{"data: hi\n\n", "data: ho\n\n"}; !slices.Equal(data, want) {
+		t.Errorf("read %q, want %q", data, want)
+	}
+}
+
+// A journal of a later version is refused, with what to do.
+func TestLaterVersion(t *testing.T) {
+	dir := t.TempDir()
+	b := example(t)
+	b[7]++
+	if err := os.WriteFile(segmentPath(dir, 1), mended(b), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(options(t, dir)); err == nil || !strings.Contains(err.Error(), "newer version of Sallyport") {
+		t.Errorf("Open: %v", err)
+	}
 }
 
 func TestFormatPage(t *testing.T) {

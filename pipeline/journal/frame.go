@@ -54,17 +54,19 @@ func kindName(n byte) string {
 //	 32   8  synced: records of this generation up to this sequence were on disk when the frame was written
 //	 40   8  time, nanoseconds since 1970 (signed)
 //	 48  32  hash of the previous record of this generation, zero for the first
-//	 80  32  SHA-256 of the content
+//	 80  32  SHA-256 of the content, as it stands in the frame: of sealed content, the ciphertext
 //	112      session ID, exchange ID, content
 //
 // The hash of a record is SHA-256 over its header, that is everything before the content but the CRC. It covers the
-// content by its digest, so that a content can be destroyed and the chain still verifies.
+// content by its digest.
 const (
 	frameHeader = 112
 	maxFrame    = 1 << 28
 	tailGuard   = 8 // zero bytes that a preallocated segment always keeps at its end
 
-	flagAttachment = 1 // the content is: length of the JSON (4), JSON, attachment
+	flagAttachment = 1 // the content is: length of the JSON (4), JSON, attachment; if it is sealed, the attachment is in the sealed part
+	flagSealed     = 2 // the content is: length of the JSON (4), JSON, sealed part
+	flagOmitted    = 4 // the part that would have been sealed was left out for want of a key
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -162,7 +164,7 @@ func parse(b []byte, e *Entry) (length int, why string) {
 		return length, whyLength
 	}
 	e.Kind = kindName(b[8])
-	e.flags = b[9]
+	e.kind, e.flags = b[8], b[9]
 	e.Session, e.Exchange = intern(e.Session, b[frameHeader:names]), intern(e.Exchange, b[names:content])
 	e.Generation, e.Sequence, e.synced = le.Uint64(b[16:]), le.Uint64(b[24:]), le.Uint64(b[32:])
 	e.Time = time.Unix(0, int64(le.Uint64(b[40:]))).UTC()

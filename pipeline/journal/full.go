@@ -188,7 +188,7 @@ func (j *Journal) usage() (int64, error) {
 // nextFile is the file of the next segment, with room for n bytes: a prepared one, a new one or, if there is no room for
 // either, for an essential record the emergency segment. With ErrFull, or for want of descriptors, nothing has changed.
 func (j *Journal) nextFile(n int64, essential bool) (f *os.File, size int64, err error) {
-	need := segmentHeader + n + tailGuard + 2*checkpointRoom
+	need := segmentHeader + n + tailGuard + 2*checkpointRoom + j.stateRoom()
 	if !j.full && j.o.MaxBytes > 0 && j.closed+j.off+checkpointRoom+need > j.o.MaxBytes-j.reserve {
 		if err := j.runOut(byQuota); err != nil {
 			return nil, 0, err

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
+	"github.com/sallyport-dev/sallyport/pipeline/journal/content"
 )
 
 // Summary is what the index knows about a session without reading the journal.
@@ -37,6 +38,7 @@ var ErrNotFound = errors.New("not in the index")
 type Index struct {
 	mu        sync.Mutex
 	dir       string
+	keys      *content.Store
 	flush     func() error // brings what was observed into the files
 	watch     func(*pipeline.Record)
 	max       int
@@ -69,9 +71,9 @@ func NewIndex(exchanges int) *Index {
 
 // load reads the newest segments of generations before one, as many as fit into the limit but at least one, and from the
 // given segment on in any case. It returns how far it came.
-func (x *Index) load(cat *catalog, before, needed uint64, limit int64, flush func() error) (Mark, error) {
+func (x *Index) load(cat *catalog, before, needed uint64, limit int64, keys *content.Store, flush func() error) (Mark, error) {
 	x.mu.Lock()
-	x.dir, x.flush = cat.dir, flush
+	x.dir, x.flush, x.keys = cat.dir, flush, keys
 	x.mu.Unlock()
 	from, size := uint64(0), int64(0)
 	for i := range slices.Backward(cat.infos) {
@@ -127,7 +129,11 @@ func (x *Index) take(e *Entry) error {
 	default:
 		return nil
 	}
-	if err := e.Decode(rec.Body); err != nil {
+	read := e.Metadata
+	if x.watch != nil && e.Kind == pipeline.KindOutcome {
+		read = e.Decode // what was answered tells a conversation
+	}
+	if err := read(rec.Body); err != nil {
 		return err
 	}
 	x.observe(&rec, e.Position)
@@ -209,6 +215,17 @@ func (x *Index) drop(e *exchangeEntry) {
 	}
 }
 
+// forget drops the exchanges that begin in segments up to a number.
+func (x *Index) forget(segment uint64) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for len(x.queue) > 0 && x.queue[0].Intent.Segment <= segment {
+		x.drop(x.queue[0])
+		x.queue[0] = nil
+		x.queue = x.queue[1:]
+	}
+}
+
 func (x *Index) decision(r *pipeline.Record, d *pipeline.Decision, at pipeline.Position) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -282,12 +299,12 @@ func (x *Index) Session(id string) (Summary, []*Parts, error) {
 	for i, e := range s.list {
 		refs[i] = e.refs()
 	}
-	dir, flush := x.dir, x.flush
+	dir, flush, keys := x.dir, x.flush, x.keys
 	x.mu.Unlock()
 	if err := flush(); err != nil {
 		return sum, nil, err
 	}
-	l := NewLoader(dir)
+	l := newLoader(dir, keys)
 	defer l.Close()
 	out := make([]*Parts, len(refs))
 	for i := range refs {
@@ -307,12 +324,12 @@ func (x *Index) Exchange(id string) (*Parts, error) {
 		x.mu.Unlock()
 		return nil, ErrNotFound
 	}
-	refs, dir, flush := e.refs(), x.dir, x.flush
+	refs, dir, flush, keys := e.refs(), x.dir, x.flush, x.keys
 	x.mu.Unlock()
 	if err := flush(); err != nil {
 		return nil, err
 	}
-	l := NewLoader(dir)
+	l := newLoader(dir, keys)
 	defer l.Close()
 	return l.Load(&refs)
 }
@@ -327,7 +344,7 @@ func (x *Index) Decisions(since time.Time, take func(at time.Time, d *pipeline.D
 			at = append(at, e.kept...)
 		}
 	}
-	dir, flush := x.dir, x.flush
+	dir, flush, keys := x.dir, x.flush, x.keys
 	x.mu.Unlock()
 	if len(at) == 0 {
 		return nil
@@ -335,7 +352,7 @@ func (x *Index) Decisions(since time.Time, take func(at time.Time, d *pipeline.D
 	if err := flush(); err != nil {
 		return err
 	}
-	l := NewLoader(dir)
+	l := newLoader(dir, keys)
 	defer l.Close()
 	for _, p := range at {
 		var d pipeline.Decision

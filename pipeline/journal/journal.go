@@ -4,6 +4,7 @@ package journal
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
+	"github.com/sallyport-dev/sallyport/pipeline/journal/content"
 )
 
 // Journal is the writer of a folder. It is safe for concurrent use.
@@ -45,6 +47,7 @@ type Journal struct {
 	written uint64        // records since Open
 	lazy    bool          // the timer for events runs
 	shortage
+	signing
 
 	timer   *time.Timer
 	aio     *syncer
@@ -54,10 +57,17 @@ type Journal struct {
 	stopped chan struct{} // the committer is done
 	tasks   sync.WaitGroup
 	buffers sync.Pool
-	old     earlier // what was there before Open
-	indexed Mark    // the index has what lies before
+	store   *content.Store  // the session keys of the folder
+	keys    *content.Writer // makes those of this generation
+	old     earlier         // what was there before Open
+	indexed Mark            // the index has what lies before
 
 	following *follower // what CloseOpen began; nil if no other generation runs
+
+	begun map[string]uint64 // exchanges of this generation without an outcome, by the segment of their intent
+
+	admin sync.Mutex // one erasure, hold or expiry at a time; taken before mu
+	holds []Hold     // in force; guarded by mu
 
 	lives map[uint64]bool   // other generations whose writers live
 	ends  map[uint64]uint64 // the last sequence of earlier generations, as far as anybody asked
@@ -84,8 +94,8 @@ func Open(o Options) (*Journal, error) {
 		return nil, errors.Join(fmt.Errorf("opening the journal folder: %w", err), folder.Close())
 	}
 	j := &Journal{o: o, folder: dir, aio: new(syncer), kick: make(chan struct{}, 1), stop: make(chan struct{}), stopped: make(chan struct{}),
-		lives: map[uint64]bool{}, ends: map[uint64]uint64{}}
-	j.sync = j.aio.datasync
+		begun: map[string]uint64{}, lives: map[uint64]bool{}, ends: map[uint64]uint64{}}
+	j.sync, j.store = j.aio.datasync, content.NewStore(keysDir(o.Dir), o.random)
 	j.buffers.New = func() any { return new(bytes.Buffer) }
 	if err := errors.Join(j.start(), folder.Close()); err != nil {
 		if j.active != nil {
@@ -94,11 +104,16 @@ func Open(o Options) (*Journal, error) {
 		if j.lock != nil {
 			err = errors.Join(err, unlockGeneration(j.lock))
 		}
-		return nil, errors.Join(advise(err, o.Dir), j.old.letGo(), j.dropPrepared(), j.aio.close(), dir.Close())
+		return nil, errors.Join(advise(err, o.Dir), j.old.letGo(), j.dropPrepared(), j.closeKeys(), j.aio.close(), dir.Close())
 	}
 	j.timer = time.AfterFunc(time.Hour, j.wake)
 	j.timer.Stop()
 	go j.commit()
+	if o.Anchors != nil {
+		ctx, cancel := context.WithCancel(context.Background())
+		j.noMore, j.anchored, j.cancelAnchors = make(chan struct{}), make(chan struct{}), cancel
+		go j.keepAnchors(ctx)
+	}
 	return j, nil
 }
 
@@ -106,7 +121,7 @@ func Open(o Options) (*Journal, error) {
 func advise(err error, dir string) error {
 	var d *Damage
 	if errors.As(err, &d) {
-		return fmt.Errorf("%w; run `sallyport journal verify %s`, then move the folder away as evidence to start a new journal", err, dir)
+		return fmt.Errorf("%w; run `sallyport journal verify %s`, and `sallyport journal repair` to go on: it moves the damaged parts aside", err, dir)
 	}
 	return err
 }
@@ -118,11 +133,21 @@ func (j *Journal) start() (err error) {
 	if err := removeTemporary(j.o.Dir, func(g uint64) bool { return j.lives[g] }); err != nil {
 		return fmt.Errorf("clearing the journal folder: %w", err)
 	}
-	j.gen = j.old.newest + 1
+	keyed, err := j.store.Newest() // of a journal that was repaired, or is older than its keys: no number has two meanings
+	if err != nil {
+		return err
+	}
+	j.gen = max(j.old.newest, keyed) + 1
 	if j.lock, err = lockGeneration(j.o.Dir, j.gen); err == nil && j.lock == nil {
 		err = ErrLocked
 	}
 	if err != nil {
+		return err
+	}
+	if j.keys, err = j.store.NewWriter(j.gen, j.o.Now); err != nil {
+		return err
+	}
+	if err := j.openSigner(); err != nil {
 		return err
 	}
 	if j.o.Index != nil {
@@ -146,6 +171,11 @@ func (j *Journal) start() (err error) {
 	}
 	if err := j.own(KindOpen, j.opening()); err != nil {
 		return err
+	}
+	if len(j.holds) > 0 {
+		if err := j.noteState(); err != nil {
+			return err
+		}
 	}
 	if j.old.dropped > 0 {
 		if err := j.own(pipeline.KindGap, torn(j.old.dropped)); err != nil {
@@ -187,7 +217,7 @@ func (j *Journal) loadIndex() (err error) {
 	for g := range j.lives {
 		needed = min(needed, cat.newest(g).number)
 	}
-	j.indexed, err = j.o.Index.load(cat, j.gen, needed, j.o.IndexBytes, j.catchUp)
+	j.indexed, err = j.o.Index.load(cat, j.gen, needed, j.o.IndexBytes, j.store, j.catchUp)
 	return err
 }
 
@@ -222,11 +252,20 @@ func (j *Journal) Append(r pipeline.Record) (pipeline.Position, <-chan error) {
 }
 
 func (j *Journal) append(r pipeline.Record, done chan error) (pipeline.Position, error) {
-	buf, h, err := j.frame(&r)
+	buf, h, note, err := j.frame(&r)
 	if err != nil {
 		return pipeline.Position{}, err
 	}
 	defer j.release(buf)
+	pos, err := j.put(&r, buf, h, done)
+	if err == nil {
+		note.Recorded(j.keys, pos)
+	}
+	return pos, err
+}
+
+// put takes a frame, if there is room for it.
+func (j *Journal) put(r *pipeline.Record, buf *bytes.Buffer, h *header, done chan error) (pipeline.Position, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.err != nil {
@@ -235,8 +274,8 @@ func (j *Journal) append(r pipeline.Record, done chan error) (pipeline.Position,
 	if j.shut {
 		return pipeline.Position{}, ErrClosed
 	}
-	if err := j.room(int64(buf.Len()), essential(&r)); err != nil {
-		if j.full && !essential(&r) {
+	if err := j.room(int64(buf.Len()), essential(r)); err != nil {
+		if j.full && !essential(r) {
 			j.refused++
 		}
 		return pipeline.Position{}, err
@@ -244,6 +283,12 @@ func (j *Journal) append(r pipeline.Record, done chan error) (pipeline.Position,
 	pos, err := j.write(buf.Bytes(), h, r.Awaited)
 	if err != nil {
 		return pos, err
+	}
+	switch r.Kind {
+	case pipeline.KindIntent:
+		j.begun[r.Exchange] = pos.Segment
+	case pipeline.KindOutcome:
+		delete(j.begun, r.Exchange)
 	}
 	j.waiters = append(j.waiters, done)
 	if r.Kind != pipeline.KindEvent || r.Awaited {
@@ -256,33 +301,32 @@ func (j *Journal) append(r pipeline.Record, done chan error) (pipeline.Position,
 }
 
 // frame encodes a record, all but what is known only under the lock.
-func (j *Journal) frame(r *pipeline.Record) (*bytes.Buffer, *header, error) {
+func (j *Journal) frame(r *pipeline.Record) (buf *bytes.Buffer, h *header, note content.Note, err error) {
 	number, ok := kindNumber(r.Kind)
 	if !ok {
-		return nil, nil, fmt.Errorf("journal: unknown record kind %q", r.Kind)
+		return nil, nil, note, fmt.Errorf("journal: unknown record kind %q", r.Kind)
 	}
 	if len(r.Session) > 255 || len(r.Exchange) > 255 {
-		return nil, nil, fmt.Errorf("journal: a %s record with an ID of more than 255 bytes", r.Kind)
+		return nil, nil, note, fmt.Errorf("journal: a %s record with an ID of more than 255 bytes", r.Kind)
 	}
-	h := &header{kind: number, time: r.Time.UnixNano(), session: r.Session, exchange: r.Exchange}
-	buf := j.buffers.Get().(*bytes.Buffer)
+	h = &header{kind: number, time: r.Time.UnixNano(), session: r.Session, exchange: r.Exchange}
+	buf = j.buffers.Get().(*bytes.Buffer)
 	buf.Reset()
 	var blank [frameHeader]byte
 	buf.Write(blank[:])
 	buf.WriteString(r.Session)
 	buf.WriteString(r.Exchange)
 	start := buf.Len()
-	var err error
-	if h.flags, err = appendContent(buf, r.Body); err != nil {
+	if h.flags, note, err = j.encode(buf, r, number); err != nil {
 		j.release(buf)
-		return nil, nil, fmt.Errorf("encoding a %s record: %w", r.Kind, err)
+		return nil, nil, note, fmt.Errorf("encoding a %s record: %w", r.Kind, err)
 	}
 	if buf.Len() > maxFrame {
 		j.release(buf)
-		return nil, nil, fmt.Errorf("journal: a %s record of more than %d bytes", r.Kind, maxFrame)
+		return nil, nil, note, fmt.Errorf("journal: a %s record of more than %d bytes", r.Kind, maxFrame)
 	}
 	h.digest = sha256.Sum256(buf.Bytes()[start:])
-	return buf, h, nil
+	return buf, h, note, nil
 }
 
 func (j *Journal) release(buf *bytes.Buffer) {
@@ -304,70 +348,3 @@ func (j *Journal) fail(err error) error {
 	}
 	return j.err
 }
-
-// Close writes a last checkpoint, brings everything to disk and gives the folder free. Waiting appends are answered
-// before it returns; later ones get ErrClosed.
-func (j *Journal) Close() error {
-	j.mu.Lock()
-	if j.shut {
-		j.mu.Unlock()
-		<-j.stopped
-		return nil
-	}
-	j.shut = true
-	var errs []error
-	if j.err == nil {
-		errs = append(errs, j.own(pipeline.KindCheckpoint, j.checkpoint(CheckClose)))
-	}
-	j.timer.Stop()
-	j.mu.Unlock()
-	close(j.stop)
-	<-j.stopped
-	j.tasks.Wait()
-
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	errs = append(errs, j.err)
-	if j.err == nil && j.synced == j.seq { // cut to the records: what is missing later was taken away, not torn
-		errs = append(errs, j.active.Truncate(j.off), j.sync(j.active))
-	}
-	for _, f := range append(j.retired, j.active) {
-		errs = append(errs, f.Close())
-	}
-	j.retired = nil
-	return errors.Join(append(errs, j.dropPrepared(), j.aio.close(), j.lock.Close(), j.folder.Close())...)
-}
-
-func (j *Journal) checkpoint(reason string) *Checkpoint {
-	return &Checkpoint{Reason: reason, Boot: j.boot(), Generation: j.gen, Sequence: j.seq, Head: j.head}
-}
-
-// State is the journal as status reports it.
-type State struct {
-	Head       Hash
-	Generation uint64
-	Sequence   uint64
-	Bytes      int64 // on disk, preallocated space included
-	Records    uint64
-	Durable    pipeline.Position
-	Full       bool  // only records that close exchanges are taken
-	Refused    int64 // ordinary records since it is full
-	Err        error // why nothing is taken any more; nil while all is well
-}
-
-// State is cheap enough to be asked every second.
-func (j *Journal) State() State {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if j.full {
-		j.recover()
-	}
-	s := State{Head: j.head, Generation: j.gen, Sequence: j.seq, Bytes: j.closed + j.size, Records: j.written, Durable: j.durable, Err: j.err}
-	if s.Full = j.full; j.full {
-		s.Refused = j.refused
-	}
-	return s
-}
-
-// Dir is the folder.
-func (j *Journal) Dir() string { return j.o.Dir }

@@ -5,6 +5,7 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"slices"
 	"time"
@@ -33,6 +34,19 @@ type Options struct {
 	FullCheck      time.Duration // how often a full journal looks whether there is room again; 1 s
 	BootID         string        // noted in the chain; "" = what the kernel says
 	Now            func() time.Time
+
+	// Seal seals the original of a masked request to auditors, as JSON; nil = originals are not kept. What cannot be sealed is not
+	// recorded, and so does not go on.
+	Seal func(original []byte) ([]byte, error)
+
+	// A checkpoint is signed at the end of each segment and generation, and besides after so many records or so much time.
+	SignRecords uint64        // 10,000
+	SignEvery   time.Duration // 1 minute
+	Anchors     Anchors       // where signed checkpoints are kept besides; nil = nowhere
+	AnchorRetry time.Duration // after a failure, doubled up to 5 minutes; 5 s
+	AnchorWait  time.Duration // how long Close waits for the last ones; 2 s
+
+	random io.Reader // of keys; nil = crypto/rand, but for the example of the format page
 }
 
 const (
@@ -77,6 +91,18 @@ func (o *Options) complete() error {
 	}
 	if o.IndexBytes == 0 {
 		o.IndexBytes = 64 << 20
+	}
+	if o.SignRecords == 0 {
+		o.SignRecords = 10_000
+	}
+	if o.SignEvery == 0 {
+		o.SignEvery = time.Minute
+	}
+	if o.AnchorRetry == 0 {
+		o.AnchorRetry = 5 * time.Second
+	}
+	if o.AnchorWait == 0 {
+		o.AnchorWait = 2 * time.Second
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -157,12 +183,15 @@ const (
 	CheckSettled = "settled" // every exchange of an earlier generation has an outcome now
 )
 
-// Checkpoint states the head of the chain: that of the record before it, or with CheckEnded that of another chain. It is
-// not signed yet, so it says no more than the chain itself does.
+// Checkpoint states the head of the chain: that of the record before it, or with CheckEnded that of another chain.
 type Checkpoint struct {
 	Reason     string `json:"reason"`
 	Boot       string `json:"boot,omitempty"`
 	Generation uint64 `json:"generation"`
 	Sequence   uint64 `json:"sequence"`
 	Head       Hash   `json:"head"`
+	Holds      []Hold `json:"holds,omitempty"`     // CheckState: those in force
+	OpenFrom   uint64 `json:"open_from,omitempty"` // CheckState: exchanges of the generation without an outcome begin in this segment or later
+
+	Signed *Signature `json:"signed,omitempty"`
 }

@@ -287,5 +287,6 @@ func (r *Reader) Close() error {
 		errs = append(errs, l.close())
 	}
 	r.lanes = nil
+	errs = append(errs, r.cat.keys.close())
 	return errors.Join(errs...)
 }

@@ -64,6 +64,11 @@ func (j *Journal) inspect() error {
 			return err
 		}
 		if p.Sequence > 0 || p.Open {
+			if !slices.ContainsFunc(j.old.ends, func(e Predecessor) bool { return e.Generation > g }) {
+				if err := j.takeHolds(cat, g); err != nil {
+					return err
+				}
+			}
 			found = true
 			j.old.ends = append(j.old.ends, p)
 		}

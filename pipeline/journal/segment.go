@@ -21,7 +21,7 @@ import (
 // A segment is one file. It begins with this header; frames follow without gaps, then zeros, if it is being written or
 // was when the process died.
 //
-//	 0   8  "SLYPJNL1"
+//	 0   8  "SLYPJNL2", or "SLYPJNL1" of a version that sealed no content
 //	 8   8  number of the segment
 //	16   8  generation of the writer
 //	24   8  sequence of the first record
@@ -30,7 +30,8 @@ import (
 //	72   4  zero
 //	76   4  CRC-32C of the bytes before
 const (
-	segmentMagic  = "SLYPJNL1"
+	segmentMagic  = "SLYPJNL2"
+	segmentMagic1 = "SLYPJNL1" // is read, not written
 	segmentHeader = 80
 	segmentSuffix = ".segment"
 	tmpSuffix     = ".tmp"
@@ -68,7 +69,9 @@ func readSegmentHeader(f io.ReaderAt, number uint64) (segmentInfo, error) {
 	}
 	le := binary.LittleEndian
 	switch {
-	case string(b[:8]) != segmentMagic:
+	case string(b[:7]) == segmentMagic[:7] && b[7] > segmentMagic[7] && b[7] <= '9':
+		return segmentInfo{}, &Damage{Segment: number, What: "the segment is of a newer version of Sallyport: read the journal with that"}
+	case string(b[:8]) != segmentMagic && string(b[:8]) != segmentMagic1:
 		return segmentInfo{}, &Damage{Segment: number, What: "this is no segment of a journal"}
 	case le.Uint32(b[76:]) != crc32.Checksum(b[:76], castagnoli):
 		return segmentInfo{}, &Damage{Segment: number, What: "the checksum of the header does not match"}

@@ -19,7 +19,7 @@ func (x *Index) Since(at time.Time, f func(*Parts)) error {
 			refs = append(refs, r)
 		}
 	}
-	dir, flush := x.dir, x.flush
+	dir, flush, keys := x.dir, x.flush, x.keys
 	x.mu.Unlock()
 	if len(refs) == 0 {
 		return nil
@@ -27,7 +27,7 @@ func (x *Index) Since(at time.Time, f func(*Parts)) error {
 	if err := flush(); err != nil {
 		return err
 	}
-	l := NewLoader(dir)
+	l := newLoader(dir, keys)
 	l.SkipBody = true
 	defer l.Close()
 	for i := range refs {

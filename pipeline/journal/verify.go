@@ -23,29 +23,46 @@ type Report struct {
 	Head        Hash      `json:"head"` // of the newest record
 	From        time.Time `json:"from,omitzero"`
 	To          time.Time `json:"to,omitzero"`
-	Torn        int64     `json:"torn"`  // bytes of an unfinished write at the end: the next start drops them and says so
-	Gaps        uint64    `json:"gaps"`  // gap records
-	Clean       bool      `json:"clean"` // the newest generation was closed
+	Torn        int64     `json:"torn"`                       // bytes of an unfinished write at the end: the next start drops them and says so
+	Gaps        uint64    `json:"gaps"`                       // gap records
+	Clean       bool      `json:"clean"`                      // the newest generation was closed
+	Expired     uint64    `json:"expired_segments,omitempty"` // segments up to this one were removed by record.retention, on record
+	Erased      uint64    `json:"erased,omitempty"`           // records whose content was erased
+	NoKey       uint64    `json:"no_key,omitempty"`           // records whose content cannot be read for want of keys
+	Keys        string    `json:"keys,omitempty"`             // why keys that are there cannot be read
+
+	Evidence   string      `json:"evidence"` // what all this rests on
+	Signatures *Signatures `json:"signatures,omitempty"`
+	Anchors    int         `json:"anchors,omitempty"`         // that agree
+	Foreign    int         `json:"foreign_anchors,omitempty"` // of other journals
+	Repairs    int         `json:"repairs,omitempty"`         // damaged parts were moved aside so often, on record
+	Findings   []string    `json:"findings,omitempty"`        // what is wrong besides Problem
+	Warnings   []string    `json:"warnings,omitempty"`        // what is odd, and perhaps well known to who keeps the host
 }
 
-// Verify reads a whole journal folder and checks checksums, digests, the hash chain of each generation, and what
-// generations say of each other. It holds one
-// record in memory at a time, takes no lock and changes nothing. A journal that cannot be read is an error; one that is
-// not what its writer wrote is a report with OK false. It proves that records are whole and in order, not that the newest
-// ones or the oldest segments were not taken away: that needs an anchor elsewhere.
-func Verify(dir string) (Report, error) {
+// Unrecorded says whether older segments were taken away and no record says so.
+func (r *Report) Unrecorded() bool { return r.First > r.Expired+1 }
+
+// Verify reads a whole journal folder and checks checksums, digests, the hash chain of each generation, what generations say of
+// each other, and signatures. It holds one record in memory at a time, takes no lock and changes nothing. A journal that cannot be
+// read is an error; one that is not what its writer wrote is a report with OK false. It proves that records are whole and in order,
+// not that the newest ones or the oldest segments were not taken away: that needs anchors.
+func Verify(dir string) (Report, error) { return VerifyWith(dir, VerifyOptions{}) }
+
+// VerifyWith is Verify, and compares with what is known from elsewhere.
+func VerifyWith(dir string, o VerifyOptions) (Report, error) {
 	var rep Report
-	err := verify(dir, &rep)
+	err := verify(dir, &o, &rep)
 	var d *Damage
 	if errors.As(err, &d) {
 		rep.Problem = d
 		return rep, nil
 	}
-	rep.OK = err == nil
+	rep.OK = err == nil && len(rep.Findings) == 0
 	return rep, err
 }
 
-func verify(dir string, rep *Report) error {
+func verify(dir string, o *VerifyOptions, rep *Report) error {
 	all, err := listSegments(dir)
 	if len(all) > 0 {
 		rep.Segments, rep.First = len(all), all[0]
@@ -62,7 +79,7 @@ func verify(dir string, rep *Report) error {
 	}
 	defer r.Close()
 	r.deep = true
-	v := verifier{rep: rep, cat: r.cat, heads: map[uint64]*head{}}
+	v := verifier{rep: rep, cat: r.cat, heads: map[uint64]*head{}, begins: map[uint64]point{}, witness: newWitness(o, rep), clocks: map[uint64]time.Time{}}
 	for {
 		e, err := r.Next()
 		if errors.Is(err, io.EOF) {
@@ -74,9 +91,13 @@ func verify(dir string, rep *Report) error {
 		if err := v.take(e); err != nil {
 			return err
 		}
+		if o.Progress != nil && rep.Records%10_000 == 0 {
+			o.Progress(rep.Records, rep.Bytes)
+		}
 	}
 	rep.Torn = r.Torn()
 	rep.Segments = len(r.cat.infos) // some may have been added meanwhile
+	v.witness.end(&v)
 	return nil
 }
 
@@ -85,6 +106,11 @@ type verifier struct {
 	rep   *Report
 	cat   *catalog
 	heads map[uint64]*head // by generation
+
+	begins map[uint64]point // of generations that begin in the middle: the record before the first
+
+	witness *witness
+	clocks  map[uint64]time.Time // of the writer of each generation, as its own records tell it
 }
 
 // head is how far a generation was read.
@@ -109,11 +135,23 @@ func (v *verifier) take(e *Entry) error {
 		return e.damage("the record follows the end of its generation that a later one has on record")
 	}
 	h.sequence, h.hash = e.Sequence, e.Hash
+	v.witness.record(e)
 	if rep.Records == 0 {
 		rep.From = e.Time
 	}
 	rep.Records, rep.To = rep.Records+1, later(rep.To, e.Time)
 	rep.Bytes += int64(e.End.Offset - e.Position.Offset)
+	switch state, err := e.Content(); {
+	case err != nil:
+		rep.NoKey++
+		if rep.Keys == "" {
+			rep.Keys = err.Error()
+		}
+	case state == ContentErased:
+		rep.Erased++
+	case state == ContentNoKey:
+		rep.NoKey++
+	}
 	newest := true
 	for g := range v.heads {
 		newest = newest && g <= e.Generation
@@ -121,9 +159,24 @@ func (v *verifier) take(e *Entry) error {
 	if newest {
 		rep.Head, rep.Clean = e.Hash, false
 	}
+	if e.Kind == KindOpen || e.Kind == pipeline.KindCheckpoint { // their time is when they were written; others tell when something happened
+		if last := v.clocks[e.Generation]; last.Sub(e.Time) > clockSlack {
+			v.back(e, last)
+		}
+		v.clocks[e.Generation] = e.Time
+	}
 	switch e.Kind {
 	case pipeline.KindGap:
 		rep.Gaps++
+	case pipeline.KindAdmin:
+		var x Expiry
+		switch err := e.Metadata(&x); {
+		case err != nil: // of another writer of admin records
+		case x.Action == ActionExpireSegments:
+			return v.expired(e, &x)
+		case x.Action == ActionRepair:
+			rep.Repairs++
+		}
 	case pipeline.KindCheckpoint:
 		var c Checkpoint
 		if err := e.Decode(&c); err != nil {
@@ -135,8 +188,25 @@ func (v *verifier) take(e *Entry) error {
 		if c.Generation != e.Generation || c.Sequence != e.Sequence-1 || c.Head != e.Prev {
 			return e.damage("the checkpoint names another head than the chain has")
 		}
+		if c.Signed != nil {
+			if err := v.witness.signed(e, &c); err != nil {
+				return err
+			}
+		}
 		if newest {
 			rep.Clean = c.Reason == CheckClose
+		}
+	}
+	return nil
+}
+
+// expired compares what a record says of removed segments with what follows them.
+func (v *verifier) expired(e *Entry, x *Expiry) error {
+	v.rep.Expired = max(v.rep.Expired, x.Last)
+	for _, r := range x.Removed {
+		v.witness.gone[r.Generation] = max(v.witness.gone[r.Generation], r.Sequence)
+		if b, ok := v.begins[r.Generation]; ok && b.sequence == r.Sequence && b.head != r.Head {
+			return e.damage("the removed segments ended with another record than the one before the oldest that is here")
 		}
 	}
 	return nil
@@ -145,6 +215,7 @@ func (v *verifier) take(e *Entry) error {
 // opening checks how a generation begins. Where the oldest segments are not here it may begin in the middle.
 func (v *verifier) opening(e *Entry) error {
 	if e.Sequence != 1 && (len(v.heads) == 0 || v.rep.First > 1) {
+		v.begins[e.Generation] = point{sequence: e.Sequence - 1, head: e.Prev}
 		return nil
 	}
 	if e.Sequence != 1 || e.Kind != KindOpen || e.Prev != (Hash{}) {
@@ -163,8 +234,20 @@ func (v *verifier) opening(e *Entry) error {
 		if err := v.claim(e, p); err != nil {
 			return err
 		}
+		if last := v.clocks[p.Generation]; !p.Open && last.Sub(e.Time) > clockSlack {
+			v.back(e, last)
+		}
 	}
 	return nil
+}
+
+// clockSlack is by how much a clock may be set back without being told: less happens whenever it is adjusted.
+const clockSlack = time.Second
+
+// back notes that the clock of the host went back.
+func (v *verifier) back(e *Entry, last time.Time) {
+	v.rep.Warnings = append(v.rep.Warnings, fmt.Sprintf("the clock went back by %s before the record at segment %d offset %d: times before and after it do not compare",
+		last.Sub(e.Time).Round(time.Second), e.Position.Segment, e.Position.Offset))
 }
 
 // claim compares what a record says about an earlier generation with what that has.

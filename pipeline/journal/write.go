@@ -67,7 +67,7 @@ func (j *Journal) catchUp() error {
 // own writes a record of the journal itself; j.mu is held, or nobody else knows j yet. It ignores the quota: there are
 // few of them, and without them nothing could be opened or closed.
 func (j *Journal) own(kind string, body any) error {
-	buf, h, err := j.frame(&pipeline.Record{Kind: kind, Time: j.o.Now(), Body: body})
+	buf, h, _, err := j.frame(&pipeline.Record{Kind: kind, Time: j.o.Now(), Body: body})
 	if err != nil {
 		return err
 	}

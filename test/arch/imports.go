@@ -61,7 +61,7 @@ var permissions = []permission{
 	{"bpf/*", nil},
 
 	{"cmd/sallyportd", []string{"agent", "agent/daemon", "agent/config", "agent/telemetry"}},
-	{"cmd/sallyport", []string{"agent/adminapi", "agent/config", "pipeline", "pipeline/mask", "pipeline/mask/*", "pipeline/policy", "pipeline/policy/*", "pipeline/journal", "pipeline/llm", "pipeline/archive"}},
+	{"cmd/sallyport", []string{"agent/adminapi", "agent/config", "pipeline", "pipeline/mask", "pipeline/mask/*", "pipeline/policy", "pipeline/policy/*", "pipeline/journal", "pipeline/journal/anchor", "pipeline/journal/original", "pipeline/llm", "pipeline/archive"}},
 	{"deploy/*", nil},
 }
 
