@@ -3,7 +3,6 @@
 package mask
 
 import (
-	"bytes"
 	"unicode/utf8"
 
 	"github.com/sallyport-dev/sallyport/pipeline/mask/automaton"
@@ -53,7 +52,7 @@ func (r *Rewriter) move(to int) {
 	if to <= r.anchor {
 		return
 	}
-	if b := r.text(r.anchor, to); r.esc == 0 && bytes.IndexByte(b, '\\') < 0 {
+	if b := r.text(r.anchor, to); r.esc == 0 && !automaton.Escapes(b) {
 		r.free = false
 	} else {
 		for _, c := range b {
@@ -72,14 +71,14 @@ func (r *Rewriter) move(to int) {
 // unmark forgets which bytes belong to escapes.
 func (r *Rewriter) unmark() { r.marked, r.markEsc, r.escapes = r.anchor, r.esc, false }
 
-// mark finds out which bytes of the island before to belong to JSON escapes.
+// mark finds out which bytes of the island before to belong to escapes.
 func (r *Rewriter) mark(to int) {
 	if r.marked >= to {
 		return
 	}
 	b := r.text(r.marked, to)
 	if !r.escapes {
-		if r.markEsc == 0 && bytes.IndexByte(b, '\\') < 0 {
+		if r.markEsc == 0 && !automaton.Escapes(b) {
 			r.marked = to
 			return
 		}

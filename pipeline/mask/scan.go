@@ -3,7 +3,6 @@
 package mask
 
 import (
-	"bytes"
 	"sync/atomic"
 	"unicode/utf8"
 
@@ -107,8 +106,8 @@ func (r *Rewriter) oldest() int {
 			if o.table == nil {
 				before, any := byte(0), o.start == r.seg
 				if !any {
-					b := r.text(max(r.seg, r.from, o.start-6), o.start) // an escape is no longer
-					before, any = b[len(b)-1], bytes.IndexByte(b, '\\') >= 0
+					b := r.text(max(r.seg, r.from, o.start-6), o.start)
+					before, any = b[len(b)-1], automaton.MayEscape(b)
 				}
 				o.table, o.row = table.Place(before, any)
 				o.at = o.start
