@@ -160,6 +160,7 @@ func (t *Tokenizer) brk(from, to int) {
 func (t *Tokenizer) finish(end int) {
 	k := &t.tok
 	k.Start, k.End, k.Hash, k.Gap, k.Flags, k.Known = t.start, end, t.hash, t.gap, 0, false
+	k.Accented = end-t.start > t.n
 	l := t.letters[:t.n]
 	k.Shape = t.shape()
 	if k.Shape != Lower || t.n < 3 {
