@@ -164,3 +164,14 @@ func TestMaskingRefused(t *testing.T) {
 		}
 	}
 }
+
+// TestBrokenMasking: where there is no masker, nothing is released.
+func TestBrokenMasking(t *testing.T) {
+	why := errors.New("no masker")
+	for _, text := range []string{"", "some text"} {
+		got, masks, err := run(t, broken{why}, text)
+		if got != "" || len(masks) > 0 || !errors.Is(err, why) {
+			t.Errorf("%q: %q %v %v", text, got, masks, err)
+		}
+	}
+}

@@ -167,7 +167,7 @@ func (x *exchange) settle(ctx context.Context, keep int) error {
 func (x *exchange) recordIntent(body []byte, unread error) {
 	in := &pipeline.Intent{
 		Flow: x.m.Flow, Scope: x.m.Scope, Mode: x.m.Mode, Workload: x.m.Workload, Principal: x.m.Principal, Endpoint: x.m.Endpoint,
-		Method: x.head.Method, Target: x.noted(cutQuery(x.head.Target)), UserAgent: x.noted(x.head.Get("User-Agent")), Credential: x.head.Credential,
+		Method: x.head.Method, Target: x.plain(cutQuery(x.head.Target)), UserAgent: x.plain(x.head.Get("User-Agent")), Credential: x.head.Credential,
 		BodyBytes: int64(len(body)), Policy: x.f.o.Decider.Version(),
 		Parent: x.m.Parent, Chain: x.m.Chain, Opening: x.m.Opening,
 	}
@@ -184,6 +184,10 @@ func (x *exchange) recordIntent(body []byte, unread error) {
 	} else {
 		in.Uninspected = x.reason(unread)
 	}
+	model := x.plain(x.req.Call.Model)
+	if model != x.req.Call.Model { // a key in the wrong place
+		in.Body, in.Uninspected = nil, "the name of the model holds what is to be masked"
+	}
 	if !x.tooLarge && (len(in.Masks) > 0 || in.Uninspected != "") { // else the record has the bytes themselves
 		sum := sha256.Sum256(body)
 		in.BodySHA256 = hex.EncodeToString(sum[:])
@@ -192,18 +196,12 @@ func (x *exchange) recordIntent(body []byte, unread error) {
 	x.h.body, x.h.shown = body, in.Body
 	in.Call = x.req.Call
 	in.Call.Steps = x.steps
+	in.Call.Model = model
 	x.asked = x.f.o.Now()
 	x.append(pipeline.KindIntent, in)
 	for i := range x.steps { // of the intent only: decisions repeat what they are about
 		x.steps[i].From = [2]int{}
 	}
-}
-
-// noted is a part of the request's head as it is recorded: applications put secrets into these, too.
-func (x *exchange) noted(text string) string {
-	x.side = sideRecord
-	defer func() { x.side = sideReply }()
-	return x.shown(pipeline.CarrierMetadata, text, "[it could not be masked]")
 }
 
 // cutQuery keeps the names of a query and cuts the values out.

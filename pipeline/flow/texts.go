@@ -117,6 +117,14 @@ func (x *exchange) word(s string) string {
 	return x.shown(pipeline.CarrierMetadata, s, "[not masked]")
 }
 
+// plain is what records show of a word of the application's that steers a request, such as its path: secrets in it are masked.
+func (x *exchange) plain(s string) string {
+	if len(s) < llm.MinText {
+		return s
+	}
+	return x.shown(pipeline.CarrierArgs, s, "[not masked]")
+}
+
 // shown is a text with everything masked; instead stands for it if that fails.
 func (x *exchange) shown(carrier, s, instead string) string {
 	if err := x.inspect("mask for the record", func() error {

@@ -3,7 +3,6 @@
 package mask
 
 import (
-	"bytes"
 	"unicode/utf8"
 
 	"github.com/sallyport-dev/sallyport/pipeline/mask/automaton"
@@ -73,14 +72,14 @@ func (r *Rewriter) move(to int) {
 // unmark forgets which bytes belong to escapes.
 func (r *Rewriter) unmark() { r.marked, r.markEsc, r.escapes = r.anchor, r.esc, false }
 
-// mark finds out which bytes of the island before to belong to JSON escapes.
+// mark finds out which bytes of the island before to belong to escapes.
 func (r *Rewriter) mark(to int) {
 	if r.marked >= to {
 		return
 	}
 	b := r.text(r.marked, to)
 	if !r.escapes {
-		if r.markEsc == 0 && bytes.IndexByte(b, '\\') < 0 {
+		if r.markEsc == 0 && !automaton.Escapes(b) {
 			r.marked = to
 			return
 		}
@@ -98,13 +97,15 @@ func (r *Rewriter) mark(to int) {
 	r.marked = to
 }
 
-// plain is how many bytes at the start of b belong to no JSON escape: those before a backslash, unless one is going on.
+// plain is how many bytes at the start of b belong to no escape: those before one that may begin, unless one is going on.
 func plain(esc uint8, b []byte) int {
 	if esc != 0 {
 		return 0
 	}
-	if n := bytes.IndexByte(b, '\\'); n >= 0 {
-		return n
+	for i, c := range b {
+		if c == '\\' || c == '%' || c == 0x1b {
+			return i
+		}
 	}
 	return len(b)
 }

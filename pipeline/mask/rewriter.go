@@ -52,8 +52,6 @@ type Rewriter struct {
 	idle  int // no match of a trigger that is going on began before this
 	old   [parts]trail
 
-	slashed, slash int // up to where a backslash was looked for, and where the last one ended
-
 	// What lies before anchor is settled; esc and free are of the byte there. marks tells which bytes from there to marked belong to JSON escapes, if
 	// escapes.
 	anchor  int
@@ -121,7 +119,7 @@ func (r *Rewriter) start(carrier string, o StreamOptions) {
 		r.table = r.planned.prog.joint.Table()
 		r.row = r.table.Start()
 	}
-	r.free, r.slash = true, -6
+	r.free = true
 	if len(o.Context) == 0 {
 		return
 	}

@@ -3,7 +3,6 @@
 package mask
 
 import (
-	"bytes"
 	"sync/atomic"
 	"unicode/utf8"
 
@@ -72,15 +71,6 @@ type trail struct {
 // oldest is where the earliest match of a trigger began that is still going on at n. The states of the automata do not know, so it is tried.
 func (r *Rewriter) oldest() int {
 	least := r.n
-	for r.slashed = max(r.slashed, r.from); r.slashed < r.n; {
-		n := bytes.IndexByte(r.text(r.slashed, r.n), '\\')
-		if n < 0 {
-			r.slashed = r.n
-			break
-		}
-		r.slashed += n + 1
-		r.slash = r.slashed
-	}
 	for k, s := range r.table.State(r.row).Part {
 		if s.Hold == 0 {
 			continue
@@ -102,12 +92,13 @@ func (r *Rewriter) try(k, low, least int) int {
 	}
 	for ; o.start < least; o.table, o.start = nil, o.start+1 {
 		if o.table == nil {
-			before, any := byte(0), o.start == r.seg || o.start-r.slash < 6 // an escape is no longer
+			before, any := byte(0), o.start == r.seg
 			if !any {
-				before = r.buf[o.start-1-r.from]
-				if table.Vain(before, r.buf[o.start-r.from]) {
-					continue
-				}
+				b := r.text(max(r.seg, r.from, o.start-6), o.start)
+				before, any = b[len(b)-1], automaton.MayEscape(b)
+			}
+			if !any && table.Vain(before, r.buf[o.start-r.from]) {
+				continue
 			}
 			o.table, o.row = table.Place(before, any)
 			o.at, o.asked = o.start, false

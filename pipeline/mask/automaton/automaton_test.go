@@ -219,7 +219,8 @@ func TestPlace(t *testing.T) {
 
 func TestEscape(t *testing.T) {
 	for _, c := range []struct{ in, marked, inner string }{
-		{`a\nb`, ".xx.", "..x."}, {`\\n`, "xx.", ".x."}, {`\u00e9f`, "xxxxxx.", ".xxxxx."}, {`\u0\n`, "xxxxx", ".xx.x"}, {`\q`, "x.", ".."}, {`\uz`, "xx.", ".x."},
+		{`a\nb`, ".xx.", "..x."}, {`\\n`, "xxx", ".x."}, {`\\\n`, "xxxx", ".x.x"}, {`\\u00e9`, "xxxxxxx", ".xxxxxx"}, {`%3A%a`, "..x..", "....."}, {`%253A`, "..x.x", "....."},
+		{"\x1b[1;3mz", ".....x.", "......."}, {`\x1b[0m`, "x..x..x", "......."}, {"[0m", "...", "..."}, {`\u00e9f`, "xxxxxx.", ".xxxxx."}, {`\u0\n`, "xxxxx", ".xx.x"}, {`\q`, "x.", ".."}, {`\uz`, "xx.", ".x."},
 	} {
 		var marked, inner strings.Builder
 		at := uint8(0)

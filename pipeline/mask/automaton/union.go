@@ -58,7 +58,7 @@ type State struct {
 
 	threads []int32
 	group   uint8 // which patterns may start behind it
-	escape  uint8 // how far a JSON escape is: 0 none, 1 the backslash, 2 and more: u and hex digits
+	escape  uint8 // how far an escape is: see Escape
 	mode    uint8
 }
 
@@ -137,8 +137,8 @@ func (u *Union) compileGroups(patterns []Pattern) {
 // compileClasses gives a column to all bytes that no pattern tells apart.
 func (u *Union) compileClasses() {
 	type span struct{ lo, hi byte }
-	spans := map[span]bool{{'0', '9'}: true, {'a', 'f'}: true, {'A', 'F'}: true, {0x80, 0xbf}: true}
-	for _, c := range []byte(`\"/bfnrtu`) {
+	spans := map[span]bool{{'0', '9'}: true, {'a', 'f'}: true, {'A', 'F'}: true, {'a', 'z'}: true, {'A', 'Z'}: true, {0x80, 0xbf}: true}
+	for _, c := range []byte(`\"/bfnrtux%25[;` + "\x1b") {
 		spans[span{c, c}] = true
 	}
 	for _, n := range u.nodes {
@@ -340,29 +340,6 @@ func (t *Table) intern(threads []int32, group, esc, mode uint8) (uint32, bool) {
 	t.states[t.n] = s
 	t.ids[string(key)] = row
 	return row, true
-}
-
-// Escape follows JSON escapes over one byte: how far the next byte is in one, whether c belongs to one, and whether it does so behind the
-// backslash that begins it. A backslash always belongs to one.
-func Escape(at uint8, c byte) (next uint8, marked, inner bool) {
-	switch {
-	case at == 1:
-		switch c {
-		case '\\', '"', '/', 'b', 'f', 'n', 'r', 't':
-			return 0, true, true
-		case 'u':
-			return 2, true, true
-		}
-	case at > 1 && ('0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'):
-		if at == 5 {
-			return 0, true, true
-		}
-		return at + 1, true, true
-	}
-	if c == '\\' {
-		return 1, true, false
-	}
-	return 0, false, false
 }
 
 // Sizes tells how large the automaton is: states in the table, columns, and states worked out since it was made.

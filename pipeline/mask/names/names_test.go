@@ -159,6 +159,27 @@ func TestFinds(t *testing.T) {
 	}
 }
 
+// TestMachinesAreNobody: nothing is found in what machines write for machines, however it is cut.
+func TestMachinesAreNobody(t *testing.T) {
+	m := model(t)
+	long := strings.Repeat("uq9ZeD9JbpKoEzBxWeLAXj2Y", 2)
+	for _, c := range []struct{ name, text string }{
+		{"base64", "data:image/png;base64," + long + "+ZCWhk+" + long + "/Hf/" + long + "+WPc"},
+		{"a dump in hex", "00000010: fe3d e198 57a4 3b09 e20b bce2 5963 09f7\n00000020: bfd7 f589 4a18 74cd 3d52 d42b 1d0b 37d2\n"},
+		{"the number of a port", "Accepted publickey for deploy from 192.0.2.7 port 51234 ssh2: ED25519"},
+		{"a variable", "defer ln.Close()"}, {"a variable of an interface", "if err := ln.(*TCPListener).SetDeadline(t); err != nil {"},
+	} {
+		for _, cuts := range [][]int{nil, every(len(c.text))} {
+			if got := scan(t, m, c.text, cuts); len(got) > 0 {
+				t.Errorf("%s: %v", c.name, show(c.text, got))
+			}
+		}
+	}
+	if got := scan(t, m, "Write to Anna Becker/Maria Santos.", nil); len(got) != 2 {
+		t.Errorf("names beside a slash: %v", got)
+	}
+}
+
 func TestScannerIsUsedAgain(t *testing.T) {
 	m := model(t)
 	s := m.NewScanner()

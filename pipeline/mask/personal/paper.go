@@ -38,7 +38,7 @@ type form struct {
 func (l *lexicon) groups(f *form, left, match []byte) bool {
 	*f = form{}
 	switch c := last(left, 0); {
-	case c == '$', c == '%', c == '\\', inNumber(left), (c == '-' || c == '/') && isAlnum(last(left, 1)):
+	case c == '$', c == '%', c == '\\', inNumber(left), (c == '-' || c == '/' || c == '+') && isAlnum(last(left, 1)):
 		return false
 	}
 	p := 0
@@ -207,5 +207,5 @@ func (l *lexicon) record(left, match []byte) (int, int, bool) {
 			}
 		}
 	}
-	return 0, f.to, a.has(0) && (a.word[0].class&patientWord != 0 && a.word[0].gap&hashGap != 0 || a.word[0].class&chartWord != 0 && f.digits > 5) && a.word[0].gap&(digitsGap|lineGap|sentenceGap) == 0
+	return 0, f.to, a.has(0) && (a.word[0].class&patientWord != 0 && a.word[0].gap&hashGap != 0 && (f.digits > 5 || a.word[0].class&chartWord != 0) || a.word[0].class&chartWord != 0 && f.digits > 5) && a.word[0].gap&(digitsGap|lineGap|sentenceGap) == 0
 }

@@ -8,9 +8,10 @@ import (
 	"github.com/sallyport-dev/sallyport/pipeline/mask/rule"
 )
 
-// phonePattern is 6 to 18 digits in groups, an extension, and what shows that the last group goes on.
+// phonePattern is 6 to 18 digits in groups, an extension, and what shows that the last group goes on, or
+// that it is of a UUID.
 const phonePattern = `(?:%2[Bb]|[+(]{1,2})?[0-9](?:(?: ?\(| ?\)[ /-]{0,2}| ?[/-] ?| {1,2}|[.` + blanks + dashes + `])?[0-9]){5,17}\)?` +
-	`(?: ?(?:x|X|ext\.?|Ext\.?|extn|poste|#) ?[0-9]{1,5})?(?:[A-Za-z0-9_%]|:[0-9]| ?[-(]?(?:[Oo]ffice|[Ff]ax|[Mm]obile|[Cc]ell|[Dd]esk|[Hh]ome|[Ww]ork|tel|mob))?`
+	`(?: ?(?:x|X|ext\.?|Ext\.?|extn|poste|#) ?[0-9]{1,5})?(?:[A-Za-z0-9_%]|:[0-9]|-[0-9a-fA-F]{4}-| ?[-(]?(?:[Oo]ffice|[Ff]ax|[Mm]obile|[Cc]ell|[Dd]esk|[Hh]ome|[Ww]ork|tel|mob))?`
 
 func (l *lexicon) phoneRule() *rule.Rule {
 	return &rule.Rule{Name: "phone", Type: "PHONE", Family: rule.Structured, Pattern: phonePattern, Left: rule.Word, Check: l.phone,
@@ -124,6 +125,9 @@ func (l *lexicon) phone(left, match []byte) (int, int, bool) {
 			return 0, 0, false
 		}
 	}
+	if len(match) > 2 && match[0] == '0' && match[1] == '.' && fraction(match[2:]) || match[len(match)-1] == '-' { // a UUID
+		return 0, 0, false
+	}
 	if !r.read(match) || c == ',' && isDigit(before) && r.group[0].size == 3 && !r.plus && r.n < 3 {
 		return 0, 0, false
 	}
@@ -160,6 +164,15 @@ func (l *lexicon) phone(left, match []byte) (int, int, bool) {
 		}
 	}
 	return 0, 0, false
+}
+
+// fraction tells whether s begins with the decimals of a number, of which there are more than a group of a phone number has.
+func fraction(s []byte) bool {
+	n := 0
+	for n < len(s) && isDigit(s[n]) {
+		n++
+	}
+	return n > 6
 }
 
 // barely tells whether a number that only its words give away is too small or too much like another thing for any but a plain word.

@@ -211,29 +211,41 @@ func Resolve(text []byte, all []rule.Span) []rule.Span {
 	return out
 }
 
-// escapes marks the bytes of JSON escapes, and those of them that are not the backslash that begins one.
+// escapes marks the bytes of escapes behind which a match may begin, and those at which none may: of the escapes of JSON, all but the backslash.
 func escapes(text []byte) (out, inner []bool) {
 	out, inner = make([]bool, len(text)), make([]bool, len(text))
-	for i := 0; i < len(text); i++ {
-		if text[i] != '\\' || i+1 == len(text) {
-			continue
+	for i := 0; i < len(text); {
+		n, colours := 1, text[i] == 0x1b
+		switch m := escape.FindSubmatchIndex(text[i:]); {
+		case m == nil:
+		case m[2] >= 0 || m[4] >= 0: // of JSON
+			n, colours = m[1], m[4] >= 0 && bytes.LastIndexByte(text[i:i+m[1]], 'u') == m[1]-5
+			slashes := bytes.IndexFunc(text[i:], func(c rune) bool { return c != '\\' })
+			for k := range n {
+				out[i+k], inner[i+k] = true, k%2 == 1 || k >= slashes && (m[4] >= 0 || slashes%2 == 1)
+			}
+		case m[6] >= 0: // \x
+			n, colours = m[1], m[1] > m[7]
+			for k := range m[7] {
+				out[i+k], inner[i+k] = true, k%2 == 1
+			}
+			out[i+n-1] = true
+		default: // of URLs
+			n = m[1]
+			out[i+n-1] = true
+			out[i+2] = true
 		}
-		n := 1
-		switch text[i+1] {
-		case '\\', '"', '/', 'b', 'f', 'n', 'r', 't':
-			n = 2
-		case 'u':
-			for n = 2; n < 6 && i+n < len(text) && isHex(text[i+n]); n++ {
+		if i += n; colours {
+			if c := colour.Find(text[i:]); c != nil {
+				i += len(c)
+				out[i-1] = true
 			}
 		}
-		for k := range n {
-			out[i+k], inner[i+k] = true, k > 0
-		}
-		i += n - 1
 	}
 	return out, inner
 }
 
-func isHex(c byte) bool {
-	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
-}
+var (
+	escape = regexp.MustCompile(`\A(?:(\\+["/bfnrt])|(\\+u[0-9a-fA-F]{0,4})|(\\+)(?:x[0-9a-fA-F]{2})?|%25[0-9a-fA-F]{2}|%[0-9a-fA-F]{2})`)
+	colour = regexp.MustCompile(`\A\[[0-9;]*[A-Za-z]`)
+)

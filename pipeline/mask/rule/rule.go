@@ -59,9 +59,10 @@ type Rule struct {
 	// match is bounded (MaxBound) and its shortest is not empty.
 	Pattern string
 
-	// Left and Right are bytes that must not stand directly before or after a match. A byte of a JSON escape (\n, \u00e9) before a
-	// match is taken for a separator, so it is in no Left: texts in texts have such. No match begins behind the backslash in one, nor
-	// in the middle of a rune.
+	// Left and Right are bytes that must not stand directly before or after a match. An escape before a match is taken for a separator, so
+	// its last byte is in no Left: texts in texts have such. Escapes are those of JSON (\n, \u00e9; with more backslashes, in JSON in JSON), \x1b,
+	// those of URLs (%3A, %253A) and of colours on terminals (ESC[32m). No match begins behind the backslash in one of JSON, nor in the
+	// middle of a rune.
 	Left, Right Class
 
 	// Check is asked about a match, with up to Context bytes that stand before it, and says which part of the match is the value, or

@@ -98,6 +98,9 @@ func assigned(k kind, left, m []byte) (from, to int, ok bool) {
 	if !plausible(k, v, g, name, g.to == len(m)) || skipsCode(v, g, k) || placeholder(v) {
 		return 0, 0, false
 	}
+	if v[0] == '?' && m[g.from-1] == ':' && has(left[max(0, len(left)-32):], "${") { // of a shell: what is said if the variable is not set
+		return 0, 0, false
+	}
 	return g.from, g.to, true
 }
 
@@ -225,6 +228,6 @@ func bytesHave(v []byte, c byte) bool {
 var commonWords = []string{
 	"password", "passwd", "pass", "passwords", "string", "text", "none", "null", "nil", "true", "false", "required", "optional", "hidden", "username", "user", "email", "empty", "type", "value",
 	"default", "your password", "enter password", "token", "bytes", "object", "number", "boolean", "integer", "varchar", "char", "str", "input", "invalid", "incorrect", "wrong", "missing",
-	"must", "should", "cannot", "changed", "updated", "expired", "correct", "strong", "weak", "secure", "stored", "hashed", "encrypted", "login", "confirm", "forgot", "reset", "password:", "plaintext",
+	"must", "should", "cannot", "enter", "changed", "updated", "expired", "correct", "strong", "weak", "secure", "stored", "hashed", "encrypted", "login", "confirm", "forgot", "reset", "password:", "plaintext",
 	"md5", "sha1", "sha256", "bcrypt", "argon2", "scrypt", "sha512", "base64", "utf8", "utf-8", "some_password", "yourpassword", "mypass", "field", "undefined", "unknown", "basic", "bearer",
 }

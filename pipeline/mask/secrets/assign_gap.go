@@ -297,7 +297,7 @@ func skipsCode(v []byte, g hole, k kind) bool {
 	}
 	if names > 1 && names < len(v) && (v[names] == '(' || v[names] == '[') {
 		t := measure(v[:names])
-		return t.wordy() || names+1 == len(v) || v[names+1] == '\'' || v[names+1] == '"' || t.digit < 2 && (v[names] == '[' || bytesHave(v[names:], ')'))
+		return t.wordy() || t.digit == 0 && bytesHave(v[:names], '.') || names+1 == len(v) || v[names+1] == '\'' || v[names+1] == '"' || t.digit < 2 && (v[names] == '[' || bytesHave(v[names:], ')'))
 	}
 	dots := 0
 	for i, c := range v {

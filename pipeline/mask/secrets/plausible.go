@@ -174,7 +174,7 @@ func refers(v []byte) bool {
 	last := v[len(v)-1]
 	switch v[0] {
 	case '$':
-		if len(v) == 1 || v[1] == '{' || v[1] == '(' {
+		if len(v) == 1 || v[1] == '{' || v[1] == '(' || len(v) > 3 && v[1] == '$' && variable(v[2:]) {
 			return true
 		}
 		for _, c := range v[1:] { // a name of a variable
@@ -196,6 +196,16 @@ func refers(v []byte) bool {
 		return last == ')'
 	}
 	return false
+}
+
+// variable tells whether v is a name as variables of the environment have.
+func variable(v []byte) bool {
+	for _, c := range v {
+		if !(c >= 'A' && c <= 'Z') && c != '_' {
+			return false
+		}
+	}
+	return true
 }
 
 // xs: made of x, X, *, #, ., -, 0 and the like, at least for the most part.

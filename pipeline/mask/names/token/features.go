@@ -57,6 +57,9 @@ func (v *View) Hopeless() bool {
 	if v.Tag[Back-1] != Other {
 		return false
 	}
+	if v.machine() {
+		return true
+	}
 	if !t.Number() {
 		return hopeless(v.Tok[Back-1], t, v.Tok[Back+1])
 	}
@@ -83,6 +86,46 @@ func called(t *Token, start int, gap uint16) bool {
 }
 
 const gapDot = inDot | inDot<<10
+
+// machine tells whether a token is of what machines write for machines: base64, a dump in hex, the number of a port, a field of a variable that has the
+// name of a street.
+func (v *View) machine() bool {
+	t, l, r := v.Tok[Back], v.Tok[Back-1], v.Tok[Back+1]
+	switch {
+	case coded(t.Gap) && (coded(r.Gap) && (l.odd() || t.odd() || r.odd()) || r.long()) || coded(r.Gap) && (l.long() || t.Gap == gapEqual && (t.odd() || r.odd())):
+		return true
+	case t.Shape == Lower && t.Flags&Street != 0 && r.Gap&31 == inDot && r.Gap>>5&31 != inSpace && r.Gap>>5&31 != inLine && r.Shape != Break:
+		return true
+	case t.Number() && l.Hash == port && t.Gap&31 == inSpace:
+		return true
+	}
+	dumped := 0
+	for _, o := range v.Tok[Back-2:] {
+		if o.dumped() {
+			dumped++
+		}
+	}
+	return dumped > 2 && t.dumped()
+}
+
+// odd tells whether letters of both cases, or letters and digits, stand in a token as they do not in words.
+func (t *Token) odd() bool { return t.Shape == Camel || t.Shape == Mixed }
+
+// long tells whether a token is a word that is too long for one.
+func (t *Token) long() bool { return t.Shape == Break && t.End-t.Start > MaxWord }
+
+// dumped tells whether a token may be two bytes in hex.
+func (t *Token) dumped() bool { return t.End-t.Start == 4 && (t.Shape == Mixed || t.Number()) }
+
+// coded tells whether a gap is one character as base64 has besides letters and digits.
+func coded(gap uint16) bool { return gap == gapSlash || gap == gapAnd }
+
+const (
+	gapSlash = inSlash | inSlash<<10
+	gapEqual = inEqual | inEqual<<10
+)
+
+var port, _ = Hash("port")
 
 // MaxFeatures is how many features a decision has at most.
 const MaxFeatures = 7 + others

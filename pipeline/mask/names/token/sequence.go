@@ -40,7 +40,7 @@ type Sequence struct {
 
 	open  Found // Tag is Other: none
 	run   int
-	weak  bool             // all of it is numbers, or it is one letter: no name or address by itself
+	weak  bool             // all of it is numbers, or it is one letter, or one accented word in lower case: no name or address by itself
 	last  int              // where the last address ended
 	seen  [seenSize]uint32 // upper 30 bits of a hash, and a tag
 	Spans []Found          // complete ones; the user takes them away
@@ -232,7 +232,9 @@ func (s *Sequence) extend(t *Token, tag Tag, on bool) {
 		s.weak, s.run = true, 0
 	}
 	s.open.End = t.End
-	s.weak = s.weak && (t.Number() || t.Shape == Initial && s.run == 0)
+	// The lists say which English words are names of people too; of words in lower case of other languages they do not.
+	alone := s.run == 0 && (t.Shape == Initial || tag == Person && t.Shape == Lower && t.Accented)
+	s.weak = s.weak && (t.Number() || alone)
 	s.run++
 	if tag == Person && t.Shape != Lower && t.Flags.Usual() < 2 {
 		s.seen[t.Hash%seenSize] = t.Hash&^3 | uint32(tag)

@@ -34,6 +34,7 @@ type Token struct {
 	Gap        uint16 // what stands before it
 	Flags      Flags  // what the lists say about it
 	Shape      Shape
+	Accented   bool // it has letters that are not ASCII
 	Known      bool // Flags are known; of words in lower case that cannot be part of anything they are looked up when needed
 }
 

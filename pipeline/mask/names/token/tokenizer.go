@@ -172,6 +172,7 @@ func (t *Tokenizer) brk(from, to int) {
 func (t *Tokenizer) finish(end int) {
 	k := &t.tok
 	k.Start, k.End, k.Hash, k.Gap, k.Flags, k.Known = t.start, end, t.hash, t.gap, 0, false
+	k.Accented = end-t.start > t.n
 	k.Shape = t.shape()
 	k.Pre, k.Suf, k.Suf2 = t.pre, t.suf&0xffffff, t.suf&0xffff
 	t.clear()
