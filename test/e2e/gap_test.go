@@ -88,7 +88,7 @@ func TestGap(t *testing.T) {
 		t.Errorf("verify: %v: %s", err, out)
 	}
 	must(t, w.d.Stop(ctx))
-	segments, err := filepath.Glob(w.lab.State() + "/journal/*")
+	segments, err := filepath.Glob(w.lab.State() + "/journal/*.segment")
 	must(t, err)
 	found := false
 	for _, name := range segments {
