@@ -112,6 +112,31 @@ func TestStopsWhenItCannotNote(t *testing.T) {
 	}
 }
 
+// A disk that is full for a time stops nothing for good: shipping goes on when there is room, and each document is there once.
+func TestGoesOnWhenThereIsRoom(t *testing.T) {
+	r := newRig(t)
+	r.o.Dir = filepath.Join(r.dir, "state")
+	if err := os.Mkdir(r.o.Dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	full := filepath.Join(r.o.Dir, "elastic.cursor.new")
+	if err := os.Symlink("/dev/full", full); err != nil { // each write to it fails with ENOSPC
+		t.Fatal(err)
+	}
+	ids := r.exchanges("a", 2)
+	r.start()
+	r.eventually("retrying", func() bool {
+		st := r.s.State()
+		return st.State == StateRetrying && strings.Contains(st.LastError, "no space left")
+	})
+	if err := os.Remove(full); err != nil {
+		t.Fatal(err)
+	}
+	ids = append(ids, r.exchanges("b", 2)...)
+	r.shipped()
+	r.want(ids...)
+}
+
 func TestServersThatAreNotOurs(t *testing.T) {
 	tests := map[string]struct {
 		prepare func(*rig)

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/sallyport-dev/sallyport/pipeline/elastic/client"
@@ -140,6 +141,13 @@ func New(o Options) (*Shipper, error) {
 func (s *Shipper) Run(ctx context.Context) error {
 	defer s.client.Close()
 	err := s.run(ctx)
+	for n := 0; noRoom(err) && ctx.Err() == nil; n++ { // for the cursor: a disk that is full is so for a time
+		s.fail(StateRetrying, err)
+		if s.pause(ctx, n) != nil {
+			return nil
+		}
+		err = s.run(ctx)
+	}
 	if err == nil || ctx.Err() != nil || errors.Is(err, journal.ErrClosed) {
 		return nil
 	}
@@ -148,6 +156,9 @@ func (s *Shipper) Run(ctx context.Context) error {
 	<-ctx.Done()
 	return nil
 }
+
+// noRoom tells whether a file could not be written for want of room.
+func noRoom(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
 
 func (s *Shipper) run(ctx context.Context) (err error) {
 	if err := s.open(); err != nil {
