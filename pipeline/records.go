@@ -69,7 +69,7 @@ type Intent struct {
 // Digest is the SHA-256 of the bytes sent upstream, in hex, "" if it is not known. A record that holds these bytes as
 // they are does not repeat their digest.
 func (in *Intent) Digest() string {
-	if in.BodySHA256 != "" || in.Uninspected != "" || len(in.Masks) > 0 || int64(len(in.Body)) != in.BodyBytes {
+	if in.BodySHA256 != "" || len(in.Body) == 0 || in.Uninspected != "" || len(in.Masks) > 0 || int64(len(in.Body)) != in.BodyBytes {
 		return in.BodySHA256
 	}
 	sum := sha256.Sum256(in.Body)
