@@ -68,7 +68,7 @@ func New(o Options) *Metrics {
 	m.hold = prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: "sallyport", Name: "exchange_hold_seconds",
 		Help: "Time that held exchanges waited for people.", Buckets: []float64{1, 5, 15, 60, 120, 300, 600, 1800}})
 	m.registry.MustRegister(m.duration, m.overhead, m.hold, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	m.registry.MustRegister(&stateCollector{state: o.State, scopes: m.scopes, version: o.Version})
+	m.registry.MustRegister(newStateCollector(o.State, m.scopes, o.Version))
 	return m
 }
 

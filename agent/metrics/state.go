@@ -50,6 +50,19 @@ type stateCollector struct {
 	state   func(context.Context) (State, error)
 	scopes  map[string]bool
 	version string
+
+	up, ready, build, scope *prometheus.Desc
+	numbers                 []*prometheus.Desc // as the table of that name
+}
+
+// newStateCollector describes the metrics once.
+func newStateCollector(state func(context.Context) (State, error), scopes map[string]bool, version string) *stateCollector {
+	c := &stateCollector{state: state, scopes: scopes, version: version, up: desc("up", "1 if the state could be read."), ready: desc("ready", "1 if the agent is ready."),
+		build: desc("build_info", "Version of the agent.", "version"), scope: desc("scope_info", "Mode of each scope.", "scope", "mode")}
+	for _, n := range numbers {
+		c.numbers = append(c.numbers, desc(n.name, n.help))
+	}
+	return c
 }
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
@@ -58,12 +71,8 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 
 // Describe implements prometheus.Collector.
 func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
-	ch <- desc("up", "1 if the state could be read.")
-	ch <- desc("ready", "1 if the agent is ready.")
-	ch <- desc("build_info", "Version of the agent.", "version")
-	ch <- desc("scope_info", "Mode of each scope.", "scope", "mode")
-	for _, n := range numbers {
-		ch <- desc(n.name, n.help)
+	for _, d := range append([]*prometheus.Desc{c.up, c.ready, c.build, c.scope}, c.numbers...) {
+		ch <- d
 	}
 }
 
@@ -72,24 +81,24 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
-	gauge(desc("build_info", "Version of the agent.", "version"), 1, c.version)
+	gauge(c.build, 1, c.version)
 	if c.state == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	st, err := c.state(ctx)
-	gauge(desc("up", "1 if the state could be read."), number(err == nil))
+	gauge(c.up, number(err == nil))
 	if err != nil {
 		return
 	}
-	gauge(desc("ready", "1 if the agent is ready."), number(st.Ready))
+	gauge(c.ready, number(st.Ready))
 	for scope, mode := range st.Modes {
 		if c.scopes[scope] {
-			gauge(desc("scope_info", "Mode of each scope.", "scope", "mode"), 1, scope, mode)
+			gauge(c.scope, 1, scope, mode)
 		}
 	}
-	for _, n := range numbers {
+	for i, n := range numbers {
 		v, ok := st.Values[n.name]
 		if !ok {
 			continue
@@ -98,7 +107,7 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 		if n.counter {
 			kind = prometheus.CounterValue
 		}
-		ch <- prometheus.MustNewConstMetric(desc(n.name, n.help), kind, v)
+		ch <- prometheus.MustNewConstMetric(c.numbers[i], kind, v)
 	}
 }
 
