@@ -5,8 +5,10 @@
 package pipeline
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -242,6 +244,18 @@ const (
 	OpModels      = "models" // what models there are
 	OpCountTokens = "count_tokens"
 )
+
+// Messages are the steps of a conversation, in its order, without its instructions and what is only offered.
+func Messages(steps []Step) []*Step {
+	var out []*Step
+	for i := range steps {
+		if steps[i].Kind != StepToolOffer && steps[i].Index >= 0 {
+			out = append(out, &steps[i])
+		}
+	}
+	slices.SortStableFunc(out, func(a, b *Step) int { return cmp.Compare(a.Index, b.Index) })
+	return out
+}
 
 // Call is what a request asks for, in words that no provider owns.
 type Call struct {

@@ -121,7 +121,7 @@ func (a *Archive) addOne(s *statements, p *journal.Parts) error {
 		n++
 	}
 	x := p.Document()
-	steps := messages(x.Steps)
+	steps := pipeline.Messages(x.Steps)
 	fresh := steps                                                                           // what is new in the request
 	if p.Intent.Parent != "" && p.Intent.Call.Previous == "" && p.Intent.Call.Thread == "" { // it repeats what its parent said and heard
 		var said, heard int64
@@ -135,7 +135,7 @@ func (a *Archive) addOne(s *statements, p *journal.Parts) error {
 	}
 	words := every
 	var ids []int64
-	for _, f := range Fields() {
+	for _, f := range a.fields {
 		if f.get == nil {
 			continue
 		}
@@ -245,18 +245,6 @@ func value(v *int64) int64 {
 		return 0
 	}
 	return *v
-}
-
-// messages are the steps of a conversation in its order, without what only is offered.
-func messages(steps []pipeline.Step) []*pipeline.Step {
-	var out []*pipeline.Step
-	for i := range steps {
-		if steps[i].Kind != pipeline.StepToolOffer && steps[i].Index >= 0 {
-			out = append(out, &steps[i])
-		}
-	}
-	slices.SortStableFunc(out, func(a, b *pipeline.Step) int { return cmp.Compare(a.Index, b.Index) })
-	return out
 }
 
 // text is what can be found by words: what is new in the request, and the reply.

@@ -32,9 +32,10 @@ type Options struct {
 
 // Archive is an open search store. It may be used by any number of goroutines; one of them may feed it.
 type Archive struct {
-	o    Options
-	read atomic.Pointer[sql.DB]
-	stop atomic.Pointer[context.CancelCauseFunc] // ends Follow; nil while nothing follows
+	o      Options
+	fields []Field // see Fields
+	read   atomic.Pointer[sql.DB]
+	stop   atomic.Pointer[context.CancelCauseFunc] // ends Follow; nil while nothing follows
 
 	mu    sync.Mutex // of writing
 	write *sql.DB
@@ -124,7 +125,7 @@ func open(ctx context.Context, o Options) (a *Archive, err error) {
 	if err := f.Close(); err != nil {
 		return nil, fmt.Errorf("opening the archive: %w", err)
 	}
-	a = &Archive{o: o, known: map[string]int64{}, used: map[int64]int64{}}
+	a = &Archive{o: o, fields: Fields(), known: map[string]int64{}, used: map[int64]int64{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("opening the archive: %w", err), a.Close())

@@ -3,10 +3,8 @@
 package session
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
-	"slices"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -49,7 +47,7 @@ func (s *Sessions) turn(m *pipeline.Meta, c *pipeline.Call) turn {
 	if t.process == 0 || c.Operation != pipeline.OpChat {
 		return t
 	}
-	var messages []*pipeline.Step
+	messages := pipeline.Messages(c.Steps)
 	open := s.sum("opening", uint64(t.process))
 	for i := range c.Steps {
 		switch st := &c.Steps[i]; {
@@ -57,11 +55,8 @@ func (s *Sessions) turn(m *pipeline.Meta, c *pipeline.Call) turn {
 			open = s.sum("tool", uint64(open), name(st.Name))
 		case st.Index < 0:
 			open = s.sum("instruction", uint64(open), content(st))
-		default:
-			messages = append(messages, st)
 		}
 	}
-	slices.SortStableFunc(messages, func(a, b *pipeline.Step) int { return cmp.Compare(a.Index, b.Index) })
 	at := s.sum("chain", uint64(s.owner(&m.Workload)))
 	for i, st := range messages {
 		h := content(st)
