@@ -13,6 +13,7 @@ import (
 	"slices"
 
 	"github.com/sallyport-dev/sallyport/pipeline/journal"
+	"github.com/sallyport-dev/sallyport/pipeline/journal/durable"
 )
 
 // cursorFile says how far shipping got.
@@ -70,33 +71,10 @@ func readCursor(path string) (cursorFile, error) {
 func writeCursor(path string, c *cursorFile) error {
 	b, err := json.Marshal(c)
 	if err == nil {
-		err = replaceFile(path, append(b, '\n'))
+		err = durable.WriteFile(path, append(b, '\n'))
 	}
 	if err != nil {
 		return fmt.Errorf("writing the cursor of the Elasticsearch shipper: %w", err)
 	}
 	return nil
-}
-
-func replaceFile(path string, b []byte) error {
-	tmp := path + ".new"
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err := errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp, path); err != nil {
-		return err
-	}
-	d, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

@@ -48,8 +48,9 @@ var permissions = []permission{
 	{"pipeline/llm", []string{"pipeline", "pipeline/stream"}},
 	{"pipeline/llm/*", []string{"pipeline", "pipeline/llm", "pipeline/stream"}}, // the compiler sees to it that only one of the two imports the other
 	{"pipeline/archive", []string{"pipeline", "pipeline/journal"}},
-	{"pipeline/elastic", []string{"pipeline", "pipeline/journal"}},
-	{"pipeline/elastic/kibana", nil},                                                                                  // words and numbers: its tests compare them with the table of fields
+	{"pipeline/elastic", []string{"pipeline", "pipeline/journal", "pipeline/journal/durable"}},
+	{"pipeline/elastic/kibana", nil}, // words and numbers: its tests compare them with the table of fields
+	{"pipeline/journal/*", []string{"pipeline", "pipeline/journal/durable"}},
 	{"pipeline/elastic/*", []string{"pipeline", "pipeline/journal", "pipeline/journal/anchor", "pipeline/elastic/*"}}, // its parts
 	{"pipeline/report", []string{"pipeline", "pipeline/journal", "pipeline/archive"}},
 	{"pipeline/policy", []string{"pipeline", "pipeline/mask/rule"}},  // a guardrail that masks replies is a rule of masking: its words, not its engine

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sallyport-dev/sallyport/pipeline/journal/durable"
 )
 
 // The state of the signer is a file of two slots, written in turn, so that a crash leaves one that is whole:
@@ -104,16 +106,7 @@ func OpenSigner(dir string, random io.Reader) (s *Signer, journal, first string,
 			return nil, "", "", err
 		}
 	}
-	tmp := s.path + ".new"
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err == nil {
-		_, err = f.Write(append(st.encode(), make([]byte, stateSlot)...))
-		err = errors.Join(err, f.Sync(), f.Close())
-	}
-	if err == nil {
-		err = os.Rename(tmp, s.path)
-	}
-	if err != nil {
+	if err := durable.WriteFile(s.path, append(st.encode(), make([]byte, stateSlot)...)); err != nil {
 		return nil, "", "", fmt.Errorf("making the signing key of the journal: %w", err)
 	}
 	return s, hex.EncodeToString(st.journal[:]), st.public(), nil

@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/sallyport-dev/sallyport/pipeline/journal/durable"
 )
 
 const (
@@ -92,35 +94,14 @@ func (s *Store) prepare() error {
 	if _, err := io.ReadFull(s.random, b[len(masterMagic):]); err != nil {
 		return fmt.Errorf("making the journal's key: %w", err)
 	}
-	if err := writeNew(filepath.Join(s.dir, masterName), b); err != nil {
+	if err := durable.WriteFile(filepath.Join(s.dir, masterName), b); err != nil {
 		return fmt.Errorf("making the journal's key: %w", err)
 	}
 	clear(b)
-	if err := errors.Join(syncDir(s.dir), syncDir(filepath.Dir(s.dir))); err != nil {
+	if err := durable.SyncDir(filepath.Dir(s.dir)); err != nil {
 		return fmt.Errorf("making the journal's key: %w", err)
 	}
 	return s.readMaster()
-}
-
-// writeNew makes a file at once or not at all.
-func writeNew(path string, b []byte) error {
-	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(path+".new", path)
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // readMaster reads the journal's key; s.mu is held.

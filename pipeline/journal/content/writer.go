@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sallyport-dev/sallyport/pipeline/journal/durable"
 )
 
 const (
@@ -84,7 +86,7 @@ func (w *Writer) begin() error {
 	if err := w.grow(); err != nil {
 		return err
 	}
-	return errors.Join(w.f.Sync(), syncDir(w.store.dir))
+	return errors.Join(w.f.Sync(), durable.SyncDir(w.store.dir))
 }
 
 // grow makes room ahead, written with zeros so that later syncs change no metadata of the file system.
