@@ -18,7 +18,7 @@ import (
 func small(t *testing.T, size string) (dir string, grow func(size string)) {
 	t.Helper()
 	dir = t.TempDir()
-	if err := unix.Mount("sallyport-test", dir, "tmpfs", 0, "size="+size); err != nil {
+	if err := unix.Mount("full-disk", dir, "tmpfs", 0, "size="+size); err != nil {
 		t.Fatalf("mounting a small disk (this test needs root): %v", err)
 	}
 	t.Cleanup(func() {

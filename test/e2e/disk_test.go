@@ -24,7 +24,7 @@ func TestDiskFull(t *testing.T) {
 	disk := filepath.Join(w.lab.State(), "journal")
 	must(t, os.RemoveAll(disk))
 	must(t, os.Mkdir(disk, 0o700))
-	must(t, unix.Mount("sallyport-test", disk, "tmpfs", 0, "size=40m,mode=0700"))
+	must(t, unix.Mount("full-disk", disk, "tmpfs", 0, "size=40m,mode=0700"))
 	t.Cleanup(func() {
 		if err := unix.Unmount(disk, unix.MNT_DETACH); err != nil {
 			t.Error(err)

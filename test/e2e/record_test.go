@@ -113,7 +113,7 @@ func newRecord(t *testing.T, questions int) *record {
 		must(t, os.RemoveAll(old))
 	}
 	must(t, os.Mkdir(r.disk, 0o700))
-	must(t, unix.Mount("sallyport-test", r.disk, "tmpfs", 0, roomy))
+	must(t, unix.Mount("full-disk", r.disk, "tmpfs", 0, roomy))
 	t.Cleanup(func() { must(t, unix.Unmount(r.disk, unix.MNT_DETACH)) })
 	r.w.conf += fmt.Sprintf("elasticsearch: {url: %q, api_key_file: %q, ca_file: %q}\n", "https://"+r.wire.addr(), keyFile, r.server.CAFile)
 	r.w.start()
@@ -235,7 +235,7 @@ func (r *record) fillDisk() {
 	var fs unix.Statfs_t
 	must(r.t, unix.Statfs(r.disk, &fs))
 	used := (fs.Blocks - fs.Bfree) * uint64(fs.Bsize)
-	must(r.t, unix.Mount("sallyport-test", r.disk, "tmpfs", unix.MS_REMOUNT, fmt.Sprintf("size=%d,mode=0700", used+64<<10)))
+	must(r.t, unix.Mount("full-disk", r.disk, "tmpfs", unix.MS_REMOUNT, fmt.Sprintf("size=%d,mode=0700", used+64<<10)))
 	n, since := r.w.fake.Asked(), time.Now()
 	r.until("nobody is let through", func() bool {
 		if now := r.w.fake.Asked(); now != n {
@@ -243,7 +243,7 @@ func (r *record) fillDisk() {
 		}
 		return time.Since(since) > 3*time.Second
 	})
-	must(r.t, unix.Mount("sallyport-test", r.disk, "tmpfs", unix.MS_REMOUNT, roomy))
+	must(r.t, unix.Mount("full-disk", r.disk, "tmpfs", unix.MS_REMOUNT, roomy))
 	r.asked(n + 100)
 }
 

@@ -7,6 +7,7 @@ package trust
 import (
 	"os"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -24,6 +25,17 @@ func read(t *testing.T, path string) string {
 func hostMounts(t *testing.T) string {
 	t.Helper()
 	return read(t, "/proc/1/mountinfo") + read(t, "/proc/self/mountinfo")
+}
+
+// mountPoints is where each line of a mount table mounts, with the name of its source: what stays equal when a namespace is
+// copied, unlike the IDs.
+func mountPoints(table string) []string {
+	var out []string
+	for line := range strings.Lines(table) {
+		f, tail, _ := strings.Cut(line, " - ")
+		out = append(out, strings.Fields(f)[4]+" "+strings.TrimSpace(tail))
+	}
+	return out
 }
 
 func itoa(n int) string { return strconv.Itoa(n) }
