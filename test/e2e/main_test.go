@@ -54,8 +54,17 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "e2e tests attach kernel programs and make namespaces: run them as root (sudo make test-e2e)")
 		os.Exit(1)
 	}
+	if os.Getenv(lab.InsideEnv) == "" {
+		if err := lab.Sweep(labs); err != nil {
+			fmt.Fprintln(os.Stderr, "taking away what killed runs left:", err)
+			os.Exit(1)
+		}
+	}
 	os.Exit(m.Run())
 }
+
+// labs begins the names of all labs of this package; the number of their process follows.
+const labs = "sallyport-e2e-"
 
 // The scopes of every test: their cgroups are named like units, which is where identities come from.
 const (
@@ -140,12 +149,12 @@ func newWorld(t *testing.T, more string) *world {
 // newWorldWith builds a world around any provider: its CA, what serves a listener, and what ends that.
 func newWorldWith(t *testing.T, more string, caPEM []byte, serve func(net.Listener) error, stop func() error) *world {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "sallyport-e2e") // not t.TempDir: unix socket paths are short
+	dir, err := os.MkdirTemp("", fmt.Sprintf("%s%d-", labs, os.Getpid())) // not t.TempDir: unix socket paths are short
 	if err != nil {
 		t.Fatal(err)
 	}
 	w := &world{t: t}
-	w.lab, err = lab.New(lab.Options{Name: fmt.Sprintf("sallyport-e2e-%d", os.Getpid()), Dir: dir, Bin: filepath.Join(root(t), "build"), Net: byte(80 + os.Getpid()%100)})
+	w.lab, err = lab.New(lab.Options{Name: fmt.Sprint(labs, os.Getpid()), Dir: dir, Bin: filepath.Join(root(t), "build"), Net: byte(80 + os.Getpid()%100)})
 	if err != nil {
 		t.Fatal(err)
 	}
