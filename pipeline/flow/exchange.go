@@ -46,6 +46,8 @@ type exchange struct {
 	ruled     []pipeline.Mask // the same, by guardrails
 	sent      bool            // the request is with the provider
 	bodyBytes int64           // of what was sent
+	kept      *original       // of the reply, while it comes; nil: it is not kept
+	whole     []byte          // the reply, if it is no stream and its original may be kept
 }
 
 // buffers are reused from one exchange to the next.
@@ -83,6 +85,7 @@ func newExchange(f *Flow, m *pipeline.Meta, client pipeline.Client, up pipeline.
 }
 
 func (x *exchange) free() {
+	x.kept.drop()
 	b := x.buf
 	x.buf = nil
 	clear(x.req.Texts[:cap(x.req.Texts)])

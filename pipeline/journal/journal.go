@@ -291,7 +291,7 @@ func (j *Journal) put(r *pipeline.Record, buf *bytes.Buffer, h *header, done cha
 		delete(j.begun, r.Exchange)
 	}
 	j.waiters = append(j.waiters, done)
-	if r.Kind != pipeline.KindEvent || r.Awaited {
+	if r.Kind != pipeline.KindEvent && r.Kind != pipeline.KindOriginal || r.Awaited {
 		j.wake()
 	} else if !j.lazy {
 		j.lazy = true
