@@ -167,6 +167,32 @@ func addUp(h hash.Hash, list []message) {
 	}
 }
 
+// Digests are SHA-256 sums over what a request says: of its instructions and offered tools, of all its messages, and of those of which it
+// says that its parent has them. They are in the measure in which documents list messages.
+type Digests struct{ Frame, Messages, Shared [sha256.Size]byte }
+
+// Said sums a recorded request up.
+func Said(in *pipeline.Intent) (d Digests) {
+	frame, all := sha256.New(), sha256.New()
+	for i := range in.Call.Steps {
+		if st := &in.Call.Steps[i]; pipeline.InFrame(st) {
+			addUp(frame, sayingsOf(st))
+		}
+	}
+	for i, st := range pipeline.Messages(in.Call.Steps) {
+		if i == in.Repeats {
+			all.Sum(d.Shared[:0])
+		}
+		addUp(all, sayingsOf(st))
+	}
+	frame.Sum(d.Frame[:0])
+	all.Sum(d.Messages[:0])
+	if len(pipeline.Messages(in.Call.Steps)) == in.Repeats {
+		d.Shared = d.Messages
+	}
+	return d
+}
+
 type splitter struct{ parts []part }
 
 func (s *splitter) step(step *pipeline.Step) {
