@@ -138,7 +138,7 @@ func (v *verifier) judge(x *expected, n int, whole bool, d *document.Doc, hits [
 		if err != nil {
 			return fmt.Errorf("reading the record of document %s: %w", d.ID, err)
 		}
-		switch where, same := difference(docs[min(n, len(docs)-1)].JSON, h.Source); {
+		switch where, same := difference(docs[min(n, len(docs)-1)].JSON, h.Source, v.known[v.key(x.hash[:])].gone); {
 		case is.Host.Name != v.o.Host:
 			v.rep.add(Problem{Altered, d.Stream, d.ID, "host.name is another"})
 		case same && len(hits) == 1:
