@@ -61,6 +61,11 @@ type Intent struct {
 	Chain       uint64          `json:"chain,omitempty"`  // see Meta
 	Opening     uint64          `json:"opening,omitempty"`
 
+	// What Parent's record has word for word: so many messages, from the first, and the instructions and tools. Who copies contents need
+	// not copy these again. 0 and false if it has not, or it is not known.
+	Repeats   int  `json:"repeats,omitempty"`
+	SameFrame bool `json:"same_frame,omitempty"`
+
 	// Original is the request as it came, if Body is not: a record that is told to keeps it sealed to auditors, and no record keeps it
 	// otherwise. Who reads the record gets SealedOriginal, or why it could not be sealed.
 	Original        []byte          `json:"-"`
