@@ -19,6 +19,7 @@ import (
 	"github.com/sallyport-dev/sallyport/agent/config"
 	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/journal"
+	"github.com/sallyport-dev/sallyport/pipeline/session"
 )
 
 // Erasing, holding and expiring, from the admin API and the clock down to the journal.
@@ -38,7 +39,8 @@ func TestRecordKeeping(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	d := &daemon{cfg: &config.Config{Record: config.Record{Retention: config.Retention{Content: 24 * time.Hour}}}, Options: Options{Log: slog.New(slog.DiscardHandler)}, journal: j, index: index}
+	d := &daemon{cfg: &config.Config{Record: config.Record{Retention: config.Retention{Content: 24 * time.Hour}}}, Options: Options{Log: slog.New(slog.DiscardHandler)}, journal: j, index: index,
+		sessions: session.New(session.Options{Key: make([]byte, 32)})}
 	c, ada := console{d}, admin.Person{User: "ada", ID: 1001}
 	content := func(session string) string {
 		x, err := c.Session(ctx, session)

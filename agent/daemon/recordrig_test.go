@@ -19,6 +19,7 @@ import (
 	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/journal"
 	"github.com/sallyport-dev/sallyport/pipeline/journal/anchor"
+	"github.com/sallyport-dev/sallyport/pipeline/session"
 )
 
 // recordRig is the part of a daemon that records and shows: journal, index, search store, policy and admin socket.
@@ -56,6 +57,7 @@ func (r *recordRig) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	d := &daemon{cfg: archiveAt(filepath.Join(r.dir, "archive.db")), Options: Options{Log: slog.New(slog.DiscardHandler)}}
 	d.ready.set("")
+	d.sessions = session.New(session.Options{Key: make([]byte, 32)})
 	r.d, d.index = d, journal.NewIndex(r.indexed)
 	var err error
 	d.journal, err = journal.Open(journal.Options{Dir: filepath.Join(r.dir, "journal"), Index: d.index, IndexBytes: r.reads, SignEvery: r.sign, Anchors: anchor.Open(filepath.Join(r.dir, "anchors")), EventDelay: time.Microsecond})
