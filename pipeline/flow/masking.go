@@ -85,6 +85,9 @@ func (x *exchange) maskTexts(body []byte) ([]byte, error) {
 	var edits []llm.Edit
 	for i := range x.req.Texts {
 		t := &x.req.Texts[i]
+		if t.Word { // without it, the request would be another
+			continue
+		}
 		carrier := x.carrierOf(t)
 		rw := x.stream(carrier, nil)
 		if rw == nil {

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/llm"
@@ -14,6 +13,9 @@ import (
 
 // carrierOf is what a text of the request is.
 func (x *exchange) carrierOf(t *llm.Text) string {
+	if t.Word { // see word
+		return pipeline.CarrierArgs
+	}
 	if t.Step < 0 {
 		return pipeline.CarrierMetadata
 	}
@@ -59,6 +61,9 @@ const maskAtOnce = 16 << 10
 
 // maskWhole masks a text that is there as a whole. masked is valid until the next call; it is nil if nothing was masked.
 func (x *exchange) maskWhole(carrier string, before, text []byte) (masked []byte, masks []pipeline.Mask, err error) {
+	if x.clear(carrier, before, text) {
+		return nil, nil, nil
+	}
 	rw := x.stream(carrier, before)
 	defer rw.Release()
 	out, same, changed := x.buf.mask[:0], 0, false // same: bytes of text that came out as they went in, and are not in out
@@ -97,44 +102,4 @@ func (x *exchange) maskWhole(carrier string, before, text []byte) (masked []byte
 		return nil, nil, errors.New("mask: text changed without a mask")
 	}
 	return nil, nil, nil
-}
-
-// reason is an error for records and people: what it is about, without our own prefix.
-func reason(err error) string {
-	return strings.TrimPrefix(err.Error(), llm.ErrNotInspected.Error()+": ")
-}
-
-// reason is the same with everything masked: it may quote what was not understood.
-func (x *exchange) reason(err error) string {
-	return x.shown(pipeline.CarrierError, reason(err), "why cannot be said: it could not be masked")
-}
-
-// word is what records show of a word of the provider's: what does not look like one is masked.
-func (x *exchange) word(s string) string {
-	if llm.Label([]byte(s)) {
-		return s
-	}
-	return x.shown(pipeline.CarrierMetadata, s, "[not masked]")
-}
-
-// plain is what records show of a word of the application's that steers a request, such as its path: secrets in it are masked.
-func (x *exchange) plain(s string) string {
-	if len(s) < llm.MinText {
-		return s
-	}
-	return x.shown(pipeline.CarrierArgs, s, "[not masked]")
-}
-
-// shown is a text with everything masked; instead stands for it if that fails.
-func (x *exchange) shown(carrier, s, instead string) string {
-	if err := x.inspect("mask for the record", func() error {
-		masked, masks, err := x.maskWhole(carrier, nil, []byte(s))
-		if len(masks) > 0 {
-			s = string(masked)
-		}
-		return err
-	}); err != nil {
-		return instead
-	}
-	return s
 }

@@ -173,6 +173,16 @@ func (e *Engine) Stream(carrier string, o StreamOptions) *Rewriter {
 	return r
 }
 
+// Clear tells whether it is known at once that nothing of a whole text would be masked, neither as it stands nor anything in it that begins in before,
+// which stands to the left of it. It allocates nothing and looks at each byte once. False may mean anything.
+func (e *Engine) Clear(p *action.Plan, before, text []byte) bool {
+	k := e.plan(p)
+	if k.prog == nil {
+		return true
+	}
+	return !k.names && !k.prog.rings(before, text)
+}
+
 // Mask masks a whole text. The offsets of the masks are bytes of text. After an error nothing of the text may be used.
 func (e *Engine) Mask(carrier, text string, o StreamOptions) (string, []pipeline.Mask, error) {
 	out, masks, err := e.Append(make([]byte, 0, len(text)+len(text)/8), carrier, []byte(text), o)
