@@ -37,7 +37,7 @@ var fieldsOf = map[string]string{
 	"Verdict.Elevation": "ours", "Verdict.Approval": "ours", "Verdict.Digest": "ours", "Matched.Rule": "config",
 
 	"Decision.ID": "ours", "Decision.Policy": "ours", "Decision.Scope": "config", "Decision.Model": "masked", "Decision.Endpoint": "config", "Decision.SPIFFEID": "config",
-	"Event.Data": "masked",
+	"Event.Data":       "masked",
 	"Outcome.Decision": "ours", "Outcome.Cut": "ours", "Outcome.CutReason": "masked", "Outcome.ResponseID": "masked", "Outcome.ResponseModel": "masked",
 	"Outcome.Finish": "masked", "Outcome.Text": "masked", "Outcome.ReplyOf": "ours",
 }

@@ -46,7 +46,7 @@ type exchange struct {
 	ruled     []pipeline.Mask // the same, by guardrails
 	sent      bool            // the request is with the provider
 	bodyBytes int64           // of what was sent
-	heard     [16]heard        // words that were looked at
+	heard     [16]heard       // words that were looked at
 	nextHeard int
 }
 
