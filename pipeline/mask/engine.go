@@ -34,15 +34,16 @@ type Options struct {
 
 // Engine holds the compiled rules. It may be used by any number of goroutines.
 type Engine struct {
-	o     Options
-	keys  *action.Keys
-	rules []*compiled
-	names stage
-	free  sync.Pool // of *Rewriter
-	plans sync.Map  // *action.Plan to *planned
-	nplan int
-	tags  map[*rule.Rule]string
-	mu    sync.Mutex
+	o               Options
+	keys            *action.Keys
+	rules           []*compiled
+	names           stage
+	free            sync.Pool // of *Rewriter
+	larges, askings sync.Pool // of what these borrow
+	plans           sync.Map  // *action.Plan to *planned
+	nplan           int
+	tags            map[*rule.Rule]string
+	mu              sync.Mutex
 
 	all, secrets *program // secrets: those of the families Allowed and Secret; made when it is first needed
 }

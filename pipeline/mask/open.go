@@ -52,7 +52,8 @@ func (r *Rewriter) openFrom() int {
 
 // begin lets heads of a rule begin of which a trigger ends at n.
 func (r *Rewriter) begin(c *compiled) error {
-	p := max(r.next[c.id], r.idle, r.n-c.reach)
+	q := r.about(c.id)
+	p := max(q.next, r.idle, r.n-c.reach)
 	r.mark(r.n)
 	for ; p < r.n; p++ {
 		if !c.first.Has(r.buf[p-r.from]) {
@@ -73,7 +74,7 @@ func (r *Rewriter) begin(c *compiled) error {
 		}
 		r.threads = append(r.threads, t)
 	}
-	r.next[c.id] = p
+	q.next = p
 	return nil
 }
 
