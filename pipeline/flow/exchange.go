@@ -246,7 +246,7 @@ func (x *exchange) maskRequest(body []byte, in *pipeline.Intent) error {
 				masks = []pipeline.Mask{{Carrier: pipeline.CarrierArgs, Type: "arguments", Len: len(t.Value), With: unshown}}
 			}
 		} else {
-			masked, masks, err = x.maskWhole(x.carrierOf(t), x.before(t.Key), t.Value)
+			masked, masks, err = x.maskText(x.carrierOf(t), t)
 		}
 		if err != nil {
 			return err

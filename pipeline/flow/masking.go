@@ -100,7 +100,7 @@ func (x *exchange) maskTexts(body []byte) ([]byte, error) {
 		if t.Args {
 			masked, masks, err = x.maskArgs(t.Value)
 		} else {
-			masked, masks, err = x.maskWhole(carrier, x.before(t.Key), t.Value)
+			masked, masks, err = x.maskText(carrier, t)
 		}
 		if err != nil {
 			return nil, err

@@ -44,7 +44,33 @@ func (x *exchange) before(key []byte) []byte {
 
 // maskPiece masks a text of a reply that is whole. masked is valid until the next call; it is nil if nothing was masked.
 func (x *exchange) maskPiece(p *llm.Piece) (masked []byte, masks []pipeline.Mask, err error) {
+	if p.Name {
+		return x.maskName(carrier(p), p.Text)
+	}
 	return x.maskWhole(carrier(p), x.before(p.Key), p.Text)
+}
+
+// maskText masks a text of a request.
+func (x *exchange) maskText(carrier string, t *llm.Text) (masked []byte, masks []pipeline.Mask, err error) {
+	if t.Name {
+		return x.maskName(carrier, t.Value)
+	}
+	return x.maskWhole(carrier, x.before(t.Key), t.Value)
+}
+
+// behind is what stands behind a key, by which a masker knows it.
+const behind = `": `
+
+// maskName is maskWhole for the key of a member. It is shown as one: names of people and addresses are not looked for in keys.
+func (x *exchange) maskName(carrier string, name []byte) (masked []byte, masks []pipeline.Mask, err error) {
+	x.buf.key = append(append(x.buf.key[:0], name...), behind...)
+	if masked, masks, err = x.maskWhole(carrier, nil, x.buf.key); err != nil || len(masks) == 0 {
+		return nil, nil, err
+	}
+	if masked, ok := bytes.CutSuffix(masked, []byte(behind)); ok {
+		return masked, masks, nil
+	}
+	return x.maskWhole(carrier, nil, name) // a value took what stands behind it
 }
 
 // carrier is what a text of a reply is.

@@ -58,7 +58,7 @@ func (c *Chunk) Aside(carrier string) error {
 // Key makes a piece like p, a text by itself, of the key of the member that was begun last, if it is no plain word.
 func (c *Chunk) Key(p Piece) {
 	if m := &c.Scanner.key; !plainKey(m.Key) {
-		c.Pieces = append(c.Pieces, Piece{Choice: p.Choice, Carrier: p.Carrier, At: m.At, Text: m.Key, Whole: true})
+		c.Pieces = append(c.Pieces, Piece{Choice: p.Choice, Carrier: p.Carrier, At: m.At, Text: m.Key, Name: true, Whole: true})
 	}
 }
 

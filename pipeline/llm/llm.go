@@ -77,6 +77,7 @@ type Text struct {
 	Step  int    // index in Call.Steps, or -1
 	Args  bool   // arguments of a tool call, themselves JSON
 	Raw   bool   // At is a JSON value that stands there as it is, not as a JSON string; with Args only
+	Name  bool   // it is the key of a member itself
 	Word  bool   // it steers the call, as the name of a tool does: it is masked on record only, and only if it is a secret
 }
 
@@ -125,6 +126,7 @@ type Piece struct {
 	// Carrier is what the text is, one of pipeline.Carriers; "" is that of metadata.
 	Carrier string
 	Key     []byte // of the member that it is, or is in, where that may tell what it is; valid like Text
+	Name    bool   // it is the key of a member itself
 	Whole   bool   // a text by itself, also in a stream
 	Answer  bool   // part of what the model says to the application: policy looks at it, and the outcome keeps it
 	// Repeat: it says again, whole, what the pieces of this choice and lane said, after them. It is masked as they were and not

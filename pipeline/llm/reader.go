@@ -118,7 +118,7 @@ func (rd *Reader) note() {
 		return
 	}
 	rd.keys = m.At.Start
-	rd.R.Texts = append(rd.R.Texts, Text{At: m.At, Value: m.Key, Step: -1})
+	rd.R.Texts = append(rd.R.Texts, Text{At: m.At, Value: m.Key, Step: -1, Name: true})
 }
 
 // Step reads a string that is the text of a new step.

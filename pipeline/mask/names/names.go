@@ -98,10 +98,11 @@ func (s *Scanner) Feed(p []byte) {
 
 // End tells that the segment has ended. All spans are complete then.
 func (s *Scanner) End() {
-	if s.cut.End() {
+	word := s.cut.End()
+	if word {
 		s.seq.Push(s.cut.Token())
 	}
-	s.seq.Finish()
+	s.seq.Finish(!word && s.cut.Key())
 }
 
 // Settled is an offset of the segment: no span that is still to come begins before it.

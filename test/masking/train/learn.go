@@ -63,7 +63,7 @@ func (l *learner) learn(d *doc) {
 	if l.cut.End() {
 		push()
 	}
-	l.seq.Finish()
+	l.seq.Finish(false)
 	l.seq.Spans = l.seq.Spans[:0]
 }
 

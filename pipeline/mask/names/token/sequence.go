@@ -95,11 +95,14 @@ func (s *Sequence) Push(t *Token) {
 	s.decide(t.Shape == Break)
 }
 
-// Finish decides about what is left: the text has ended.
-func (s *Sequence) Finish() {
+// Finish decides about what is left: the text has ended. key tells that it ended behind a key of JSON.
+func (s *Sequence) Finish(key bool) {
 	end := Token{}
+	if key {
+		end.Key = behindKey
+	}
 	s.Push(&end)
-	s.close()
+	s.close(key)
 }
 
 // decide decides about all tokens of which enough is known.
@@ -220,8 +223,8 @@ func entity(suf uint32) bool {
 
 // extend makes t part of the span that is open, or of a new one, or of none. on: it is the rest of a word.
 func (s *Sequence) extend(t *Token, tag Tag, on bool) {
-	if s.open.Tag != Other && (tag != s.open.Tag || t.End-s.open.Start > MaxSpan || !on && !joins(t.Gap, tag)) {
-		s.close()
+	if s.open.Tag != Other && (tag != s.open.Tag || t.End-s.open.Start > MaxSpan || !on && (t.Key >= hasKey || !joins(t.Gap, tag))) {
+		s.close(s.inKey())
 	}
 	if tag == Other {
 		s.run = 0
@@ -241,12 +244,29 @@ func (s *Sequence) extend(t *Token, tag Tag, on bool) {
 	}
 }
 
-func (s *Sequence) close() {
+// inKey tells whether the span that ends before the token that was decided last stands in a key of JSON: that ends behind it, or behind one of those tokens
+// after it that are known, which is mostly one.
+func (s *Sequence) inKey() bool {
+	for i := s.d - 1; i < s.n; i++ {
+		if t := &s.ring[i&ringMask]; t.Key == behindKey {
+			return true
+		} else if t.Quote || t.NewLine() || t.Shape == Break {
+			return false
+		}
+	}
+	return false
+}
+
+// close ends the span that is open. One in a key of JSON is none: who reads the JSON looks for the key, and what it says is mostly what a value
+// is, a street, not the value.
+func (s *Sequence) close(key bool) {
 	if s.open.Tag == Other {
 		return
 	}
 	if near := s.open.Tag == Address && s.last > 0 && s.open.Start-s.last < MaxSpan/2; !s.weak || near {
-		s.Spans = append(s.Spans, s.open)
+		if !key {
+			s.Spans = append(s.Spans, s.open)
+		}
 		if s.open.Tag == Address {
 			s.last = s.open.End
 		}
