@@ -108,3 +108,23 @@ func BenchmarkWord(b *testing.B) {
 		})
 	}
 }
+
+// TestPlain: the engine of a configuration with rules of its own, less these.
+func TestPlain(t *testing.T) {
+	e, err := New(Options{Names: true, Rules: testRules()[:1], Table: nil})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := e.Plain()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(p.Rules()); n != len(builtin()) || n == len(e.Rules()) {
+		t.Errorf("%d rules of %d", n, len(e.Rules()))
+	}
+	for text, want := range map[string]string{"key " + keyGitHub: "key [GITHUB_TOKEN]", "James Miller, Springfield": "James Miller, Springfield", "mail a@example.org": "mail [EMAIL]"} {
+		if got, masks, err := p.Mask("text", text, StreamOptions{}); err != nil || got != want || len(masks) > 0 && masks[0].Fingerprint != "" {
+			t.Errorf("%q becomes %q, %+v, %v", text, got, masks, err)
+		}
+	}
+}
