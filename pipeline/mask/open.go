@@ -170,6 +170,7 @@ type value struct {
 	may    bool // it may be one that is allowed: it is held
 	shown  bool // its tag is out
 	joint  bool // the last byte belongs to it only if more of it follows
+	slash  bool // and that is a backslash
 	class  bool // the byte before is of the tail's class
 	until  int  // how much of the end is there
 	read   int  // it is hashed, or released, up to here
@@ -237,6 +238,11 @@ func (r *Rewriter) swallow(dst []byte) ([]byte, error) {
 	for i := r.n - r.from; i < len(r.buf) && !ended; i++ {
 		c := r.buf[i]
 		switch {
+		case v.slash:
+			if ended = !t.Escaped.Has(c); !ended {
+				v.joint, v.slash, v.class = false, false, t.Class.Has(c)
+				r.n++
+			}
 		case t.Class.Has(c):
 			v.joint, v.class = false, true
 			r.n++
@@ -251,6 +257,9 @@ func (r *Rewriter) swallow(dst []byte) ([]byte, error) {
 			}
 		case t.Until == "" && !v.joint && v.class && t.Joint.Has(c):
 			v.joint = true
+			r.n++
+		case c == '\\' && t.Until == "" && !v.joint && v.class && t.Escaped != rule.Class{}:
+			v.joint, v.slash = true, true
 			r.n++
 		default:
 			ended = true
