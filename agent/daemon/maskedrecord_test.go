@@ -37,7 +37,8 @@ var fieldsOf = map[string]string{
 	"Verdict.Elevation": "ours", "Verdict.Approval": "ours", "Verdict.Digest": "ours", "Matched.Rule": "config",
 
 	"Decision.ID": "ours", "Decision.Policy": "ours", "Decision.Scope": "config", "Decision.Model": "masked", "Decision.Endpoint": "config", "Decision.SPIFFEID": "config",
-	"Event.Data":       "masked",
+	"Event.Data":             "masked",
+	"Intent.OriginalMissing": "ours: an error of this program's", "Outcome.OriginalMissing": "ours: an error of this program's", "Kept.Cut": "ours",
 	"Outcome.Decision": "ours", "Outcome.Cut": "ours", "Outcome.CutReason": "masked", "Outcome.ResponseID": "masked", "Outcome.ResponseModel": "masked",
 	"Outcome.Finish": "masked", "Outcome.Text": "masked", "Outcome.ReplyOf": "ours",
 }

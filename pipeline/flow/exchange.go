@@ -48,6 +48,8 @@ type exchange struct {
 	bodyBytes int64           // of what was sent
 	heard     [16]heard       // words that were looked at
 	nextHeard int
+	kept      *original // of the reply, while it comes; nil: it is not kept
+	whole     []byte    // the reply, if it is no stream and its original may be kept
 }
 
 // buffers are reused from one exchange to the next.
@@ -85,6 +87,7 @@ func newExchange(f *Flow, m *pipeline.Meta, client pipeline.Client, up pipeline.
 }
 
 func (x *exchange) free() {
+	x.kept.drop()
 	b := x.buf
 	x.buf = nil
 	clear(x.req.Texts[:cap(x.req.Texts)])
@@ -140,13 +143,14 @@ func (x *exchange) decodeRequest(body []byte, read error) error {
 	return nil
 }
 
-// append writes a record. Its channel is kept for settle.
-func (x *exchange) append(kind string, body any) {
-	_, durable := x.f.o.Log.Append(pipeline.Record{Kind: kind, Time: x.f.o.Now(), Session: x.m.Session, Exchange: x.m.Exchange, Body: body,
+// append writes a record. Its channel is kept for settle. false: the record was refused.
+func (x *exchange) append(kind string, body any) bool {
+	at, durable := x.f.o.Log.Append(pipeline.Record{Kind: kind, Time: x.f.o.Now(), Session: x.m.Session, Exchange: x.m.Exchange, Body: body,
 		Awaited: x.enforce})
 	if x.enforce && durable != nil {
 		x.pending = append(x.pending, durable)
 	}
+	return at != (pipeline.Position{})
 }
 
 // settle waits until the records written so far are on disk, but for the last keep ones.
@@ -198,8 +202,11 @@ func (x *exchange) recordIntent(body []byte, unread error) {
 	x.h.body, x.h.shown = body, in.Body
 	in.Call = *x.call()
 	in.Call.Steps = x.steps
+	in.Repeats, in.SameFrame = x.f.o.Sessions.Recorded(x.m, x.steps)
 	x.asked = x.f.o.Now()
-	x.append(pipeline.KindIntent, in)
+	if !x.append(pipeline.KindIntent, in) {
+		x.f.o.Sessions.Recorded(x.m, nil)
+	}
 	for i := range x.steps { // of the intent only: decisions repeat what they are about
 		x.steps[i].From = [2]int{}
 	}

@@ -90,6 +90,10 @@ func (x *exchange) maskWhole(carrier string, before, text []byte) (masked []byte
 	if x.clear(carrier, before, text) {
 		return nil, nil, nil
 	}
+	memory, key, clean := x.known(carrier, before, text)
+	if clean {
+		return nil, nil, nil
+	}
 	rw := x.stream(carrier, before)
 	defer rw.Release()
 	out, same, changed := x.buf.mask[:0], 0, false // same: bytes of text that came out as they went in, and are not in out
@@ -126,6 +130,9 @@ func (x *exchange) maskWhole(carrier string, before, text []byte) (masked []byte
 	}
 	if same != len(text) {
 		return nil, nil, errors.New("mask: text changed without a mask")
+	}
+	if memory != nil {
+		memory.Clean(key)
 	}
 	return nil, nil, nil
 }
