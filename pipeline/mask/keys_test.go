@@ -93,9 +93,10 @@ func TestKeysStay(t *testing.T) {
 	if masked < 3000 {
 		t.Errorf("%d values are masked in all", masked)
 	}
-	// At the end of a text, and in pieces.
+	// At the end of a text, where it may have been cut off, and in pieces.
 	for text, want := range map[string]string{`{"James": `: `{"James": `, `{"James":`: `{"James":`, `{"Straße" : "x"}`: `{"Straße" : "x"}`, `said "James"`: `said "[PERSON]"`,
-		`{"name": "James Miller"}`: `{"name": "[PERSON]"}`, `{"a":"James Miller","James Miller":"b"}`: `{"a":"[PERSON]","James Miller":"b"}`, `James Miller: "hello"`: `[PERSON]: "hello"`} {
+		`{"name": "James Miller"}`: `{"name": "[PERSON]"}`, `{"a":"James Miller","James Miller":"b"}`: `{"a":"[PERSON]","James Miller":"b"}`, `James Miller: "hello"`: `[PERSON]: "hello"`,
+		"the quick brown fox jumps ove": "the quick brown fox jumps ove", "I am James": "I am [PERSON]", "ask james miller": "ask [PERSON]"} {
 		for piece := 1; piece <= len(text); piece++ {
 			s := e.Stream("text", StreamOptions{})
 			var out []byte

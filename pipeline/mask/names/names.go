@@ -109,7 +109,7 @@ func (s *Scanner) End() {
 	if word {
 		s.seq.Push(s.cut.Token())
 	}
-	s.seq.Finish(!word && s.cut.Key())
+	s.seq.Finish(word, !word && s.cut.Key())
 }
 
 // Settled is an offset of the segment: no span that is still to come begins before it.

@@ -41,6 +41,8 @@ type Sequence struct {
 	open  Found // Tag is Other: none
 	run   int
 	weak  bool             // all of it is numbers, or it is one letter, or one accented word in lower case: no name or address by itself
+	low   bool             // it begins with a short word in lower case that is no usual name
+	cutAt int              // where the text ended in a word, perhaps a part of one; 0: nowhere
 	last  int              // where the last address ended
 	seen  [seenSize]uint32 // upper 30 bits of a hash, and a tag
 	Spans []Found          // complete ones; the user takes them away
@@ -95,8 +97,11 @@ func (s *Sequence) Push(t *Token) {
 	s.decide(t.Shape == Break)
 }
 
-// Finish decides about what is left: the text has ended. key tells that it ended behind a key of JSON.
-func (s *Sequence) Finish(key bool) {
+// Finish decides about what is left: the text has ended. word tells that it ended in a word, key that it ended behind a key of JSON.
+func (s *Sequence) Finish(word, key bool) {
+	if word {
+		s.cutAt = s.ring[(s.n-1)&ringMask].End
+	}
 	end := Token{}
 	if key {
 		end.Key = behindKey
@@ -232,7 +237,7 @@ func (s *Sequence) extend(t *Token, tag Tag, on bool) {
 	}
 	if s.open.Tag == Other {
 		s.open = Found{Start: t.Start, Tag: tag}
-		s.weak, s.run = true, 0
+		s.weak, s.run, s.low = true, 0, t.Shape == Lower && t.End-t.Start <= 3 && t.Flags.First() < 3
 	}
 	s.open.End = t.End
 	// The lists say which English words are names of people too; of words in lower case of other languages they do not.
@@ -264,7 +269,8 @@ func (s *Sequence) close(key bool) {
 		return
 	}
 	if near := s.open.Tag == Address && s.last > 0 && s.open.Start-s.last < MaxSpan/2; !s.weak || near {
-		if !key {
+		cut := s.open.End == s.cutAt && s.open.Tag == Person && s.low && s.run == 1 // "jumps ove", where an answer was cut off
+		if !key && !cut {
 			s.Spans = append(s.Spans, s.open)
 		}
 		if s.open.Tag == Address {
