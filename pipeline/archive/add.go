@@ -42,7 +42,7 @@ func prepare(ctx context.Context, tx *sql.Tx) (s *statements, err error) {
 		{&s.word, "INSERT INTO words (field, value, uses) VALUES (?, ?, 0) ON CONFLICT (field, value) DO UPDATE SET uses = uses RETURNING id"},
 		{&s.uses, "UPDATE words SET uses = uses + ? WHERE id = ?"},
 		{&s.session, `INSERT INTO sessions VALUES (?1, ?2, ?2, 1, ?3, ?4) ON CONFLICT (id) DO UPDATE SET started = min(started, ?2), last = max(last, ?2),
-			exchanges = exchanges + 1, denied = denied + ?3, masked = masked + ?4`},
+			exchanges = exchanges + 1, denied = denied + ?3, masked = masked + ?4 RETURNING exchanges`},
 		{&s.taken, "SELECT 1 FROM exchanges WHERE n = ?"},
 		{&s.has, "SELECT 1 FROM exchanges WHERE id = ?"},
 		{&s.deep, "SELECT steps, answer FROM exchanges WHERE id = ?"},
@@ -69,29 +69,41 @@ func (a *Archive) add(ctx context.Context, parts []*journal.Parts, at place, gon
 	if err != nil {
 		return err
 	}
-	return a.in(ctx, func(tx *sql.Tx) error {
-		if len(parts)+len(gone) > 0 {
-			s, err := prepare(ctx, tx)
-			if err != nil {
-				return err
-			}
-			for _, p := range parts {
-				if err := a.addOne(s, p); err != nil {
+	put := func(mark []byte) error {
+		return a.in(ctx, func(tx *sql.Tx) error {
+			if len(parts) > 0 {
+				s, err := prepare(ctx, tx)
+				if err != nil {
+					return err
+				}
+				for _, p := range parts {
+					if err := a.addOne(s, p); err != nil {
+						return err
+					}
+				}
+				if err := a.count(s); err != nil {
 					return err
 				}
 			}
-			for i := range gone {
-				if err := a.erase(s, tx, &gone[i]); err != nil {
-					return err
-				}
+			if mark == nil {
+				return nil
 			}
-			if err := a.count(s); err != nil {
+			_, err := tx.ExecContext(ctx, "INSERT OR REPLACE INTO meta VALUES ('place', ?)", string(mark))
+			return err
+		})
+	}
+	if len(gone) > 0 { // session by session: that they are done is stored at the end, and what was done in part is done again
+		if err := put(nil); err != nil {
+			return err
+		}
+		parts = nil
+		for i := range gone {
+			if err := a.erase(ctx, &gone[i]); err != nil {
 				return err
 			}
 		}
-		_, err := tx.ExecContext(ctx, "INSERT OR REPLACE INTO meta VALUES ('place', ?)", string(mark))
-		return err
-	})
+	}
+	return put(mark)
 }
 
 // count adds up how often values were used.
@@ -199,8 +211,15 @@ func (a *Archive) addOne(s *statements, p *journal.Parts) error {
 	if denied(&x) {
 		was = 1
 	}
-	_, err = s.session.ExecContext(s.ctx, x.SessionID, n, was, len(x.Masked))
-	return err
+	var of int
+	if err := s.session.QueryRowContext(s.ctx, x.SessionID, n, was, len(x.Masked)).Scan(&of); err != nil {
+		return err
+	}
+	a.more.exchanges++
+	if of == 1 {
+		a.more.sessions++
+	}
+	return nil
 }
 
 // note adds a value to the list of those that globs are looked up in, and gives its number there.

@@ -81,6 +81,9 @@ func (a *Archive) limited(ctx context.Context, f func(context.Context) error) er
 }
 
 func (a *Archive) within(ctx context.Context, deadline time.Duration, f func(context.Context) error) error {
+	if err := a.shut(); err != nil {
+		return err
+	}
 	limit, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
 	err := f(limit)
@@ -261,14 +264,16 @@ type Stats struct {
 	Exchanges, Sessions int64
 	Oldest              time.Time // zero if it is empty
 	Bytes               int64     // of the file
+	Renewed             int64     // how often, since Open, a file was replaced that could not be used
 }
 
-// Stats counts.
+// Stats reads what is kept: it counts nothing.
 func (a *Archive) Stats(ctx context.Context) (s Stats, err error) {
+	s.Renewed = a.renewed.Load()
 	err = a.limited(ctx, func(ctx context.Context) error {
 		var oldest sql.NullInt64
 		var pages, size int64
-		if err := a.read.Load().QueryRowContext(ctx, "SELECT (SELECT count(*) FROM exchanges), (SELECT count(*) FROM sessions), (SELECT min(n) FROM exchanges)").
+		if err := a.read.Load().QueryRowContext(ctx, "SELECT exchanges, sessions, (SELECT min(n) FROM exchanges) FROM totals").
 			Scan(&s.Exchanges, &s.Sessions, &oldest); err != nil {
 			return err
 		}
