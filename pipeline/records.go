@@ -140,10 +140,7 @@ type Outcome struct {
 // a number of tokens that the last would have corrected.
 func (o *Outcome) Used(bodyBytes int64) Usage {
 	u := o.Usage
-	if o.ReplyOf != "" { // the exchange that the provider was asked in counts
-		return u
-	}
-	if o.Status == 403 && o.ResponseID == "" && o.BytesReleased > 0 && o.Verdict.Action >= Hold { // refused before it was sent
+	if o.unasked() {
 		return u
 	}
 	if u.InputTokens == nil {
@@ -161,6 +158,25 @@ func (o *Outcome) Used(bodyBytes int64) Usage {
 		}
 	}
 	return u
+}
+
+// Estimated tells of what Used gave whether it is, in part, an estimate: the provider left out what went in or what came out, or the
+// reply was cut, so that what the provider had said by then was not its last word, also where it is what counts. Nothing that is
+// counted as nothing is an estimate. Whoever shows usage marks it by this, and by nothing else.
+func (o *Outcome) Estimated(used Usage) bool {
+	counts := func(n *int64) bool { return n != nil && *n > 0 }
+	if o.unasked() || !counts(used.InputTokens) && !counts(used.OutputTokens) {
+		return false
+	}
+	return o.Usage.InputTokens == nil || o.Usage.OutputTokens == nil || o.Cut != ""
+}
+
+// unasked tells whether the provider was asked nothing in this exchange.
+func (o *Outcome) unasked() bool {
+	if o.ReplyOf != "" { // the exchange that the provider was asked in counts
+		return true
+	}
+	return o.Status == 403 && o.ResponseID == "" && o.BytesReleased > 0 && o.Verdict.Action >= Hold // refused before it was sent
 }
 
 // Flow is a connection that carried no recorded exchange: missed, passed or refused.
