@@ -25,14 +25,13 @@ const maxText = 8 << 20
 // maxKnown bounds the memory for values that were seen.
 const maxKnown = 100_000
 
-// statements are prepared once for a batch.
+// statements are prepared once for a file, and used in one transaction at a time.
 type statements struct {
-	ctx                                              context.Context
-	row, find, word, uses, session, taken, has, deep *sql.Stmt
+	ctx                                       context.Context
+	row, find, word, uses, session, has, deep *sql.Stmt
 }
 
-func prepare(ctx context.Context, tx *sql.Tx) (s *statements, err error) {
-	s = &statements{ctx: ctx}
+func prepare(ctx context.Context, db *sql.DB) (s statements, err error) {
 	for _, p := range []struct {
 		to  **sql.Stmt
 		sql string
@@ -43,24 +42,23 @@ func prepare(ctx context.Context, tx *sql.Tx) (s *statements, err error) {
 		{&s.uses, "UPDATE words SET uses = uses + ? WHERE id = ?"},
 		{&s.session, `INSERT INTO sessions VALUES (?1, ?2, ?2, 1, ?3, ?4) ON CONFLICT (id) DO UPDATE SET started = min(started, ?2), last = max(last, ?2),
 			exchanges = exchanges + 1, denied = denied + ?3, masked = masked + ?4 RETURNING exchanges`},
-		{&s.taken, "SELECT 1 FROM exchanges WHERE n = ?"},
-		{&s.has, "SELECT 1 FROM exchanges WHERE id = ?"},
+		{&s.has, "SELECT EXISTS (SELECT 1 FROM exchanges WHERE id = ?1), EXISTS (SELECT 1 FROM exchanges WHERE n = ?2)"},
 		{&s.deep, "SELECT steps, answer FROM exchanges WHERE id = ?"},
 	} {
-		if *p.to, err = tx.PrepareContext(ctx, p.sql); err != nil {
-			return nil, err
+		if *p.to, err = db.PrepareContext(ctx, p.sql); err != nil {
+			return s, err
 		}
 	}
 	return s, nil
 }
 
-// one asks for a single number; ok says whether there is one.
-func (s *statements) one(st *sql.Stmt, arg any) (v int64, ok bool, err error) {
-	err = st.QueryRowContext(s.ctx, arg).Scan(&v)
-	if errors.Is(err, sql.ErrNoRows) {
-		return 0, false, nil
+// in gives the statements to a transaction.
+func (s statements) in(ctx context.Context, tx *sql.Tx) *statements {
+	s.ctx = ctx
+	for _, p := range []**sql.Stmt{&s.row, &s.find, &s.word, &s.uses, &s.session, &s.has, &s.deep} {
+		*p = tx.StmtContext(ctx, *p)
 	}
-	return v, err == nil, err
+	return &s
 }
 
 // add brings exchanges, and how far the journal has been read with them, into the archive, and takes the words of erased ones out.
@@ -72,10 +70,7 @@ func (a *Archive) add(ctx context.Context, parts []*journal.Parts, at place, gon
 	put := func(mark []byte) error {
 		return a.in(ctx, func(tx *sql.Tx) error {
 			if len(parts) > 0 {
-				s, err := prepare(ctx, tx)
-				if err != nil {
-					return err
-				}
+				s := a.sql.in(ctx, tx)
 				for _, p := range parts {
 					if err := a.addOne(s, p); err != nil {
 						return err
@@ -118,19 +113,15 @@ func (a *Archive) count(s *statements) error {
 }
 
 func (a *Archive) addOne(s *statements, p *journal.Parts) error {
-	if _, have, err := s.one(s.has, p.Exchange); have || err != nil {
-		return err
-	}
 	n := p.Time.UnixMicro()
-	for {
-		_, taken, err := s.one(s.taken, n)
-		if err != nil {
+	for ; ; n++ {
+		var have, taken bool
+		if err := s.has.QueryRowContext(s.ctx, p.Exchange, n).Scan(&have, &taken); have || err != nil {
 			return err
 		}
 		if !taken {
 			break
 		}
-		n++
 	}
 	x := p.Document()
 	steps := pipeline.Messages(x.Steps)
@@ -145,7 +136,12 @@ func (a *Archive) addOne(s *statements, p *journal.Parts) error {
 			fresh = fresh[1:]
 		}
 	}
-	words := every
+	var words strings.Builder
+	words.WriteString(every)
+	stands := func(field, value string) {
+		words.WriteByte(' ')
+		words.WriteString(token(field, value))
+	}
 	var ids []int64
 	for _, f := range a.fields {
 		if f.get == nil {
@@ -157,7 +153,7 @@ func (a *Archive) addOne(s *statements, p *journal.Parts) error {
 		}
 		slices.Sort(values)
 		for _, v := range slices.Compact(values) {
-			words += " " + token(f.Name, v)
+			stands(f.Name, v)
 			if f.Many {
 				continue
 			}
@@ -172,7 +168,7 @@ func (a *Archive) addOne(s *statements, p *journal.Parts) error {
 	estimated := 0
 	if p.Outcome.Estimated(used) {
 		estimated = 1
-		words += " " + token("is", "estimated")
+		stands("is", "estimated")
 		id, err := a.note(s, "is", "estimated")
 		if err != nil {
 			return err
@@ -184,7 +180,8 @@ func (a *Archive) addOne(s *statements, p *journal.Parts) error {
 		n     int64
 	}{{"status", int64(x.Status)}, {"masks", int64(len(x.Masked))}, {"tokens", value(used.InputTokens) + value(used.OutputTokens)}, {"duration", x.DurationMS}} {
 		r := rangeOf(v.field, v.n)
-		words += " " + token(v.field, r.name()) + " " + token(v.field, r.octave())
+		stands(v.field, r.name())
+		stands(v.field, r.octave())
 		if _, err := a.note(s, v.field, r.name()); err != nil {
 			return err
 		}
@@ -193,7 +190,7 @@ func (a *Archive) addOne(s *statements, p *journal.Parts) error {
 	if err != nil {
 		return err
 	}
-	if _, err := s.find.ExecContext(s.ctx, n, words, text(&x, fresh)); err != nil {
+	if _, err := s.find.ExecContext(s.ctx, n, words.String(), text(&x, fresh)); err != nil {
 		return err
 	}
 	var tools []string

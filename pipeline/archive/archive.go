@@ -40,9 +40,11 @@ type Archive struct {
 	renewed atomic.Int64                            // how often a file was replaced that could not be used
 	stop    atomic.Pointer[context.CancelCauseFunc] // ends Follow; nil while nothing follows
 	nudge   atomic.Pointer[context.CancelFunc]      // ends its waiting for records; nil while it does not wait
+	asked   chan struct{}                           // holds one for each query that runs
 
 	mu    sync.Mutex // of writing
 	write *sql.DB
+	sql   statements
 	known map[string]int64 // values of fields that are in the list of values, and their numbers there
 	used  map[int64]int64  // how often values were used in the transaction
 	more  totals           // what the transaction adds to those of the file; negative for what it takes away
@@ -70,7 +72,10 @@ INSERT INTO totals VALUES (1, 0, 0);
 CREATE TABLE words (id INTEGER PRIMARY KEY, field TEXT NOT NULL, value TEXT NOT NULL, uses INTEGER NOT NULL, UNIQUE (field, value));
 ` + index
 
+// Of the time that it takes to add exchanges a quarter goes into merging the index. The more parts of it are merged at once, the less often each word
+// is written anew; and the more parts a query looks into.
 const index = `CREATE VIRTUAL TABLE found USING fts5(fields, text, content='', contentless_delete=1, tokenize="unicode61 remove_diacritics 2");
+INSERT INTO found (found, rank) VALUES ('automerge', 8);
 `
 
 // Open opens the file, and makes a new one if there is none, or if it is damaged or of another version: then it is empty until it is fed. If it
@@ -86,7 +91,7 @@ func Open(ctx context.Context, o Options) (*Archive, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	a := &Archive{o: o, fields: Fields()}
+	a := &Archive{o: o, fields: Fields(), asked: make(chan struct{}, queries)}
 	a.closed.Store(&errUnopened)
 	return a, a.reopen(ctx)
 }
@@ -161,6 +166,9 @@ func (a *Archive) open(ctx context.Context) (err error) {
 	if err := a.made(ctx); err != nil {
 		return err
 	}
+	if a.sql, err = prepare(ctx, a.write); err != nil {
+		return err
+	}
 	var some sql.NullInt64
 	if err := a.write.QueryRowContext(ctx, "SELECT max(n) FROM exchanges").Scan(&some); err != nil {
 		return err
@@ -169,7 +177,7 @@ func (a *Archive) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	read.SetMaxOpenConns(4)
+	read.SetMaxOpenConns(queries + 1) // one is for Stats
 	a.read.Store(read)
 	return nil
 }

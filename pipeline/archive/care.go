@@ -16,7 +16,7 @@ const (
 	// carePause is how long one step of care waits for the next while nothing is to be added.
 	carePause = 10 * time.Millisecond
 	// forgetStep is how many exchanges are forgotten in one transaction.
-	forgetStep = 500
+	forgetStep = 2000
 	// shrinkPages is how many free pages are given back in one step; it is done while a quarter of the file, and more than that many, are free.
 	shrinkPages = 2000
 )
@@ -49,7 +49,7 @@ func (c *care) step(ctx context.Context) (more bool, err error) {
 	return c.a.shrink(ctx)
 }
 
-// Expire forgets up to 500 of the exchanges that are older than the archive is to retain, and says how many.
+// Expire forgets up to forgetStep of the exchanges that are older than the archive is to retain, and says how many.
 func (a *Archive) Expire(ctx context.Context) (int64, error) {
 	if a.o.Retain <= 0 {
 		return 0, nil

@@ -81,10 +81,7 @@ func (a *Archive) eraseOne(ctx context.Context, tx *sql.Tx, l *journal.Loader, s
 	if err := texts(rows, &all); err != nil || len(all) == 0 {
 		return err
 	}
-	s, err := prepare(ctx, tx)
-	if err != nil {
-		return err
-	}
+	s := a.sql.in(ctx, tx)
 	for _, q := range []string{"DELETE FROM found WHERE rowid IN (SELECT n FROM exchanges WHERE session = ?)", "DELETE FROM exchanges WHERE session = ?", "DELETE FROM sessions WHERE id = ?"} {
 		if _, err := tx.ExecContext(ctx, q, session); err != nil {
 			return err

@@ -156,11 +156,7 @@ func TestFailedBatch(t *testing.T) {
 	r := newRig(t)
 	fails := errors.New("no space")
 	err := r.a.in(t.Context(), func(tx *sql.Tx) error {
-		s, err := prepare(context.Background(), tx)
-		if err != nil {
-			return err
-		}
-		if _, err := r.a.note(s, "scope", "agents"); err != nil {
+		if _, err := r.a.note(r.a.sql.in(context.Background(), tx), "scope", "agents"); err != nil {
 			return err
 		}
 		return fails
