@@ -25,10 +25,11 @@ const maxText = 8 << 20
 // maxKnown bounds the memory for values that were seen.
 const maxKnown = 100_000
 
-// statements are prepared once for a file, and used in one transaction at a time.
+// statements are prepared once for a file, and used in one transaction at a time. None may be one before which SQLite sets a savepoint (RETURNING is
+// enough for that): at each, the index writes out what it has gathered, as a part of its own.
 type statements struct {
-	ctx                                       context.Context
-	row, find, word, uses, session, has, deep *sql.Stmt
+	ctx                                              context.Context
+	row, find, word, fresh, uses, session, has, deep *sql.Stmt
 }
 
 func prepare(ctx context.Context, db *sql.DB) (s statements, err error) {
@@ -38,11 +39,12 @@ func prepare(ctx context.Context, db *sql.DB) (s statements, err error) {
 	}{
 		{&s.row, "INSERT INTO exchanges VALUES (?" + strings.Repeat(", ?", 30) + ")"},
 		{&s.find, "INSERT INTO found (rowid, fields, text) VALUES (?, ?, ?)"},
-		{&s.word, "INSERT INTO words (field, value, uses) VALUES (?, ?, 0) ON CONFLICT (field, value) DO UPDATE SET uses = uses RETURNING id"},
+		{&s.word, "SELECT id FROM words WHERE field = ? AND value = ?"},
+		{&s.fresh, "INSERT INTO words (field, value, uses) VALUES (?, ?, 0)"},
 		{&s.uses, "UPDATE words SET uses = uses + ? WHERE id = ?"},
 		{&s.session, `INSERT INTO sessions VALUES (?1, ?2, ?2, 1, ?3, ?4) ON CONFLICT (id) DO UPDATE SET started = min(started, ?2), last = max(last, ?2),
-			exchanges = exchanges + 1, denied = denied + ?3, masked = masked + ?4 RETURNING exchanges`},
-		{&s.has, "SELECT EXISTS (SELECT 1 FROM exchanges WHERE id = ?1), EXISTS (SELECT 1 FROM exchanges WHERE n = ?2)"},
+			exchanges = exchanges + 1, denied = denied + ?3, masked = masked + ?4`},
+		{&s.has, "SELECT EXISTS (SELECT 1 FROM exchanges WHERE id = ?1), EXISTS (SELECT 1 FROM exchanges WHERE n = ?2), EXISTS (SELECT 1 FROM sessions WHERE id = ?3)"},
 		{&s.deep, "SELECT steps, answer FROM exchanges WHERE id = ?"},
 	} {
 		if *p.to, err = db.PrepareContext(ctx, p.sql); err != nil {
@@ -55,7 +57,7 @@ func prepare(ctx context.Context, db *sql.DB) (s statements, err error) {
 // in gives the statements to a transaction.
 func (s statements) in(ctx context.Context, tx *sql.Tx) *statements {
 	s.ctx = ctx
-	for _, p := range []**sql.Stmt{&s.row, &s.find, &s.word, &s.uses, &s.session, &s.has, &s.deep} {
+	for _, p := range []**sql.Stmt{&s.row, &s.find, &s.word, &s.fresh, &s.uses, &s.session, &s.has, &s.deep} {
 		*p = tx.StmtContext(ctx, *p)
 	}
 	return &s
@@ -113,10 +115,10 @@ func (a *Archive) count(s *statements) error {
 }
 
 func (a *Archive) addOne(s *statements, p *journal.Parts) error {
-	n := p.Time.UnixMicro()
+	n, known := p.Time.UnixMicro(), false // known: other exchanges of the session are there
 	for ; ; n++ {
 		var have, taken bool
-		if err := s.has.QueryRowContext(s.ctx, p.Exchange, n).Scan(&have, &taken); have || err != nil {
+		if err := s.has.QueryRowContext(s.ctx, p.Exchange, n, p.Session).Scan(&have, &taken, &known); have || err != nil {
 			return err
 		}
 		if !taken {
@@ -208,12 +210,11 @@ func (a *Archive) addOne(s *statements, p *journal.Parts) error {
 	if denied(&x) {
 		was = 1
 	}
-	var of int
-	if err := s.session.QueryRowContext(s.ctx, x.SessionID, n, was, len(x.Masked)).Scan(&of); err != nil {
+	if _, err := s.session.ExecContext(s.ctx, x.SessionID, n, was, len(x.Masked)); err != nil {
 		return err
 	}
 	a.more.exchanges++
-	if of == 1 {
+	if !known {
 		a.more.sessions++
 	}
 	return nil
@@ -227,7 +228,14 @@ func (a *Archive) note(s *statements, field, v string) (id int64, err error) {
 		if len(a.known) >= maxKnown {
 			clear(a.known)
 		}
-		if err := s.word.QueryRowContext(s.ctx, field, v).Scan(&id); err != nil {
+		err := s.word.QueryRowContext(s.ctx, field, v).Scan(&id)
+		if errors.Is(err, sql.ErrNoRows) {
+			var r sql.Result
+			if r, err = s.fresh.ExecContext(s.ctx, field, v); err == nil {
+				id, err = r.LastInsertId()
+			}
+		}
+		if err != nil {
 			return 0, err
 		}
 		a.known[k] = id

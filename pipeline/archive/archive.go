@@ -73,9 +73,10 @@ CREATE TABLE words (id INTEGER PRIMARY KEY, field TEXT NOT NULL, value TEXT NOT 
 ` + index
 
 // Of the time that it takes to add exchanges a quarter goes into merging the index. The more parts of it are merged at once, the less often each word
-// is written anew; and the more parts a query looks into.
+// is written anew; and the more parts a query looks into. Parts of which a tenth was deleted would be written anew by themselves, again and again while
+// exchanges expire in their order: scrubbing does so once a day.
 const index = `CREATE VIRTUAL TABLE found USING fts5(fields, text, content='', contentless_delete=1, tokenize="unicode61 remove_diacritics 2");
-INSERT INTO found (found, rank) VALUES ('automerge', 8);
+INSERT INTO found (found, rank) VALUES ('automerge', 8), ('deletemerge', 0), ('hashsize', 8388608);
 `
 
 // Open opens the file, and makes a new one if there is none, or if it is damaged or of another version: then it is empty until it is fed. If it
@@ -159,7 +160,7 @@ func (a *Archive) open(ctx context.Context) (err error) {
 	// What is lost when the machine dies is read from the journal again.
 	dsn, common := "file:"+(&url.URL{Path: a.o.Path}).EscapedPath()+"?", "_pragma=journal_mode(wal)&_pragma=synchronous(normal)&_pragma=busy_timeout(5000)&_pragma=temp_store(memory)"
 	// What is deleted is overwritten: words of erased sessions must not stay in pages that are free. How a file is vacuumed is set before anything is in it.
-	if a.write, err = sql.Open("sqlite", dsn+"_pragma=auto_vacuum(incremental)&"+common+"&_txlock=immediate&_pragma=cache_size(-16384)&_pragma=secure_delete(on)"); err != nil {
+	if a.write, err = sql.Open("sqlite", dsn+"_pragma=auto_vacuum(incremental)&"+common+"&_txlock=immediate&_pragma=cache_size(-16384)&_pragma=secure_delete(on)&_pragma=journal_size_limit(33554432)"); err != nil {
 		return err
 	}
 	a.write.SetMaxOpenConns(1)

@@ -15,8 +15,10 @@ const (
 	expireEvery = 10 * time.Minute
 	// carePause is how long one step of care waits for the next while nothing is to be added.
 	carePause = 10 * time.Millisecond
+	// sweepEvery is how long words of what was forgotten may stay in the file.
+	sweepEvery = 24 * time.Hour
 	// forgetStep is how many exchanges are forgotten in one transaction.
-	forgetStep = 2000
+	forgetStep = 1000
 	// shrinkPages is how many free pages are given back in one step; it is done while a quarter of the file, and more than that many, are free.
 	shrinkPages = 2000
 )
@@ -43,8 +45,12 @@ func (c *care) step(ctx context.Context) (more bool, err error) {
 	}
 	if c.expiring {
 		n, err := c.a.Expire(ctx)
-		c.expiring = n > 0
-		return c.expiring, err
+		if c.expiring = n > 0; c.expiring || err != nil {
+			return true, err
+		}
+		if more, err := c.a.sweep(ctx); more || err != nil {
+			return more, err
+		}
 	}
 	return c.a.shrink(ctx)
 }

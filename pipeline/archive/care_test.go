@@ -144,6 +144,59 @@ func TestExpireInSteps(t *testing.T) {
 	}
 }
 
+// TestSwept: words of what was forgotten because it was old leave the file within a day, also over restarts, and not at every look.
+func TestSwept(t *testing.T) {
+	const word = "zyxquartz"
+	r := newRig(t)
+	now := r.base.Add(time.Hour)
+	o := Options{Retain: time.Hour, Now: func() time.Time { return now }}
+	put := func() {
+		r.put(60, func(_ int, in *pipeline.Intent, _ *pipeline.Outcome) { // a minute
+			in.Call.Steps = []pipeline.Step{{Kind: pipeline.StepPrompt, Text: fmt.Sprint("q", r.n, word)}}
+		})
+	}
+	settled := func() {
+		t.Helper()
+		c := &care{a: r.a, dir: r.j.Dir()}
+		for {
+			more, err := c.step(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !more {
+				return
+			}
+		}
+	}
+	reopen := func() {
+		if err := r.a.Close(); err != nil {
+			t.Fatal(err)
+		}
+		r.open(o)
+	}
+	reopen()
+	put()
+	now = now.Add(2 * time.Minute)
+	settled()
+	if s := r.whole("a first minute"); s.Exchanges != 0 || r.stored(word[1:]) {
+		t.Errorf("%+v, stored %t", s, r.stored(word[1:]))
+	}
+	put()
+	now = now.Add(time.Minute)
+	reopen()
+	settled()
+	if s := r.whole("a second minute"); s.Exchanges != 0 || !r.stored(word[1:]) {
+		t.Errorf("%+v, stored %t: it is written anew more often than once a day", s, r.stored(word[1:]))
+	}
+	now = now.Add(sweepEvery - time.Minute)
+	put()
+	reopen()
+	settled()
+	if s := r.whole("a day later"); s.Exchanges != 0 || r.stored(word[1:]) {
+		t.Errorf("%+v, stored %t", s, r.stored(word[1:]))
+	}
+}
+
 // TestShrinks: a file of which most is free gives it back, and keeps what is in it.
 func TestShrinks(t *testing.T) {
 	r := newRig(t)

@@ -18,7 +18,7 @@ import (
 // A batch is what goes into one transaction.
 const (
 	batchExchanges = 500
-	batchWait      = 300 * time.Millisecond
+	batchWait      = 500 * time.Millisecond
 )
 
 // place says how far the journal has been read; it is stored with what was read.

@@ -170,6 +170,21 @@ func TestFailedBatch(t *testing.T) {
 	}
 }
 
+// TestOnePart: a batch becomes one part of the index, also if its values, sessions and all are new: parts must be merged, which is most of the work.
+func TestOnePart(t *testing.T) {
+	r := newRig(t)
+	for batch := 1; batch <= 3; batch++ {
+		r.put(200, func(_ int, in *pipeline.Intent, out *pipeline.Outcome) {
+			in.Principal.User, out.DurationMS = fmt.Sprint("user", r.n), int64(r.n)*997
+			in.Call.Steps = []pipeline.Step{{Kind: pipeline.StepPrompt, Text: fmt.Sprint("word", r.n)}}
+		})
+		var parts int
+		if err := r.a.write.QueryRow("SELECT count(DISTINCT id >> 37) FROM found_data WHERE id >= 1 << 37").Scan(&parts); err != nil || parts != batch {
+			t.Errorf("%d parts after %d batches, %v", parts, batch, err)
+		}
+	}
+}
+
 func TestTooManyConditions(t *testing.T) {
 	var bad *QueryError
 	if _, err := Parse(strings.Repeat("word ", maxTerms+1), time.Now()); !errors.As(err, &bad) {

@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // What was erased is found no more at once, but its words are still in the file: the index only marks them as deleted, until it is merged. Scrubbing
@@ -42,7 +43,7 @@ func (a *Archive) scrub(ctx context.Context) (more bool, err error) {
 	switch {
 	case err != nil:
 	case next == "":
-		_, err = a.write.ExecContext(ctx, "DELETE FROM meta WHERE name = 'scrub'")
+		_, err = a.write.ExecContext(ctx, "DELETE FROM meta WHERE name = 'scrub'; INSERT OR REPLACE INTO meta VALUES ('swept', ?)", a.o.Now().Unix())
 	case next != state:
 		_, err = a.write.ExecContext(ctx, "UPDATE meta SET value = ? WHERE name = 'scrub'", next)
 	}
@@ -79,8 +80,7 @@ func (a *Archive) scrubbed(ctx context.Context, state string) (next string, err 
 	if changes()-before >= 2 || err != nil { // else there was nothing to do
 		return scrubMerge, err
 	}
-	var some bool
-	switch err := a.write.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM found_data WHERE id >= ?)", tombstones).Scan(&some); {
+	switch some, err := a.deleted(ctx); {
 	case err != nil:
 		return "", err
 	case !some:
@@ -89,4 +89,31 @@ func (a *Archive) scrubbed(ctx context.Context, state string) (next string, err 
 		return "", &unusable{errors.New("the index keeps what was deleted")}
 	}
 	return scrubBegin, nil // more was erased while it was merged
+}
+
+// deleted tells whether the index holds words that were deleted.
+func (a *Archive) deleted(ctx context.Context) (some bool, err error) {
+	err = a.write.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM found_data WHERE id >= ?)", tombstones).Scan(&some)
+	return some, err
+}
+
+// sweep begins scrubbing for the sake of what was forgotten because it was old: that happens all the time, so it is done once in sweepEvery. It tells
+// whether it did.
+func (a *Archive) sweep(ctx context.Context) (began bool, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var last int64
+	err = a.write.QueryRowContext(ctx, "SELECT value FROM meta WHERE name = 'swept'").Scan(&last)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	if err == nil && a.o.Now().Sub(time.Unix(last, 0)) >= sweepEvery {
+		if began, err = a.deleted(ctx); began && err == nil {
+			_, err = a.write.ExecContext(ctx, "INSERT OR IGNORE INTO meta VALUES ('scrub', ?)", scrubBegin)
+		}
+	}
+	if err != nil {
+		err = fmt.Errorf("looking for words that were deleted from the archive: %w", damage(err))
+	}
+	return began, err
 }
