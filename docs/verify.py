@@ -64,7 +64,7 @@ class Wrong(Exception):
     pass
 
 def segment(path, number, chains):
-    """Gives the records of a segment: generation, sequence, hash, previous hash, type, JSON."""
+    """Gives the records of a segment: generation, sequence, hash, previous hash, type, exchange, JSON."""
     b = open(path, "rb").read()
     if len(b) < 80 or b[:8] not in (b"SLYPJNL1", b"SLYPJNL2") or crc32c(b[:76]) != struct.unpack_from("<I", b, 76)[0]:
         raise Wrong(f"segment {number}: the header is damaged")
@@ -88,7 +88,7 @@ def segment(path, number, chains):
         if r[9] & 3:
             content = content[4:4 + struct.unpack_from("<I", content)[0]]
         seq, prev = seq + 1, hashlib.sha256(r[:4] + r[8:names]).digest()
-        yield gen, seq, prev, r[48:80], r[8], content, where
+        yield gen, seq, prev, r[48:80], r[8], r[112 + r[10]:names], content, where
         at += size
     if any(b[at:]):
         raise Wrong(f"segment {number} offset {at}: something follows the last record")
@@ -102,7 +102,7 @@ def verify(folder, anchors, key):
     if numbers != list(range(numbers[0], numbers[0] + len(numbers))):
         raise Wrong("a segment is missing")
     chains, keys, begins, gone, ours, claims, records = {}, {}, {}, {}, set(), [], 0
-    want = {}
+    want, pieces = {}, {}
     for a in anchors:
         if not signed(a):
             raise Wrong("an anchor has no valid signature")
@@ -115,7 +115,7 @@ def verify(folder, anchors, key):
                 raise Wrong(f"{where}: signed with another key than the one before names")
 
     for f, n in zip(files, numbers):
-        for gen, seq, head, prev, kind, doc, where in segment(f, n, chains):
+        for gen, seq, head, prev, kind, exchange, doc, where in segment(f, n, chains):
             records += 1
             if gen not in begins:
                 begins[gen] = seq - 1, prev.hex()
@@ -139,6 +139,15 @@ def verify(folder, anchors, key):
                         raise Wrong(f"{where}: the signature of the checkpoint is wrong")
                     learn(a, where)
                     ours.add(a["journal"])
+            if kind == 14:  # original: the pieces of a reply, in order; of one that began before the oldest segment some are not here
+                have, piece = pieces.get(exchange, 0 if numbers[0] == 1 else None), json.loads(doc)["seq"]
+                if have not in (None, piece):
+                    raise Wrong(f"{where}: a piece of an original is missing before it")
+                pieces[exchange] = piece + 1
+            if kind == 7:  # outcome: how many there are
+                kept, have = json.loads(doc).get("original"), pieces.pop(exchange, 0 if numbers[0] == 1 else None)
+                if kept and have not in (None, kept["pieces"]):
+                    raise Wrong(f"{where}: the outcome names other pieces of an original than there are")
             if kind == 11:  # admin: what retention removed
                 x = json.loads(doc)
                 if isinstance(x, dict) and x.get("action") == "record.expire.segments":

@@ -216,6 +216,7 @@ type Exchange struct {
 	Policy      string          `json:"policy,omitempty"`      // version of the policy that decided
 	Content     string          `json:"content,omitempty"`     // why contents are not there any more: "erased", "no_key", "omitted"
 	Uninspected string          `json:"uninspected,omitempty"` // why the contents are not known
+	Originals   *Originals      `json:"originals,omitempty"`   // of what was masked, with record.original: sealed
 }
 
 // Request is what the application asked.

@@ -73,7 +73,7 @@ record:
   max_bytes: 10GiB                   # B, KiB, MiB, GiB, TiB, KB, MB, GB, TB
   when_full: stop                    # stop: recorded exchanges are refused until there is room
   anchors: ""                        # file, or folder, to keep signed checkpoints in: mount it from another host; empty = nowhere
-  original: ""                       # sealed: keep what was masked in requests, readable for two of the recipients together (sallyport unseal)
+  original: ""                       # sealed: keep what was masked, in requests and replies, readable for two of the recipients together (sallyport unseal)
   recipients: []                     # their age public keys (age1…), two to five
   retention:                         # after which time records are destroyed, as 30d or 12h; empty = kept for good
     content: ""                      # prompts, replies, tool calls: their keys, up to a day later
@@ -116,6 +116,7 @@ elasticsearch:
   ca_file: ""                        # empty = system roots
   fingerprint: ""                    # instead of ca_file: SHA-256 of the server's certificate, or of its authority's if the server sends it
   namespace: default                 # of the data streams: the tenant
+  contents: new                      # what was said is there once, in the exchange that said it first; whole: again with each request that repeats it
 
 approvals:
   groups: []                         # groups of this host whose members decide where a rule names none; empty = operators

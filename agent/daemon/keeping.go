@@ -27,7 +27,7 @@ func (d *daemon) journalOptions() (journal.Options, error) {
 		if err != nil {
 			return o, &UsageError{fmt.Errorf("record.recipients: %w", err)}
 		}
-		o.Seal = s.Seal
+		o.Seal, d.originals = s.Seal, s
 	}
 	return o, nil
 }
@@ -73,7 +73,9 @@ func (c console) Erase(ctx context.Context, by admin.Person, r adminapi.EraseReq
 		if r.Digest != "" && r.Digest != e.Digest {
 			return adminapi.Erasure{}, &admin.Conflict{Err: errors.New("there are other sessions than those that were confirmed: look again with --dry-run")}
 		}
+		c.d.sessions.Forget(e.All) // what comes while it is erased says all that it has itself
 		e, err = c.d.journal.Erase(ctx, s, deciding(by), r.Reason)
+		c.d.sessions.Forget(e.All)
 	}
 	out := adminapi.Erasure{RecordSubject: r.RecordSubject, Sessions: e.Sessions, List: e.List, Digest: e.Digest, Keys: e.Keys, DryRun: r.DryRun}
 	switch {

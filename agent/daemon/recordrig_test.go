@@ -29,6 +29,7 @@ type recordRig struct {
 	d       *daemon
 	sign    time.Duration
 	indexed int       // exchanges that the index knows at most
+	reads   int64     // of the journal into the index at a start, in bytes
 	at      time.Time // of the next exchange
 	n       int
 	stop    func()
@@ -53,11 +54,13 @@ func (r *recordRig) must(err error) {
 func (r *recordRig) start() {
 	r.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	d := &daemon{cfg: &config.Config{Archive: config.Archive{Path: filepath.Join(r.dir, "archive.db")}}, Options: Options{Log: slog.New(slog.DiscardHandler)}}
+	d := &daemon{cfg: archiveAt(filepath.Join(r.dir, "archive.db")), Options: Options{Log: slog.New(slog.DiscardHandler)}}
 	d.ready.set("")
 	r.d, d.index = d, journal.NewIndex(r.indexed)
 	var err error
-	d.journal, err = journal.Open(journal.Options{Dir: filepath.Join(r.dir, "journal"), Index: d.index, SignEvery: r.sign, Anchors: anchor.Open(filepath.Join(r.dir, "anchors")), EventDelay: time.Microsecond})
+	d.journal, err = journal.Open(journal.Options{Dir: filepath.Join(r.dir, "journal"), Index: d.index, IndexBytes: r.reads, SignEvery: r.sign, Anchors: anchor.Open(filepath.Join(r.dir, "anchors")), EventDelay: time.Microsecond})
+	r.must(err)
+	_, err = d.journal.CloseOpen(ctx)
 	r.must(err)
 	d.policy = &policies{dir: r.policy, log: d.Log}
 	if entries, err := os.ReadDir(r.policy); err == nil && len(entries) > 0 {
@@ -179,4 +182,8 @@ func (r *recordRig) signed() {
 			}
 		}
 	})
+}
+
+func archiveAt(path string) *config.Config {
+	return &config.Config{Archive: config.Archive{Path: path}}
 }

@@ -36,6 +36,7 @@ type Archive struct {
 	o       Options
 	fields  []Field // see Fields
 	read    atomic.Pointer[sql.DB]
+	file    atomic.Pointer[os.FileInfo]             // that is open
 	closed  atomic.Pointer[error]                   // why the file is not open; nil if it is
 	renewed atomic.Int64                            // how often a file was replaced that could not be used
 	stop    atomic.Pointer[context.CancelCauseFunc] // ends Follow; nil while nothing follows
@@ -126,7 +127,7 @@ func remove(path string) error {
 }
 
 // Renew replaces the file by an empty one, which the next Follow fills. It is for a file that was damaged while it was in use (IsDamaged);
-// queries that run then fail.
+// queries that run then fail. After an error nothing is open, and Renew may be tried again.
 func (a *Archive) Renew(ctx context.Context) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -180,6 +181,11 @@ func (a *Archive) open(ctx context.Context) (err error) {
 	}
 	read.SetMaxOpenConns(queries + 1) // one is for Stats
 	a.read.Store(read)
+	at, err := os.Stat(a.o.Path)
+	if err != nil {
+		return err
+	}
+	a.file.Store(&at)
 	return nil
 }
 
@@ -251,7 +257,7 @@ func (u *unusable) Unwrap() error { return u.err }
 // IsDamaged tells whether an error means that the file cannot be used: Renew it.
 func IsDamaged(err error) bool {
 	var u *unusable
-	return errors.As(err, &u) || is(err, corrupt, notADB)
+	return errors.As(err, &u) || errors.Is(err, errGone) || is(err, corrupt, notADB)
 }
 
 // damage marks an error of a statement that is ours, not made from a query, for what only a damaged file makes it fail with: tables that are not
@@ -272,3 +278,19 @@ func is(err error, codes ...int) bool {
 	var e *sqlite.Error
 	return errors.As(err, &e) && slices.Contains(codes, e.Code()&0xff)
 }
+
+// errGone says that what is open has no name any more. Connections that are made anew would find another file, or make an empty one.
+var errGone = errors.New("its file was removed or replaced while it was in use")
+
+// gone is errGone if it is so.
+func (a *Archive) gone() error {
+	was := a.file.Load()
+	at, err := os.Stat(a.o.Path)
+	if was != nil && (errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(at, *was)) {
+		return errGone
+	}
+	return nil // an error of another kind is one of reading, too
+}
+
+// damaged tells whether an error means that the file cannot be used, or comes of its not being there.
+func (a *Archive) damaged(err error) bool { return IsDamaged(err) || a.gone() != nil }

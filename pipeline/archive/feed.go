@@ -81,7 +81,9 @@ func (a *Archive) Follow(ctx context.Context, j *journal.Journal) error {
 	case caller.Err() != nil:
 		return nil
 	case ctx.Err() != nil: // a query found the file damaged
-		return context.Cause(ctx)
+		return errors.Join(context.Cause(ctx), a.gone())
+	case err != nil && a.gone() != nil:
+		return errors.Join(err, errGone)
 	case errors.Is(err, journal.ErrClosed):
 		return nil
 	}
@@ -164,7 +166,7 @@ func (f *feeder) run(ctx context.Context) error {
 	c := &care{a: f.a, dir: f.dir}
 	for {
 		more, err := c.step(ctx)
-		if err != nil {
+		if err = errors.Join(f.a.gone(), err); err != nil {
 			return err
 		}
 		wait := time.Duration(0)

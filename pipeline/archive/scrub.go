@@ -19,7 +19,7 @@ const (
 )
 
 // scrubPages is how much of the index one step writes anew.
-const scrubPages = 2000
+const scrubPages = 1000
 
 // tombstones are the rows of the index from this number on. There are some as long as it holds a word that was deleted.
 const tombstones = 1 << 53

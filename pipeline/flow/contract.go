@@ -61,10 +61,23 @@ type Log interface {
 
 // Sessions gives the exchange its session: sets m.Session, and what m says of the exchange's place in it. No text of a step may be
 // kept. Answered tells how the exchange ended, and what it used, in part by estimate if the provider did not say all of it; it is called once, and not
-// for one that ended before it had a session.
+// for one that ended before it had a session. Recorded tells what steps an exchange is recorded with, and gives Intent.Repeats and
+// Intent.SameFrame; without steps nothing of it is recorded after all.
 type Sessions interface {
 	Assign(m *pipeline.Meta, c *pipeline.Call)
+	Recorded(m *pipeline.Meta, steps []pipeline.Step) (repeats int, sameFrame bool)
 	Answered(m *pipeline.Meta, c *pipeline.Call, o *pipeline.Outcome, used pipeline.Usage)
+}
+
+// Sealer seals one reply as it came, piece by piece, for people who are not on this host (pipeline/journal/original). Nothing of it
+// can be read before Key was given away, by nobody. It is used by one goroutine.
+type Sealer interface {
+	// Key is what opens the pieces, as JSON, sealed to these people. An error holds nothing of the reply.
+	Key() ([]byte, error)
+	// Piece appends the next piece to dst, sealed, and says in it whether it is the last. plain is not kept.
+	Piece(dst, plain []byte, last bool) []byte
+	// Close destroys the key. Nothing else is called after it.
+	Close()
 }
 
 // Codecs finds the codec of a request; an error means "not inspected" and says why.

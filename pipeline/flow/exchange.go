@@ -46,6 +46,8 @@ type exchange struct {
 	ruled     []pipeline.Mask // the same, by guardrails
 	sent      bool            // the request is with the provider
 	bodyBytes int64           // of what was sent
+	kept      *original       // of the reply, while it comes; nil: it is not kept
+	whole     []byte          // the reply, if it is no stream and its original may be kept
 }
 
 // buffers are reused from one exchange to the next.
@@ -83,6 +85,7 @@ func newExchange(f *Flow, m *pipeline.Meta, client pipeline.Client, up pipeline.
 }
 
 func (x *exchange) free() {
+	x.kept.drop()
 	b := x.buf
 	x.buf = nil
 	clear(x.req.Texts[:cap(x.req.Texts)])
@@ -138,13 +141,14 @@ func (x *exchange) decodeRequest(body []byte, read error) error {
 	return nil
 }
 
-// append writes a record. Its channel is kept for settle.
-func (x *exchange) append(kind string, body any) {
-	_, durable := x.f.o.Log.Append(pipeline.Record{Kind: kind, Time: x.f.o.Now(), Session: x.m.Session, Exchange: x.m.Exchange, Body: body,
+// append writes a record. Its channel is kept for settle. false: the record was refused.
+func (x *exchange) append(kind string, body any) bool {
+	at, durable := x.f.o.Log.Append(pipeline.Record{Kind: kind, Time: x.f.o.Now(), Session: x.m.Session, Exchange: x.m.Exchange, Body: body,
 		Awaited: x.enforce})
 	if x.enforce && durable != nil {
 		x.pending = append(x.pending, durable)
 	}
+	return at != (pipeline.Position{})
 }
 
 // settle waits until the records written so far are on disk, but for the last keep ones.
@@ -197,8 +201,11 @@ func (x *exchange) recordIntent(body []byte, unread error) {
 	in.Call = x.req.Call
 	in.Call.Steps = x.steps
 	in.Call.Model = model
+	in.Repeats, in.SameFrame = x.f.o.Sessions.Recorded(x.m, x.steps)
 	x.asked = x.f.o.Now()
-	x.append(pipeline.KindIntent, in)
+	if !x.append(pipeline.KindIntent, in) {
+		x.f.o.Sessions.Recorded(x.m, nil)
+	}
 	for i := range x.steps { // of the intent only: decisions repeat what they are about
 		x.steps[i].From = [2]int{}
 	}

@@ -29,6 +29,10 @@ type Options struct {
 	EventLimit int    // largest event of a stream, bytes; 4 MiB
 	HelpURL    string // where people ask for access; named in denials
 
+	// Originals begins to seal the reply of an exchange as it came, which is recorded if something in it is masked; nil = that is
+	// not kept. What goes wrong with it is noticed and recorded, and changes nothing else.
+	Originals func(exchange string) Sealer
+
 	Now    func() time.Time
 	Notice func(stage string, err error) // told of failures of our own; errors hold no content. May be nil.
 }

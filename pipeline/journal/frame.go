@@ -21,6 +21,7 @@ var kinds = [...]string{
 	1: KindOpen, 2: pipeline.KindCheckpoint, 3: pipeline.KindGap, 4: pipeline.KindFlow, 5: pipeline.KindIntent,
 	6: pipeline.KindEvent, 7: pipeline.KindOutcome, 8: pipeline.KindDecision, 9: pipeline.KindPolicy,
 	10: pipeline.KindConfig, 11: pipeline.KindAdmin, 12: pipeline.KindApproval, 13: pipeline.KindElevation,
+	14: pipeline.KindOriginal,
 }
 
 func kindNumber(kind string) (byte, bool) {

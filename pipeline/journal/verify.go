@@ -79,7 +79,7 @@ func verify(dir string, o *VerifyOptions, rep *Report) error {
 	}
 	defer r.Close()
 	r.deep = true
-	v := verifier{rep: rep, cat: r.cat, heads: map[uint64]*head{}, begins: map[uint64]point{}, witness: newWitness(o, rep), clocks: map[uint64]time.Time{}}
+	v := verifier{rep: rep, cat: r.cat, heads: map[uint64]*head{}, begins: map[uint64]point{}, witness: newWitness(o, rep), clocks: map[uint64]time.Time{}, pieces: map[string]int{}}
 	for {
 		e, err := r.Next()
 		if errors.Is(err, io.EOF) {
@@ -111,6 +111,7 @@ type verifier struct {
 
 	witness *witness
 	clocks  map[uint64]time.Time // of the writer of each generation, as its own records tell it
+	pieces  map[string]int       // of originals, by exchange, until its outcome
 }
 
 // head is how far a generation was read.
@@ -168,6 +169,8 @@ func (v *verifier) take(e *Entry) error {
 	switch e.Kind {
 	case pipeline.KindGap:
 		rep.Gaps++
+	case pipeline.KindOriginal, pipeline.KindOutcome:
+		return v.original(e)
 	case pipeline.KindAdmin:
 		var x Expiry
 		switch err := e.Metadata(&x); {
@@ -196,6 +199,30 @@ func (v *verifier) take(e *Entry) error {
 		if newest {
 			rep.Clean = c.Reason == CheckClose
 		}
+	}
+	return nil
+}
+
+// original checks that the pieces of an original are there, in order. Those of an exchange that began before the oldest segment may not be.
+func (v *verifier) original(e *Entry) error {
+	var b struct {
+		Seq      int            `json:"seq"`
+		Original *pipeline.Kept `json:"original"`
+	}
+	if err := e.Metadata(&b); err != nil {
+		return err
+	}
+	n, begun := v.pieces[e.Exchange]
+	switch {
+	case e.Kind == pipeline.KindOutcome:
+		delete(v.pieces, e.Exchange)
+		if b.Original != nil && b.Original.Pieces != n && (begun || v.rep.First == 1) {
+			return e.damage("the outcome names other pieces of an original than there are")
+		}
+	case b.Seq != n && (begun || v.rep.First == 1):
+		return e.damage("a piece of an original is missing before it")
+	default:
+		v.pieces[e.Exchange] = b.Seq + 1
 	}
 	return nil
 }
