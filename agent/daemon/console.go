@@ -106,6 +106,7 @@ func (c console) Status(ctx context.Context) (adminapi.Status, error) {
 		s.Warnings = append(s.Warnings, fmt.Sprintf("the webhook does not get everything: %d queued, %d failed, %d dropped; %s", w.Queued, w.Failed, w.Dropped, w.Error))
 	}
 	s.Archive = d.archiveStatus(ctx)
+	s.Warnings = append(s.Warnings, archiveWarnings(&s.Archive)...)
 	s.Elastic = d.elasticStatus()
 	if d.elastic != nil {
 		if st := d.elastic.State(); st.Dead > 0 {
