@@ -101,7 +101,7 @@ def verify(folder, anchors, key):
     numbers = [int(os.path.basename(f).split(".")[0]) for f in files]
     if numbers != list(range(numbers[0], numbers[0] + len(numbers))):
         raise Wrong("a segment is missing")
-    chains, keys, begins, gone, ours, claims, records = {}, {}, {}, {}, set(), [], 0
+    chains, keys, begins, gone, made, claims, records, repaired = {}, {}, {}, {}, {}, [], 0, False
     want = {}
     for a in anchors:
         if not signed(a):
@@ -138,28 +138,38 @@ def verify(folder, anchors, key):
                     if not signed(a):
                         raise Wrong(f"{where}: the signature of the checkpoint is wrong")
                     learn(a, where)
-                    ours.add(a["journal"])
+                    made.setdefault(a["journal"], set()).add(a["epoch"])
             if kind == 11:  # admin: what retention removed
                 x = json.loads(doc)
-                if isinstance(x, dict) and x.get("action") == "record.expire.segments":
-                    gone.update({r["generation"]: r["sequence"] for r in x["removed"]})
+                action = x.get("action") if isinstance(x, dict) else None
+                repaired |= action == "record.repair"
+                if action == "record.expire.segments":
+                    for r in x["removed"]:
+                        gone[r["generation"]] = max(r["sequence"], gone.get(r["generation"], 0))
     for c, where in claims:
         have = chains.get(c["generation"])
         if have and have != (c["sequence"], bytes.fromhex(c["head"])) or not have and numbers[0] == 1:
             raise Wrong(f"{where}: generation {c['generation']} does not end as a later one says")
-    mine = [a for a in anchors if a["journal"] in ours]
+    for j, epochs in made.items():
+        if numbers[0] == 1 and not repaired and epochs != set(range(max(epochs) + 1)):
+            raise Wrong(f"signed checkpoints of journal {j} are missing: its epochs have gaps")
+    mine = [a for a in anchors if a["journal"] in made]
     if anchors and not mine:
         raise Wrong("no anchor is of this journal")
+    agree = 0
     for a in mine:
         gen, seq = a["generation"], a["sequence"]
         learn(a, f"anchor of epoch {a['epoch']}")
-        if seq <= gone.get(gen, 0):
-            continue  # removed by retention, on record
-        if heads.get((gen, seq)) != a["head"] or chains[gen][0] <= seq:
-            raise Wrong(f"record {seq} of generation {gen}, or what follows it, is missing or another than was anchored at {a['time']}")
-    if key and not any(keys.get((j, 0)) == key for j in ours):
+        # Retention takes the oldest segments: never the end of a generation that is here, nor one behind a generation that is here from its beginning.
+        if seq <= gone.get(gen, 0) and (seq <= begins[gen][0] if gen in begins else not any(g < gen and b[0] == 0 for g, b in begins.items())):
+            continue
+        if heads.get((gen, seq)) != a["head"] or chains[gen][0] <= seq or a["epoch"] not in made[a["journal"]]:
+            raise Wrong(f"record {seq} of generation {gen}, or the checkpoint that follows it, is missing or another than was anchored at {a['time']}")
+        agree += 1
+    if key and not any(keys.get((j, 0)) == key for j in made):
         raise Wrong("the signatures do not begin with the given key")
-    return f"whole: {records} records, {len(chains)} generations, {len(mine)} anchors agree" + ("" if mine else " (local evidence only)")
+    rest = f" and {len(mine) - agree} are of expired records" if agree < len(mine) else ""
+    return f"whole: {records} records, {len(chains)} generations, {agree} anchors agree{rest}" + ("" if agree else " (local evidence only)")
 
 def main():
     p = argparse.ArgumentParser(description="verifies a Sallyport journal")
@@ -175,6 +185,8 @@ def main():
         print(verify(o.folder, anchors, o.key))
     except Wrong as e:
         sys.exit(f"NOT whole: {e}")
+    except (OSError, KeyError, TypeError, ValueError, struct.error) as e:  # what is no record, anchor or file of a journal
+        sys.exit(f"NOT whole: it cannot be read: {e!r}")
 
 if __name__ == "__main__":
     main()

@@ -105,9 +105,15 @@ func (a *app) showReport(dir string, rep *journal.Report) error {
 			[]string{"journal", s.Journal}, []string{"key", fmt.Sprintf("%s (epoch %d)", s.Key, s.First)})
 	}
 	if rep.Evidence == journal.EvidenceAnchored {
-		rows = append(rows, []string{"evidence", fmt.Sprintf("anchored: %s agree", plural(rep.Anchors, "checkpoint")+" kept elsewhere")})
+		rows = append(rows, []string{"evidence", fmt.Sprintf("anchored: %s agree, the newest of %s: what is younger rests on this host", plural(rep.Anchors, "checkpoint")+" kept elsewhere", clock(rep.Anchored))})
 	} else {
 		rows = append(rows, []string{"evidence", "local only: whoever has this host can have written it anew, or cut off its end"})
+	}
+	if rep.ExpiredAnchors > 0 {
+		rows = append(rows, []string{"anchors", fmt.Sprintf("%d of records that record.retention removed, as the record says", rep.ExpiredAnchors)})
+	}
+	if rep.Foreign > 0 {
+		rows = append(rows, []string{"anchors", fmt.Sprintf("%d of other journals: is this the one that you mean?", rep.Foreign)})
 	}
 	if rep.Repairs > 0 {
 		rows = append(rows, []string{"repaired", fmt.Sprintf("%d times: what was damaged lies in damaged-… beside it", rep.Repairs)})
