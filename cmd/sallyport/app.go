@@ -16,6 +16,7 @@ import (
 	"text/tabwriter"
 	"unicode"
 	"unicode/utf16"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 
@@ -186,18 +187,8 @@ func (a *app) printJSON(v any) error {
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
 	err := e.Encode(v)
-	var out strings.Builder
-	for _, r := range raw.String() {
-		if !steers(r) {
-			out.WriteRune(r)
-			continue
-		}
-		for _, unit := range utf16.AppendRune(nil, r) {
-			fmt.Fprintf(&out, "\\u%04x", unit)
-		}
-	}
 	if err == nil {
-		_, err = io.WriteString(a.out, out.String())
+		_, err = a.out.Write(harmless(raw.Bytes()))
 	}
 	if err != nil {
 		return fmt.Errorf("writing the answer: %w", err)
@@ -205,11 +196,29 @@ func (a *app) printJSON(v any) error {
 	return nil
 }
 
+// harmless escapes what could steer a terminal in JSON.
+func harmless(doc []byte) []byte {
+	if bytes.IndexFunc(doc, steers) < 0 {
+		return doc
+	}
+	out := make([]byte, 0, len(doc)+len(doc)/8)
+	for _, r := range string(doc) {
+		if !steers(r) {
+			out = utf8.AppendRune(out, r)
+			continue
+		}
+		for _, unit := range utf16.AppendRune(nil, r) {
+			out = fmt.Appendf(out, "\\u%04x", unit)
+		}
+	}
+	return out
+}
+
 // printLine writes one value on a line.
 func (a *app) printLine(v any) error {
 	raw, err := json.Marshal(v)
 	if err == nil {
-		_, err = fmt.Fprintf(a.out, "%s\n", raw)
+		_, err = fmt.Fprintf(a.out, "%s\n", harmless(raw))
 	}
 	if err != nil {
 		return fmt.Errorf("writing the answer: %w", err)
@@ -246,7 +255,7 @@ func clean(s string) string {
 
 // steers tells runes of escape sequences, those that end lines, and those that are invisible or change the direction.
 func steers(r rune) bool {
-	return r != '\n' && r != '\t' && (unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp))
+	return r != '\n' && r != '\t' && (unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Other_Default_Ignorable_Code_Point))
 }
 
 // The colours that paint knows.

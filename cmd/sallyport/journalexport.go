@@ -112,6 +112,7 @@ func (a *app) exportJournal(ctx context.Context, dir string, x *export) error {
 		var line []byte
 		if wanted && err == nil {
 			line, err = json.Marshal(e)
+			line = harmless(line)
 		}
 		if err != nil {
 			_ = out.Flush() // what was read before is sound; the error says what is missing
