@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -27,13 +29,16 @@ included as far as their keys are there. "content" says why one is missing: eras
 its keys), omitted. Needs no daemon, but the right to read the folder: root.
 
 --since and --until take an age (12h, 7d), a date, or an RFC 3339 time. With --session or --principal only what belongs to
-those is written; a principal is a SPIFFE ID or a user.`,
+those is written; a principal is a SPIFFE ID or a user. With --kind only such records are: what administrators did is
+admin,policy,config, what people were asked approval,elevation, what was refused or changed decision, connections without
+a recorded exchange flow, and where something may be missing gap.`,
 		flags: func(a *app, fs *flag.FlagSet) action {
 			format := fs.String("o", "jsonl", "output `format`: jsonl or json, one list")
 			since := fs.String("since", "", "records since this `time`, or of this age")
 			until := fs.String("until", "", "records before this `time`, or of at least this age")
 			session := fs.String("session", "", "records of the session with this `ID`")
 			principal := fs.String("principal", "", "records of the sessions of this `principal`")
+			kinds := fs.String("kind", "", "records of these `kinds`, with commas between: "+strings.Join(recordKinds, ", "))
 			return func(ctx context.Context, args []string) error {
 				dir, err := journalDir(args)
 				if err != nil {
@@ -43,6 +48,15 @@ those is written; a principal is a SPIFFE ID or a user.`,
 					return wrong("-o %q: want jsonl or json", *format)
 				}
 				x := export{list: *format == "json", session: *session, principal: *principal, sessions: map[string]bool{}}
+				for k := range strings.SplitSeq(*kinds, ",") {
+					if k = strings.TrimSpace(k); *kinds != "" && !slices.Contains(recordKinds, k) {
+						return wrong("--kind %q: want %s", k, strings.Join(recordKinds, ", "))
+					}
+					x.kinds = append(x.kinds, k)
+				}
+				if *kinds == "" {
+					x.kinds = nil
+				}
 				now := time.Now()
 				if x.since, err = parseSince(*since, now); err == nil {
 					x.until, err = parseSince(*until, now)
@@ -56,8 +70,13 @@ those is written; a principal is a SPIFFE ID or a user.`,
 	}
 }
 
+// recordKinds are the kinds of record, in the order of docs/journal-format.md.
+var recordKinds = []string{journal.KindOpen, pipeline.KindCheckpoint, pipeline.KindGap, pipeline.KindFlow, pipeline.KindIntent, pipeline.KindEvent, pipeline.KindOutcome,
+	pipeline.KindDecision, pipeline.KindPolicy, pipeline.KindConfig, pipeline.KindAdmin, pipeline.KindApproval, pipeline.KindElevation}
+
 // export says which records are written.
 type export struct {
+	kinds              []string // nil = all
 	list               bool // one list, not a line each
 	since, until       time.Time
 	session, principal string
@@ -76,7 +95,7 @@ func (x *export) wants(e *journal.Entry) (bool, error) {
 			x.sessions[e.Session] = true
 		}
 	}
-	return !e.Time.Before(x.since) && (x.until.IsZero() || e.Time.Before(x.until)) &&
+	return (x.kinds == nil || slices.Contains(x.kinds, e.Kind)) && !e.Time.Before(x.since) && (x.until.IsZero() || e.Time.Before(x.until)) &&
 		(x.session == "" || e.Session == x.session) && (x.principal == "" || x.sessions[e.Session]), nil
 }
 
