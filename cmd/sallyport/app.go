@@ -16,7 +16,6 @@ import (
 	"text/tabwriter"
 	"unicode"
 	"unicode/utf16"
-	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 
@@ -188,7 +187,7 @@ func (a *app) printJSON(v any) error {
 	e.SetIndent("", "  ")
 	err := e.Encode(v)
 	if err == nil {
-		_, err = a.out.Write(harmless(raw.Bytes()))
+		_, err = io.WriteString(a.out, escaped(raw.String()))
 	}
 	if err != nil {
 		return fmt.Errorf("writing the answer: %w", err)
@@ -196,29 +195,26 @@ func (a *app) printJSON(v any) error {
 	return nil
 }
 
-// harmless escapes what could steer a terminal in JSON.
-func harmless(doc []byte) []byte {
-	if bytes.IndexFunc(doc, steers) < 0 {
-		return doc
-	}
-	out := make([]byte, 0, len(doc)+len(doc)/8)
-	for _, r := range string(doc) {
+// escaped is JSON without what could steer a terminal.
+func escaped(raw string) string {
+	var out strings.Builder
+	for _, r := range raw {
 		if !steers(r) {
-			out = utf8.AppendRune(out, r)
+			out.WriteRune(r)
 			continue
 		}
 		for _, unit := range utf16.AppendRune(nil, r) {
-			out = fmt.Appendf(out, "\\u%04x", unit)
+			fmt.Fprintf(&out, "\\u%04x", unit)
 		}
 	}
-	return out
+	return out.String()
 }
 
-// printLine writes one value on a line.
+// printLine writes one value on a line, escaped as printJSON does.
 func (a *app) printLine(v any) error {
 	raw, err := json.Marshal(v)
 	if err == nil {
-		_, err = fmt.Fprintf(a.out, "%s\n", harmless(raw))
+		_, err = fmt.Fprintln(a.out, escaped(string(raw)))
 	}
 	if err != nil {
 		return fmt.Errorf("writing the answer: %w", err)

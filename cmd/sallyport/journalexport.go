@@ -77,7 +77,7 @@ var recordKinds = []string{journal.KindOpen, pipeline.KindCheckpoint, pipeline.K
 // export says which records are written.
 type export struct {
 	kinds              []string // nil = all
-	list               bool // one list, not a line each
+	list               bool     // one list, not a line each
 	since, until       time.Time
 	session, principal string
 	sessions           map[string]bool // of the principal, as far as was read
@@ -131,7 +131,7 @@ func (a *app) exportJournal(ctx context.Context, dir string, x *export) error {
 		var line []byte
 		if wanted && err == nil {
 			line, err = json.Marshal(e)
-			line = harmless(line)
+			line = []byte(escaped(string(line)))
 		}
 		if err != nil {
 			_ = out.Flush() // what was read before is sound; the error says what is missing
