@@ -92,6 +92,9 @@ func (a *app) dispatch(ctx context.Context, args []string) error {
 		return unknown(args)
 	}
 	fs, act := a.prepare(c)
+	if strings.Contains(c.args, "QUERY") {
+		rest = conditions(rest)
+	}
 	rest, err := parse(fs, rest, c.verbatim)
 	if errors.Is(err, flag.ErrHelp) {
 		return a.explain(c)

@@ -71,6 +71,30 @@ func TestSteers(t *testing.T) {
 	}
 }
 
+// TestConditions: what a query excludes is no flag, as long as it cannot be one.
+func TestConditions(t *testing.T) {
+	for in, want := range map[string]string{
+		"":                               "--",
+		"tool:x --limit 3":               "tool:x --limit 3 --",
+		"-tool:x --limit 3 word":         "--limit 3 word -- -tool:x",
+		`-"a b" -o json`:                 `-o json -- -"a b"`,
+		"-since=2026-01-31T00:00:00Z x":  "-since=2026-01-31T00:00:00Z x --",
+		"word -- -word":                  "word -- -word",
+		"-is:held word -- -word":         "word -- -is:held -word",
+		"--since 2026-01-31T00:00:00Z -": "--since 2026-01-31T00:00:00Z - --",
+	} {
+		var args []string
+		for _, s := range strings.Split(strings.ReplaceAll(in, "a b", "a_b"), " ") {
+			if s != "" {
+				args = append(args, strings.ReplaceAll(s, "a_b", "a b"))
+			}
+		}
+		if got := strings.Join(conditions(args), " "); got != want {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
+	}
+}
+
 // TestCell: names that programs chose are no formulas in a spreadsheet.
 func TestCell(t *testing.T) {
 	for in, want := range map[string]string{

@@ -45,7 +45,7 @@ func sessionsListCommand() command {
 				}
 				rows := [][]string{{"SESSION", "LAST", "WHO", "WHAT", "MODELS", "EXCHANGES", "DENIED", "MASKED"}}
 				for _, s := range list {
-					rows = append(rows, []string{s.ID, s.Last.Local().Format("2006-01-02 15:04:05"), who(s.Principal, s.Workload), what(s.Workload),
+					rows = append(rows, []string{s.ID, seconds(s.Last), who(s.Principal, s.Workload), what(s.Workload),
 						strings.Join(s.Models, ","), strconv.Itoa(s.Count), strconv.Itoa(s.Denied), strconv.Itoa(s.Masked)})
 				}
 				return a.table(rows)
