@@ -60,6 +60,8 @@ def crc32c(b, c=0xFFFFFFFF):
         c = c >> 8 ^ TABLE[(c ^ x) & 255]
     return c ^ 0xFFFFFFFF
 
+GUARD = 8  # so many zeros are left behind the last record of a segment at least, unless it is cut to its records
+
 class Wrong(Exception):
     pass
 
@@ -70,6 +72,8 @@ def segment(path, number, chains):
         raise Wrong(f"segment {number}: the header is damaged")
     num, gen, first = struct.unpack_from("<QQQ", b, 8)
     prev, at, last = b[32:64], 80, chains.get(gen)
+    if last and last[2]:
+        raise Wrong(f"{last[2]}: the record is damaged")  # what a crash cuts is the last of its generation
     if num != number or last and (first, prev) != (last[0] + 1, last[1]):
         raise Wrong(f"segment {number}: it does not continue the one before")
     seq = first - 1
@@ -78,7 +82,11 @@ def segment(path, number, chains):
         r = b[at:at + size]
         where = f"segment {number} offset {at}"
         if size < 112 or len(r) < size or crc32c(r[:4] + r[8:]) != struct.unpack_from("<I", r, 4)[0]:
-            raise Wrong(f"{where}: the record is damaged, or a crash cut it")
+            ends = len(b) - at < 4 or 112 <= size <= 2**28 and at + size > len(b)
+            if not ends and (not 112 <= size <= 2**28 or any(b[at + size:]) or len(b) - at - size < GUARD):
+                raise Wrong(f"{where}: the record is damaged")
+            chains[gen] = seq, prev, where  # a crash cut the last write: the file ends in it, or room that was never used follows
+            return
         names = 112 + r[10] + r[11]
         content = r[names:]
         if struct.unpack_from("<QQ", r, 16) != (gen, seq + 1) or r[48:80] != prev:
@@ -92,7 +100,7 @@ def segment(path, number, chains):
         at += size
     if any(b[at:]):
         raise Wrong(f"segment {number} offset {at}: something follows the last record")
-    chains[gen] = seq, prev
+    chains[gen] = seq, prev, ""
 
 def verify(folder, anchors, key):
     files = sorted(glob.glob(os.path.join(glob.escape(folder), "*.segment")))
@@ -148,7 +156,7 @@ def verify(folder, anchors, key):
                         gone[r["generation"]] = max(r["sequence"], gone.get(r["generation"], 0))
     for c, where in claims:
         have = chains.get(c["generation"])
-        if have and have != (c["sequence"], bytes.fromhex(c["head"])) or not have and numbers[0] == 1:
+        if have and have[:2] != (c["sequence"], bytes.fromhex(c["head"])) or not have and numbers[0] == 1:
             raise Wrong(f"{where}: generation {c['generation']} does not end as a later one says")
     for j, epochs in made.items():
         if numbers[0] == 1 and not repaired and epochs != set(range(max(epochs) + 1)):
@@ -168,8 +176,9 @@ def verify(folder, anchors, key):
         agree += 1
     if key and not any(keys.get((j, 0)) == key for j in made):
         raise Wrong("the signatures do not begin with the given key")
+    torn = "".join(f", unfinished write at {c[2]}" for c in chains.values() if c[2])
     rest = f" and {len(mine) - agree} are of expired records" if agree < len(mine) else ""
-    return f"whole: {records} records, {len(chains)} generations, {agree} anchors agree{rest}" + ("" if agree else " (local evidence only)")
+    return f"whole: {records} records, {len(chains)} generations, {agree} anchors agree{rest}{torn}" + ("" if agree else " (local evidence only)")
 
 def main():
     p = argparse.ArgumentParser(description="verifies a Sallyport journal")

@@ -82,6 +82,13 @@ func TestSignedCheckpoints(t *testing.T) {
 	if bytes.Count(state, []byte("SLYPSIGN")) != 1 {
 		t.Error("an old key is still there")
 	}
+	odd := copyDir(t, dir)
+	if err := os.WriteFile(filepath.Join(odd, publicName), []byte("sallyport-journal "+public[1]+" "+strings.Repeat("0", 64)+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if rep := must(Verify(odd)); len(rep.Warnings) != 1 || !strings.Contains(rep.Warnings[0], "journal.pub does not have the key") {
+		t.Errorf("another public key: %q", rep.Warnings)
+	}
 	other := anchors[1]
 	other.Journal = strings.Repeat("0", 32)
 	for name, tt := range map[string]struct {

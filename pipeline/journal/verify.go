@@ -101,7 +101,7 @@ func verify(dir string, o *VerifyOptions, rep *Report) error {
 	rep.Torn = r.Torn()
 	rep.Segments = len(r.cat.infos) // some may have been added meanwhile
 	v.witness.end(&v)
-	return nil
+	return v.witness.public(dir)
 }
 
 // verifier checks what records say of their own and of other chains; that each chain is whole is the reader's part.

@@ -4,8 +4,13 @@ package journal
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
@@ -242,6 +247,29 @@ func (w *witness) agree(v *verifier, s *Signatures) {
 	} else if w.rep.ExpiredAnchors > 0 {
 		w.rep.Warnings = append(w.rep.Warnings, "all anchors are of records that retention removed: none says anything of those that are here")
 	}
+}
+
+// public compares what the folder says of the first key with the signatures: whoever takes the key for the auditor from there is told another.
+func (w *witness) public(dir string) error {
+	raw, err := os.ReadFile(filepath.Join(dir, publicName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // a copy without it
+	}
+	if err != nil {
+		return fmt.Errorf("reading the public key: %w", err)
+	}
+	noted := map[string]string{} // a line for each series of signatures
+	for line := range strings.Lines(string(raw)) {
+		if f := strings.Fields(line); len(f) == 3 {
+			noted[f[1]] = f[2]
+		}
+	}
+	for name := range w.ours {
+		if first, known := w.keys[name][0]; known && noted[name] != first {
+			w.rep.Warnings = append(w.rep.Warnings, fmt.Sprintf("%s does not have the key with which the signatures of journal %s begin: somebody changed it", publicName, name))
+		}
+	}
+	return nil
 }
 
 // excused says whether an anchored record that is not here was removed by retention, on record. Retention takes the oldest segments, so what

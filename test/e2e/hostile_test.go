@@ -206,14 +206,14 @@ func TestHostileWords(t *testing.T) {
 	must(t, os.WriteFile(theirs, caPEM, 0o644))
 	self, err := os.Executable()
 	must(t, err)
+	args := []string{fmt.Sprintf("%s:443", w.lab.Fake), "api.openai.com", theirs + "," + filepath.Join(filepath.Dir(w.d.Socket), "roots.pem"), "each"}
 	for i := range cases {
-		file := filepath.Join(dir, fmt.Sprintf("hostile%d", i))
-		must(t, os.WriteFile(file, cases[i].request(i), 0o644))
-		for _, scope := range []string{enforced, observed} {
-			args := []string{fmt.Sprintf("%s:443", w.lab.Fake), "api.openai.com", theirs + "," + filepath.Join(filepath.Dir(w.d.Socket), "roots.pem"), file}
-			w.run(lab.App{Cgroup: scope, Env: []string{rawClientEnv + "=" + strings.Join(args, "\n")},
-				Args: []string{filepath.Join(root(t), "build", "sallyport"), "--socket", w.d.Socket, "run", "--", self}})
-		}
+		args = append(args, filepath.Join(dir, fmt.Sprintf("hostile%d", i)))
+		must(t, os.WriteFile(args[len(args)-1], cases[i].request(i), 0o644))
+	}
+	for _, scope := range []string{enforced, observed} {
+		w.run(lab.App{Cgroup: scope, Env: []string{rawClientEnv + "=" + strings.Join(args, "\n")},
+			Args: []string{filepath.Join(root(t), "build", "sallyport"), "--socket", w.d.Socket, "run", "--", self}})
 	}
 	places := map[string][]byte{}
 	show := func(verb ...string) string {
@@ -244,8 +244,12 @@ func TestHostileWords(t *testing.T) {
 			}
 		}
 		w.json(&sessions, "sessions", "list", "--limit", "1000", "-o", "json")
-		if len(sessions) < len(cases)/2 {
-			t.Errorf("%d sessions of %d cases", len(sessions), len(cases))
+		exchanges := 0
+		for _, s := range sessions {
+			exchanges += len(s.Exchanges)
+		}
+		if exchanges < len(cases)+len(cases)/2 {
+			t.Errorf("%d exchanges are on record, of %d cases in two scopes", exchanges, len(cases))
 		}
 		for _, s := range sessions {
 			show("sessions", "show", s.ID, "-o", format)
