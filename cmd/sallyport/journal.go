@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"strings"
 
 	"github.com/sallyport-dev/sallyport/pipeline/journal"
@@ -43,12 +44,23 @@ give them with --anchors, a file or a folder. --key is the public key with which
 				rep, err := journal.VerifyWith(dir, o)
 				a.endProgress()
 				if err != nil {
-					return fmt.Errorf("verifying the journal: %w", err)
+					return noJournal("verifying the journal", err)
 				}
 				return a.showReport(dir, &rep)
 			}
 		},
 	}
+}
+
+// noJournal says what to do if a folder cannot be read as a journal.
+func noJournal(what string, err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%s: %w: give the folder that record.dir of the configuration names", what, err)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%s: %w: only root may read it", what, err)
+	}
+	return fmt.Errorf("%s: %w", what, err)
 }
 
 func journalDir(args []string) (string, error) {

@@ -101,7 +101,7 @@ func (x *export) wants(e *journal.Entry) (bool, error) {
 
 func (a *app) exportJournal(ctx context.Context, dir string, x *export) error {
 	if _, err := os.Stat(dir); err != nil {
-		return fmt.Errorf("reading the journal: %w", err)
+		return noJournal("reading the journal", err)
 	}
 	r, err := journal.OpenReader(dir, pipeline.Position{})
 	if err != nil {
@@ -198,7 +198,7 @@ Damage is evidence: find out what did it before you go on. Anchors still show wh
 				}
 				rep, err := journal.Verify(dir)
 				if err != nil {
-					return fmt.Errorf("verifying the journal: %w", err)
+					return noJournal("verifying the journal", err)
 				}
 				if rep.Problem != nil && !*yes {
 					fmt.Fprintf(a.out, "%s; %d records lie before it\n", rep.Problem.Error(), rep.Records)
