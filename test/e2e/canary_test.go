@@ -7,6 +7,7 @@ package e2e
 import (
 	"bytes"
 	"compress/gzip"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -37,8 +38,9 @@ func (c canaries) plant(place string) string {
 	if c[place] == "" {
 		digits := "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 		b := []byte("ghp" + "_")
+		random := sha256.Sum256([]byte(place))
 		for i := range 36 {
-			b = append(b, digits[(7*len(c)+31*i+i*i*(3+len(c)))%len(digits)])
+			b = append(b, digits[int(random[i%32]+byte(i))%len(digits)])
 		}
 		c[place] = string(b)
 	}
