@@ -109,13 +109,13 @@ def verify(folder, anchors, key):
     numbers = [int(os.path.basename(f).split(".")[0]) for f in files]
     if numbers != list(range(numbers[0], numbers[0] + len(numbers))):
         raise Wrong("a segment is missing")
-    chains, keys, begins, gone, made, claims, records, repaired = {}, {}, {}, {}, {}, [], 0, False
+    chains, keys, begins, gone, ours, claims, records = {}, {}, {}, {}, set(), [], 0
     want = {}
     for a in anchors:
         if not signed(a):
             raise Wrong("an anchor has no valid signature")
         want.setdefault((a["generation"], a["sequence"]), []).append(a)
-    heads = {}
+    heads, made, repaired = {}, {}, False
 
     def learn(a, where):
         for epoch, k in ((a["epoch"], a["key"]), (a["epoch"] + 1, a["next"])):
@@ -145,8 +145,9 @@ def verify(folder, anchors, key):
                     a = dict(s, boot=c["boot"], generation=gen, sequence=seq - 1, head=c["head"], signature=s["value"])
                     if not signed(a):
                         raise Wrong(f"{where}: the signature of the checkpoint is wrong")
-                    learn(a, where)
                     made.setdefault(a["journal"], set()).add(a["epoch"])
+                    learn(a, where)
+                    ours.add(a["journal"])
             if kind == 11:  # admin: what retention removed
                 x = json.loads(doc)
                 action = x.get("action") if isinstance(x, dict) else None
@@ -161,7 +162,7 @@ def verify(folder, anchors, key):
     for j, epochs in made.items():
         if numbers[0] == 1 and not repaired and epochs != set(range(max(epochs) + 1)):
             raise Wrong(f"signed checkpoints of journal {j} are missing: its epochs have gaps")
-    mine = [a for a in anchors if a["journal"] in made]
+    mine = [a for a in anchors if a["journal"] in ours]
     if anchors and not mine:
         raise Wrong("no anchor is of this journal")
     agree = 0
@@ -174,7 +175,7 @@ def verify(folder, anchors, key):
         if heads.get((gen, seq)) != a["head"] or chains[gen][0] <= seq or a["epoch"] not in made[a["journal"]]:
             raise Wrong(f"record {seq} of generation {gen}, or the checkpoint that follows it, is missing or another than was anchored at {a['time']}")
         agree += 1
-    if key and not any(keys.get((j, 0)) == key for j in made):
+    if key and not any(keys.get((j, 0)) == key for j in ours):
         raise Wrong("the signatures do not begin with the given key")
     torn = "".join(f", unfinished write at {c[2]}" for c in chains.values() if c[2])
     rest = f" and {len(mine) - agree} are of expired records" if agree < len(mine) else ""
