@@ -38,7 +38,8 @@ a recorded exchange flow, and where something may be missing gap.`,
 			until := fs.String("until", "", "records before this `time`, or of at least this age")
 			session := fs.String("session", "", "records of the session with this `ID`")
 			principal := fs.String("principal", "", "records of the sessions of this `principal`")
-			kinds := fs.String("kind", "", "records of these `kinds`, with commas between: "+strings.Join(recordKinds, ", "))
+			all := strings.Join(journal.Kinds(), ", ")
+			kinds := fs.String("kind", "", "records of these `kinds`, with commas between: "+all)
 			return func(ctx context.Context, args []string) error {
 				dir, err := journalDir(args)
 				if err != nil {
@@ -49,8 +50,8 @@ a recorded exchange flow, and where something may be missing gap.`,
 				}
 				x := export{list: *format == "json", session: *session, principal: *principal, sessions: map[string]bool{}}
 				for k := range strings.SplitSeq(*kinds, ",") {
-					if k = strings.TrimSpace(k); *kinds != "" && !slices.Contains(recordKinds, k) {
-						return wrong("--kind %q: want %s", k, strings.Join(recordKinds, ", "))
+					if k = strings.TrimSpace(k); *kinds != "" && !slices.Contains(journal.Kinds(), k) {
+						return wrong("--kind %q: want %s", k, all)
 					}
 					x.kinds = append(x.kinds, k)
 				}
@@ -69,10 +70,6 @@ a recorded exchange flow, and where something may be missing gap.`,
 		},
 	}
 }
-
-// recordKinds are the kinds of record, in the order of docs/journal-format.md.
-var recordKinds = []string{journal.KindOpen, pipeline.KindCheckpoint, pipeline.KindGap, pipeline.KindFlow, pipeline.KindIntent, pipeline.KindEvent, pipeline.KindOutcome,
-	pipeline.KindDecision, pipeline.KindPolicy, pipeline.KindConfig, pipeline.KindAdmin, pipeline.KindApproval, pipeline.KindElevation}
 
 // export says which records are written.
 type export struct {
