@@ -230,21 +230,29 @@ func TestArchiveIsBuiltAnew(t *testing.T) {
 	}
 }
 
-// TestArchiveCannotBeOpened: then the daemon runs without it, and what asks for it is told.
+// TestArchiveCannotBeOpened: then the daemon runs without it, lists what the index has, and what asks for it is told.
 func TestArchiveCannotBeOpened(t *testing.T) {
 	r := newRecordRig(t, 0)
 	r.must(os.MkdirAll(filepath.Join(r.dir, "archive.db", "x"), 0o700))
-	ctx := t.Context()
-	r.d = &daemon{Options: Options{Log: slog.New(slog.DiscardHandler)}}
-	r.d.cfg = archiveAt(filepath.Join(r.dir, "archive.db"))
-	r.must(r.d.openArchive(ctx))
-	if r.d.archive != nil || r.d.archiveStatus(ctx).State != "off" {
-		t.Error("it was opened")
+	r.start()
+	r.say(said{session: "ses_a", user: "ada", prompt: "q", answer: "a"})
+	if st := r.d.archiveStatus(t.Context()); st.State != "stopped" || !strings.Contains(st.Error, "is a directory") {
+		t.Errorf("status %+v", st)
 	}
-	if _, err := (console{r.d}).Search(ctx, adminapi.Search{Query: "x"}); err == nil || !strings.Contains(err.Error(), "no search store") {
+	if got := r.listing(adminapi.Query{Limit: 50}); got != "a:1/0@0" {
+		t.Errorf("listed %q", got)
+	}
+	if got := r.shown("ses_a"); len(got) != 1 {
+		t.Errorf("shown %q", got)
+	}
+	if _, err := (console{r.d}).Search(t.Context(), adminapi.Search{Query: "x"}); err == nil || !strings.Contains(err.Error(), "not open") {
 		t.Errorf("search: %v", err)
 	}
-	if _, err := (console{r.d}).Usage(ctx, "", false); err == nil || !strings.Contains(err.Error(), "no search store") {
+	if _, err := (console{r.d}).Usage(t.Context(), "", false); err == nil || !strings.Contains(err.Error(), "not open") {
 		t.Errorf("usage: %v", err)
+	}
+	off := console{&daemon{}}
+	if _, err := off.Search(t.Context(), adminapi.Search{Query: "x"}); err == nil || !strings.Contains(err.Error(), "no search store") {
+		t.Errorf("search without one: %v", err)
 	}
 }

@@ -111,7 +111,8 @@ func TestStartIsRecorded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &daemon{Options: Options{ConfigFile: file, Version: "v1"}, journal: j, cfg: &config.Config{}}
+	d := maskDaemon(t, "", func(*config.Mask) {})
+	d.Options, d.journal = Options{ConfigFile: file, Version: "v1"}, j
 	d.cfg.Approvals.Webhook.URL = "https://hooks.example.org/services/hush?k=hush"
 	if err := errors.Join(d.recordConfig(ctx), j.Close()); err != nil {
 		t.Fatal(err)
