@@ -143,6 +143,14 @@ func (k *masking) roles(t *action.Table, m *pipeline.Meta) []string {
 	return k.policy.RolesOf(m)
 }
 
+// plain is an engine of the built-in rules alone, whatever the configuration says. Without masking it is made anew.
+func (k *masking) plain() (*mask.Engine, error) {
+	if k == nil {
+		return mask.New(mask.Options{})
+	}
+	return k.base.engine.Plain()
+}
+
 // flow is the body of a record of a connection with secrets masked in what the application can choose.
 func (k *masking) flow(body any) any {
 	f, ok := body.(pipeline.Flow)

@@ -65,7 +65,7 @@ func (d *daemon) recordConfig(ctx context.Context) error {
 	c := ConfigStart{Path: d.ConfigFile, Version: d.Version, PID: os.Getpid(), Env: config.Overrides(os.Getenv)}
 	if raw, err := os.ReadFile(d.ConfigFile); err == nil { // else it runs with the defaults, or the file is gone since it was read
 		sum := sha256.Sum256(raw)
-		e, err := d.masking.base.engine.Plain()
+		e, err := d.masking.plain()
 		if err != nil {
 			return err
 		}

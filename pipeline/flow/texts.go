@@ -87,11 +87,14 @@ const maskAtOnce = 16 << 10
 
 // maskWhole masks a text that is there as a whole. masked is valid until the next call; it is nil if nothing was masked.
 func (x *exchange) maskWhole(carrier string, before, text []byte) (masked []byte, masks []pipeline.Mask, err error) {
-	if x.clear(carrier, before, text) {
-		return nil, nil, nil
-	}
 	memory, key, clean := x.known(carrier, before, text)
 	if clean {
+		return nil, nil, nil
+	}
+	if x.clear(carrier, before, text) {
+		if memory != nil {
+			memory.Clean(key)
+		}
 		return nil, nil, nil
 	}
 	rw := x.stream(carrier, before)
