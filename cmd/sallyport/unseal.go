@@ -69,7 +69,10 @@ func readIdentities(name string) ([]age.Identity, error) {
 func unsealed(o *journal.Originals, reply bool, who [2][]age.Identity) ([]byte, error) {
 	name, other, missing, there, others := "request", "reply: use --reply", o.RequestMissing, o.Request != nil, o.Key != nil
 	if reply {
-		name, other, missing, there, others = "reply", "request: leave --reply out", o.ReplyMissing, o.Key != nil, o.Request != nil
+		name, other, missing, there, others = "reply", "request: leave --reply out", "", o.Key != nil, o.Request != nil
+		if o.Reply != nil {
+			missing = o.Reply.Missing
+		}
 	}
 	switch {
 	case there:
