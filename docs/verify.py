@@ -170,6 +170,13 @@ def verify(folder, anchors, key):
         raise Wrong("the signatures do not begin with the given key")
     return f"whole: {records} records, {len(chains)} generations, {len(mine)} anchors agree" + ("" if mine else " (local evidence only)")
 
+def read_anchors(path):
+    paths = sorted(glob.glob(os.path.join(glob.escape(path), "*.json"))) if os.path.isdir(path) else [path]
+    anchors = [json.loads(line) for f in paths for line in open(f) if line.strip()]
+    if not anchors:
+        raise Wrong("there are no anchors")
+    return anchors
+
 def main():
     p = argparse.ArgumentParser(description="verifies a Sallyport journal")
     p.add_argument("folder")
@@ -177,11 +184,7 @@ def main():
     p.add_argument("--key", help="public key with which the signatures begin, in hex")
     o = p.parse_args()
     try:
-        paths = sorted(glob.glob(os.path.join(glob.escape(o.anchors), "*.json"))) if o.anchors and os.path.isdir(o.anchors) else [o.anchors] * bool(o.anchors)
-        anchors = [json.loads(line) for f in paths for line in open(f) if line.strip()]
-        if o.anchors and not anchors:
-            raise Wrong("there are no anchors")
-        print(verify(o.folder, anchors, o.key))
+        print(verify(o.folder, read_anchors(o.anchors) if o.anchors else [], o.key))
     except Wrong as e:
         sys.exit(f"NOT whole: {e}")
 

@@ -203,6 +203,7 @@ type Meta struct {
 	// messages, and of its instructions and tools, by which the next turn is recognised (0 = none).
 	Parent         string
 	Chain, Opening uint64
+	Shared         int // how many messages, from the first, the request has in common with Parent's: all that Parent's has; 0 if it is not known
 }
 
 // The kinds of step that policy can name.
@@ -245,11 +246,14 @@ const (
 	OpCountTokens = "count_tokens"
 )
 
-// Messages are the steps of a conversation, in its order, without its instructions and what is only offered.
+// InFrame says whether a step is around the conversation: its instructions, and what is only offered.
+func InFrame(s *Step) bool { return s.Kind == StepToolOffer || s.Index < 0 }
+
+// Messages are the steps of a conversation, in its order, without what is around it.
 func Messages(steps []Step) []*Step {
 	var out []*Step
 	for i := range steps {
-		if steps[i].Kind != StepToolOffer && steps[i].Index >= 0 {
+		if !InFrame(&steps[i]) {
 			out = append(out, &steps[i])
 		}
 	}

@@ -61,6 +61,11 @@ type Intent struct {
 	Chain       uint64          `json:"chain,omitempty"`  // see Meta
 	Opening     uint64          `json:"opening,omitempty"`
 
+	// What Parent's record has word for word: so many messages, from the first, and the instructions and tools. Who copies contents need
+	// not copy these again. 0 and false if it has not, or it is not known.
+	Repeats   int  `json:"repeats,omitempty"`
+	SameFrame bool `json:"same_frame,omitempty"`
+
 	// Original is the request as it came, if Body is not: a record that is told to keeps it sealed to auditors, and no record keeps it
 	// otherwise. Who reads the record gets SealedOriginal, or why it could not be sealed.
 	Original        []byte          `json:"-"`
@@ -175,10 +180,7 @@ func Why(err error) string {
 // a number of tokens that the last would have corrected.
 func (o *Outcome) Used(bodyBytes int64) Usage {
 	u := o.Usage
-	if o.ReplyOf != "" { // the exchange that the provider was asked in counts
-		return u
-	}
-	if o.Status == 403 && o.ResponseID == "" && o.BytesReleased > 0 && o.Verdict.Action >= Hold { // refused before it was sent
+	if o.unasked() {
 		return u
 	}
 	if u.InputTokens == nil {
@@ -196,6 +198,25 @@ func (o *Outcome) Used(bodyBytes int64) Usage {
 		}
 	}
 	return u
+}
+
+// Estimated tells of what Used gave whether it is, in part, an estimate: the provider left out what went in or what came out, or the
+// reply was cut, so that what the provider had said by then was not its last word, also where it is what counts. Nothing that is
+// counted as nothing is an estimate. Whoever shows usage marks it by this, and by nothing else.
+func (o *Outcome) Estimated(used Usage) bool {
+	counts := func(n *int64) bool { return n != nil && *n > 0 }
+	if o.unasked() || !counts(used.InputTokens) && !counts(used.OutputTokens) {
+		return false
+	}
+	return o.Usage.InputTokens == nil || o.Usage.OutputTokens == nil || o.Cut != ""
+}
+
+// unasked tells whether the provider was asked nothing in this exchange.
+func (o *Outcome) unasked() bool {
+	if o.ReplyOf != "" { // the exchange that the provider was asked in counts
+		return true
+	}
+	return o.Status == 403 && o.ResponseID == "" && o.BytesReleased > 0 && o.Verdict.Action >= Hold // refused before it was sent
 }
 
 // Flow is a connection that carried no recorded exchange: missed, passed or refused.

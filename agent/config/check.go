@@ -114,6 +114,7 @@ func build(p *problems, f *file) *Config {
 	} else if f != "" && c.Elasticsearch.CAFile != "" {
 		p.add(p.line("elasticsearch", "fingerprint"), "elasticsearch has a ca_file and a fingerprint: remove one of them")
 	}
+	one(c.Elasticsearch.Contents, []string{"new", "whole"}, "elasticsearch", "contents")
 	absOrEmpty(c.Elasticsearch.APIKeyFile, "elasticsearch", "api_key_file")
 	absOrEmpty(c.Elasticsearch.CAFile, "elasticsearch", "ca_file")
 	c.Approvals = f.Approvals.build(p)

@@ -186,6 +186,7 @@ type Elasticsearch struct {
 	CAFile      string   `yaml:"ca_file"`
 	Fingerprint string   `yaml:"fingerprint"` // of a certificate that is trusted instead
 	Namespace   string   `yaml:"namespace"`
+	Contents    string   `yaml:"contents"` // "new" or "whole": what documents of contents have of what was said before
 }
 
 // Nodes lists the addresses.
@@ -255,7 +256,7 @@ func Default() *Config {
 		Record:        Record{Required: true, Dir: "/var/lib/sallyport/journal", MaxBytes: 10 << 30, WhenFull: "stop"},
 		Mask:          Mask{KeyFile: "/var/lib/sallyport/mask.key", Names: true},
 		Approvals:     Approvals{Approvers: 1, Timeout: 10 * time.Minute, Elevation: Elevation{Approvers: 1, Timeout: time.Hour, Longest: 8 * time.Hour}, Webhook: Webhook{Include: "none"}},
-		Elasticsearch: Elasticsearch{Namespace: "default"},
+		Elasticsearch: Elasticsearch{Namespace: "default", Contents: "new"},
 		Admin:         Admin{Socket: "/run/sallyport/admin.sock"},
 		Proxy:         Proxy{Listen: "127.0.0.1:15001", Drain: 10 * time.Second, Stall: 5 * time.Minute, UpstreamStall: 30 * time.Minute, MaxConnections: 20_000, MaxMemory: 1 << 30, MaxNamespaces: 1024},
 	}

@@ -116,6 +116,7 @@ elasticsearch:
   ca_file: ""                        # empty = system roots
   fingerprint: ""                    # instead of ca_file: SHA-256 of the server's certificate, or of its authority's if the server sends it
   namespace: default                 # of the data streams: the tenant
+  contents: new                      # what was said is there once, in the exchange that said it first; whole: again with each request that repeats it
 
 approvals:
   groups: []                         # groups of this host whose members decide where a rule names none; empty = operators

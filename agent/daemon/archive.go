@@ -43,26 +43,46 @@ func (d *daemon) runArchive(ctx context.Context) error {
 			d.Log.Warn("closing the search store", telemetry.KeyError, err)
 		}
 	}()
-	for {
-		err := d.archive.Follow(ctx, d.journal)
+	d.feed(ctx, d.archive)
+	return nil
+}
+
+// store is a search store as feed sees it.
+type store interface {
+	Follow(context.Context, *journal.Journal) error
+	Renew(context.Context) error
+}
+
+// feed keeps a search store fed until ctx ends or the journal is closed. One that is damaged is built anew: at once, unless that has just been
+// tried, and again until it works. It then begins with the oldest record, so that nothing is lost that came meanwhile.
+func (d *daemon) feed(ctx context.Context, a store) {
+	renew, renewed := false, time.Time{}
+	for ctx.Err() == nil {
+		var err error
+		if renew {
+			renewed = time.Now()
+			err = a.Renew(ctx)
+			renew = err != nil
+		}
 		if err == nil {
-			return nil
+			d.archiveDown.Store(false)
+			if err = a.Follow(ctx, d.journal); err == nil {
+				return
+			}
 		}
 		d.archiveDown.Store(true)
 		if archive.IsDamaged(err) {
+			renew = true
+		}
+		if renew && time.Since(renewed) > archivePause {
 			d.Log.Warn("the search store is damaged and is built anew", telemetry.KeyError, err)
-			if err = d.archive.Renew(ctx); err == nil {
-				d.archiveDown.Store(false)
-				continue
-			}
+			continue
 		}
 		d.Log.Warn("the search store does not take exchanges; they are in the journal", telemetry.KeyError, err)
 		select {
 		case <-ctx.Done():
-			return nil
 		case <-time.After(archivePause):
 		}
-		d.archiveDown.Store(false)
 	}
 }
 
@@ -156,7 +176,7 @@ func (c console) Usage(ctx context.Context, query string, days bool) (adminapi.U
 	return out, unanswered(err)
 }
 
-// found lists the sessions of a query, newest first.
+// found lists the sessions of a query, newest first, without their exchanges.
 func (c console) found(ctx context.Context, query adminapi.Query) ([]adminapi.Session, error) {
 	q, err := c.query(query.Find)
 	if err != nil {
@@ -170,38 +190,62 @@ func (c console) found(ctx context.Context, query adminapi.Query) ([]adminapi.Se
 		return nil, unanswered(err)
 	}
 	out := []adminapi.Session{}
-	for _, s := range list {
-		if query.Exchanges {
-			full, err := c.session(ctx, s.ID)
-			if errors.Is(err, admin.ErrNotFound) {
-				continue // retention removed it since
-			}
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, full)
-			continue
+	for i := range list {
+		s, h := &list[i], &list[i].Newest
+		models := []string{}
+		if h.Model != "" {
+			models = append(models, h.Model)
 		}
-		h := &s.Newest
-		out = append(out, adminapi.Session{ID: s.ID, Started: s.Started, Last: s.Last, Models: []string{h.Model}, Count: s.Exchanges, Denied: s.Denied, Masked: s.Masked,
+		out = append(out, adminapi.Session{ID: s.ID, Started: s.Started, Last: s.Last, Models: models, Count: s.Exchanges, Denied: s.Denied, Masked: s.Masked,
 			Principal: adminapi.Principal{SPIFFEID: h.Principal, User: h.User}, Workload: adminapi.Workload{UID: h.UID, Comm: h.Workload}})
 	}
 	return out, nil
 }
 
-// older adds to a listing the sessions that the index does not know any more. Without the search store it stays as it is.
-func (c console) older(ctx context.Context, q adminapi.Query, known []adminapi.Session) ([]adminapi.Session, error) {
-	more, err := c.found(ctx, q)
+// whole gives sessions their exchanges.
+func (c console) whole(ctx context.Context, list []adminapi.Session) ([]adminapi.Session, error) {
+	out := []adminapi.Session{}
+	for i := range list {
+		full, err := c.session(ctx, list[i].ID)
+		if errors.Is(err, admin.ErrNotFound) {
+			continue // retention removed it since
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, full)
+	}
+	return out, nil
+}
+
+// completed adds to a listing of the index, which knows the newest exchanges only, what the search store knows: of sessions that it has in part,
+// how they began and how much there is of them; and the sessions before. open has the number of exchanges of each that have not ended, which the
+// search store does not know. Without the search store the listing stays as it is.
+func (c console) completed(ctx context.Context, q adminapi.Query, known []adminapi.Session, open map[string]int) ([]adminapi.Session, error) {
+	var ids []string
+	have := map[string]bool{}
+	for i := range known {
+		ids, have[known[i].ID] = append(ids, known[i].ID), true
+	}
+	all, err := c.d.archive.Known(ctx, ids)
+	var more []adminapi.Session
+	if err == nil && len(known) < q.Limit {
+		more, err = c.found(ctx, q)
+	}
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, err
 		}
 		c.d.Log.Warn("older sessions cannot be listed", telemetry.KeyError, err)
-		return known, nil
 	}
-	have := map[string]bool{}
 	for i := range known {
-		have[known[i].ID] = true
+		if s, ok := all[known[i].ID]; ok {
+			k := &known[i]
+			if s.Started.Before(k.Started) {
+				k.Started = s.Started
+			}
+			k.Count, k.Denied, k.Masked = max(k.Count, s.Exchanges+open[k.ID]), max(k.Denied, s.Denied), max(k.Masked, s.Masked)
+		}
 	}
 	for i := range more {
 		if !have[more[i].ID] && len(known) < q.Limit {

@@ -176,30 +176,32 @@ func Doctor(pinDir string) adminapi.Doctor {
 
 // Sessions implements admin.Sessions.
 func (c console) Sessions(ctx context.Context, q adminapi.Query) ([]adminapi.Session, error) {
+	list, err := c.listed(ctx, q)
+	if err == nil && q.Exchanges {
+		list, err = c.whole(ctx, list)
+	}
+	return list, err
+}
+
+// listed lists sessions without their exchanges.
+func (c console) listed(ctx context.Context, q adminapi.Query) ([]adminapi.Session, error) {
 	if q.Find != "" {
 		return c.found(ctx, q)
 	}
-	out := []adminapi.Session{}
+	out, open := []adminapi.Session{}, map[string]int{}
 	for _, s := range c.d.index.Sessions(q.Limit, func(s *journal.Summary) bool { return !s.Last.Before(q.Since) }) {
-		if q.Exchanges {
-			full, err := c.session(ctx, s.Session)
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, full)
-			continue
-		}
 		models := s.Models
 		if models == nil {
 			models = []string{}
 		}
+		open[s.Session] = s.Open
 		out = append(out, adminapi.Session{ID: s.Session, Started: s.Started, Last: s.Last, Models: models, Count: s.Exchanges, Denied: s.Denied, Masked: s.Masked,
 			Principal: adminapi.NewPrincipal(s.Principal), Workload: adminapi.NewWorkload(s.Workload)})
 	}
-	if len(out) < q.Limit && c.d.archive != nil { // the index knows the newest only
-		return c.older(ctx, q, out)
+	if c.d.archive == nil {
+		return out, nil
 	}
-	return out, nil
+	return c.completed(ctx, q, out, open)
 }
 
 // Session implements admin.Sessions.
@@ -223,7 +225,7 @@ func (c console) session(ctx context.Context, id string) (adminapi.Session, erro
 }
 
 // Decision implements admin.Sessions.
-func (c console) Decision(_ context.Context, id string) (adminapi.Decision, error) {
+func (c console) Decision(ctx context.Context, id string) (adminapi.Decision, error) {
 	if pid, ok := strings.CutPrefix(id, "pid_"); ok {
 		return c.trustOf(pid)
 	}
@@ -234,6 +236,13 @@ func (c console) Decision(_ context.Context, id string) (adminapi.Decision, erro
 	}
 	if p, xerr := c.d.index.Exchange(id); xerr == nil {
 		return c.advised(adminapi.OfExchange(adminParts(p))), nil
+	}
+	if strings.HasPrefix(id, "exc_") { // decisions are found by their exchanges there
+		if older, aerr := c.archived(ctx, id, nil); aerr == nil {
+			return c.advised(adminapi.OfExchange(adminParts(older[0]))), nil
+		} else if !errors.Is(aerr, admin.ErrNotFound) {
+			return adminapi.Decision{}, aerr
+		}
 	}
 	return adminapi.Decision{}, notFound(err)
 }

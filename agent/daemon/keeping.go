@@ -73,7 +73,9 @@ func (c console) Erase(ctx context.Context, by admin.Person, r adminapi.EraseReq
 		if r.Digest != "" && r.Digest != e.Digest {
 			return adminapi.Erasure{}, &admin.Conflict{Err: errors.New("there are other sessions than those that were confirmed: look again with --dry-run")}
 		}
+		c.d.sessions.Forget(e.All) // what comes while it is erased says all that it has itself
 		e, err = c.d.journal.Erase(ctx, s, deciding(by), r.Reason)
+		c.d.sessions.Forget(e.All)
 	}
 	out := adminapi.Erasure{RecordSubject: r.RecordSubject, Sessions: e.Sessions, List: e.List, Digest: e.Digest, Keys: e.Keys, DryRun: r.DryRun}
 	switch {

@@ -14,14 +14,16 @@ import (
 	"github.com/sallyport-dev/sallyport/pipeline/mask"
 	"github.com/sallyport-dev/sallyport/pipeline/mask/action"
 	"github.com/sallyport-dev/sallyport/pipeline/mask/custom"
+	"github.com/sallyport-dev/sallyport/pipeline/mask/known"
 	"github.com/sallyport-dev/sallyport/pipeline/policy"
 )
 
 // masking makes the rewriters of flow: those of the configuration and, in replies, those of the guardrails of the policy in force.
 type masking struct {
 	made   *custom.Made
-	base   *masker   // without guardrails; for requests
-	policy *policies // whose roles callers have
+	base   *masker    // without guardrails; for requests
+	policy *policies  // whose roles callers have
+	known  *known.Set // texts of requests, under base
 
 	mu   sync.Mutex // one set at a time
 	last atomic.Pointer[masker]
@@ -63,7 +65,7 @@ func newMasking(c *config.Mask, key []byte) (*masking, error) {
 	if err := table.Unknown(engine.Rules()); err != nil {
 		return nil, &UsageError{fmt.Errorf("mask: %w", err)}
 	}
-	return &masking{made: made, base: &masker{engine: engine, table: table}}, nil
+	return &masking{made: made, base: &masker{engine: engine, table: table}, known: known.New(knownTexts)}, nil
 }
 
 // prepare makes the masker of a set of policies, so that one that cannot be is refused before it is in force.
@@ -129,6 +131,22 @@ func (k *masking) Request(carrier string, m *pipeline.Meta, before []byte, sent 
 	return k.base.engine.Stream(carrier, o)
 }
 
+// knownTexts is how many texts of requests are remembered: those of some hundred long conversations, for 1 to 2 MB.
+const knownTexts = 1 << 14
+
+// Known knows texts of requests again: the turns of a conversation repeat all that was said before.
+func (k *masking) Known(carrier string, m *pipeline.Meta, before, text []byte, sent bool) (key [16]byte, clean bool) {
+	if len(text) < known.Min {
+		return key, false
+	}
+	p := &m.Principal
+	key = k.known.Key(&known.Text{Caller: []string{p.SPIFFEID, p.User}, Roles: k.policy.RolesOf(m), Carrier: carrier, Sent: sent, Before: before, Text: text})
+	return key, k.known.Has(key)
+}
+
+// Clean remembers a text in which nothing was found.
+func (k *masking) Clean(key [16]byte) { k.known.Add(key) }
+
 // broken is the rewriter of a text that cannot be masked.
 type broken struct{ err error }
 
@@ -138,7 +156,7 @@ func (b broken) Held() int                           { return 0 }
 func (b broken) Masks() []pipeline.Mask              { return nil }
 func (b broken) Release()                            {}
 
-var _ flow.RequestMasker = (*masking)(nil)
+var _ flow.Rememberer = (*masking)(nil)
 
 // openMasking compiles what the configuration says of masking.
 func (d *daemon) openMasking(context.Context) error {

@@ -19,7 +19,7 @@ func (d *daemon) openElastic(context.Context) (err error) {
 	if len(nodes) == 0 {
 		return nil
 	}
-	o := elastic.Options{Options: client.Options{URLs: nodes, Fingerprint: c.Fingerprint}, Namespace: c.Namespace, Version: d.Version, Journal: d.journal, Log: d.Log}
+	o := elastic.Options{Options: client.Options{URLs: nodes, Fingerprint: c.Fingerprint}, Namespace: c.Namespace, Whole: c.Contents == "whole", Version: d.Version, Journal: d.journal, Log: d.Log}
 	if c.CAFile != "" {
 		if o.CA, err = os.ReadFile(c.CAFile); err != nil {
 			return fmt.Errorf("elasticsearch.ca_file: %w", err)

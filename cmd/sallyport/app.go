@@ -186,8 +186,19 @@ func (a *app) printJSON(v any) error {
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
 	err := e.Encode(v)
+	if err == nil {
+		_, err = io.WriteString(a.out, escaped(raw.String()))
+	}
+	if err != nil {
+		return fmt.Errorf("writing the answer: %w", err)
+	}
+	return nil
+}
+
+// escaped is JSON without what could steer a terminal.
+func escaped(raw string) string {
 	var out strings.Builder
-	for _, r := range raw.String() {
+	for _, r := range raw {
 		if !steers(r) {
 			out.WriteRune(r)
 			continue
@@ -196,20 +207,14 @@ func (a *app) printJSON(v any) error {
 			fmt.Fprintf(&out, "\\u%04x", unit)
 		}
 	}
-	if err == nil {
-		_, err = io.WriteString(a.out, out.String())
-	}
-	if err != nil {
-		return fmt.Errorf("writing the answer: %w", err)
-	}
-	return nil
+	return out.String()
 }
 
-// printLine writes one value on a line.
+// printLine writes one value on a line, escaped as printJSON does.
 func (a *app) printLine(v any) error {
 	raw, err := json.Marshal(v)
 	if err == nil {
-		_, err = fmt.Fprintf(a.out, "%s\n", raw)
+		_, err = fmt.Fprintln(a.out, escaped(string(raw)))
 	}
 	if err != nil {
 		return fmt.Errorf("writing the answer: %w", err)

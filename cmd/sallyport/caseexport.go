@@ -110,6 +110,7 @@ func (a *app) exportCase(ctx context.Context, c *caseFile, ids []string, out, an
 			c.manifest.Notes = append(c.manifest.Notes, fmt.Sprintf("no signed checkpoint covers the last records of generation %d yet: export again later, or verify the whole journal", g))
 		}
 	}
+	c.missing()
 	if err := c.write(ctx, out, read); err != nil {
 		return err
 	}

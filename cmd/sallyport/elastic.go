@@ -221,13 +221,15 @@ func elasticVerifyCommand() command {
 	return command{
 		name: "elastic verify", args: "[DIR]", short: "compare the journal with Elasticsearch, document by document",
 		long: `Reads every record of the journal in DIR (that of the configuration, or ` + defaultJournal + `) and looks for its documents: missing,
-there twice, altered, foreign (of this host, without a record), left (contents that were erased in the journal). Exit status 1
-if there is any. Records that the agent has not shipped yet are counted as pending. The journal is what is believed: see
+there twice, altered, foreign (of this host, without a record), left (contents that were erased in the journal), broken (it
+leaves out what the exchange that it names does not have), version (another version of Sallyport made it, says the document,
+and a field is missing; give --versions if this host has run that one). Exit status 1 if there is any. Records that the agent has not shipped yet are counted as pending. The journal is what is believed: see
 sallyport journal verify. Needs the privilege read on all streams, and maintenance to see the newest second.`,
 		flags: func(a *app, fs *flag.FlagSet) action {
 			formatFlag(a, fs)
 			f := serverFlags(fs)
 			host := fs.String("host", "", "`name` of the host whose journal it is; this one")
+			versions := fs.String("versions", "", "`versions` of Sallyport that this host has run, with commas between: that their documents lack newer fields is no failure")
 			quiet := fs.Bool("quiet", false, "no progress")
 			return func(ctx context.Context, args []string) error {
 				cl, err := f.open()
@@ -247,6 +249,9 @@ sallyport journal verify. Needs the privilege read on all streams, and maintenan
 					}
 				}
 				o := manage.VerifyOptions{Dir: dir, Namespace: f.namespace, Host: *host, Version: version}
+				if *versions != "" {
+					o.Versions = strings.Split(*versions, ",")
+				}
 				if o.Shipped, err = elastic.Shipped(dir); err != nil {
 					return err
 				}
@@ -279,7 +284,7 @@ func (a *app) showComparison(rep *manage.Report) error {
 		fmt.Fprintln(a.out, clean(strings.TrimSpace(strings.Join([]string{p.Kind, p.Stream, p.ID, p.Detail}, " "))))
 	}
 	rows := [][]string{{"documents", fmt.Sprint(rep.Documents)}, {"the same", fmt.Sprint(rep.Same)}, {"pending", fmt.Sprint(rep.Pending)}, {"older than the journal", fmt.Sprint(rep.Older)}}
-	for _, kind := range []string{manage.Missing, manage.Duplicate, manage.Altered, manage.Foreign, manage.Left, manage.Version} {
+	for _, kind := range []string{manage.Missing, manage.Duplicate, manage.Altered, manage.Foreign, manage.Left, manage.Broken, manage.Version} {
 		rows = append(rows, []string{kind, fmt.Sprint(rep.Counts[kind])})
 	}
 	if err := a.table(rows); err != nil {
@@ -295,8 +300,9 @@ func elasticEraseCommand() command {
 	return command{
 		name: "elastic erase", short: "delete what a session, or everybody of a principal, said from Elasticsearch",
 		long: `Deletes documents of contents; metadata stay. sallyport erase destroys the contents in the journal: run that first, so that
-they are not shipped again. If the daemon runs here, who erases what is recorded before, and a legal hold forbids it; if it
-does not run, --unrecorded is needed. Needs the privileges read, view_index_metadata, delete and maintenance on the contents.`,
+they are not shipped again. If the daemon runs here, who erases what is recorded before; if it does not run, --unrecorded is
+needed. A legal hold on any of it forbids it: of this host, or of another whose record of it is in Elasticsearch. Needs the
+privileges read, view_index_metadata, delete and maintenance on the contents, and read on the stream of administration.`,
 		flags: func(a *app, fs *flag.FlagSet) action {
 			socketFlag(a, fs)
 			f := serverFlags(fs)
@@ -317,7 +323,13 @@ does not run, --unrecorded is needed. Needs the privileges read, view_index_meta
 				if s.Session != "" {
 					subject.Sessions = []string{s.Session}
 				}
-				n, err := manage.Erase(ctx, cl, f.namespace, subject, true)
+				c := a.client()
+				defer c.Close()
+				o := manage.EraseOptions{Dry: true}
+				if o.Holds, err = heldHere(ctx, c); err != nil && !(errors.Is(err, adminapi.ErrNotRunning) && (*unrecorded || *dry)) {
+					return fmt.Errorf("nothing was deleted, because it cannot be recorded: %w", err)
+				}
+				n, err := manage.Erase(ctx, cl, f.namespace, subject, o)
 				if err != nil {
 					return err
 				}
@@ -330,8 +342,6 @@ does not run, --unrecorded is needed. Needs the privileges read, view_index_meta
 						return err
 					}
 				}
-				c := a.client()
-				defer c.Close()
 				err = c.EraseCopies(ctx, adminapi.CopiesRequest{RecordSubject: *s})
 				if errors.Is(err, adminapi.ErrNotRunning) && *unrecorded {
 					err = nil
@@ -339,7 +349,8 @@ does not run, --unrecorded is needed. Needs the privileges read, view_index_meta
 				if err != nil {
 					return fmt.Errorf("nothing was deleted, because it cannot be recorded: %w", err)
 				}
-				if n, err = manage.Erase(ctx, cl, f.namespace, subject, false); err != nil {
+				o.Dry = false
+				if n, err = manage.Erase(ctx, cl, f.namespace, subject, o); err != nil {
 					return err
 				}
 				_, err = fmt.Fprintf(a.out, "%s deleted\n", plural(n, "document"))
@@ -347,6 +358,19 @@ does not run, --unrecorded is needed. Needs the privileges read, view_index_meta
 			}
 		},
 	}
+}
+
+// heldHere asks the daemon whose contents are under hold.
+func heldHere(ctx context.Context, c *adminapi.Client) (out []manage.Subject, err error) {
+	list, err := c.Holds(ctx)
+	for _, h := range list {
+		s := manage.Subject{Principal: h.Principal}
+		if h.Session != "" {
+			s.Sessions = []string{h.Session}
+		}
+		out = append(out, s)
+	}
+	return out, err
 }
 
 func elasticAnchorsCommand() command {

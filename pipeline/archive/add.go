@@ -158,7 +158,7 @@ func (a *Archive) addOne(s *statements, p *journal.Parts) error {
 	}
 	used := p.Outcome.Used(p.Intent.BodyBytes)
 	estimated := 0
-	if (p.Outcome.Usage.InputTokens == nil || p.Outcome.Usage.OutputTokens == nil || p.Outcome.Cut != "") && value(used.InputTokens)+value(used.OutputTokens) > 0 {
+	if p.Outcome.Estimated(used) {
 		estimated = 1
 		words += " " + token("is", "estimated")
 		id, err := a.note(s, "is", "estimated")

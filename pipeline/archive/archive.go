@@ -35,6 +35,7 @@ type Archive struct {
 	o      Options
 	fields []Field // see Fields
 	read   atomic.Pointer[sql.DB]
+	file   atomic.Pointer[os.FileInfo]             // that is open
 	stop   atomic.Pointer[context.CancelCauseFunc] // ends Follow; nil while nothing follows
 
 	mu    sync.Mutex // of writing
@@ -98,7 +99,7 @@ func remove(path string) error {
 }
 
 // Renew replaces the file by an empty one, which the next Follow fills. It is for a file that was damaged while it was in use (IsDamaged);
-// queries that run then fail.
+// queries that run then fail. After an error nothing is open, and Renew may be tried again.
 func (a *Archive) Renew(ctx context.Context) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -114,6 +115,7 @@ func (a *Archive) Renew(ctx context.Context) error {
 	}
 	a.write, a.known = fresh.write, fresh.known
 	a.read.Store(fresh.read.Load())
+	a.file.Store(fresh.file.Load())
 	return nil
 }
 
@@ -162,6 +164,11 @@ func open(ctx context.Context, o Options) (a *Archive, err error) {
 	}
 	read.SetMaxOpenConns(4)
 	a.read.Store(read)
+	at, err := os.Stat(o.Path)
+	if err != nil {
+		return a, err
+	}
+	a.file.Store(&at)
 	return a, nil
 }
 
@@ -182,8 +189,26 @@ func (a *Archive) close() error {
 	return errors.Join(errs...)
 }
 
+// errGone says that what is open has no name any more. Connections that are made anew would find another file, or make an empty one.
+var errGone = errors.New("its file was removed or replaced while it was in use")
+
+// gone is errGone if it is so.
+func (a *Archive) gone() error {
+	at, err := os.Stat(a.o.Path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(at, *a.file.Load()) {
+		return errGone
+	}
+	return nil // an error of another kind is one of reading, too
+}
+
+// damaged tells whether an error means that the file cannot be used, or comes of its not being there.
+func (a *Archive) damaged(err error) bool { return IsDamaged(err) || a.gone() != nil }
+
 // IsDamaged tells whether an error means that the file cannot be used: Renew it.
 func IsDamaged(err error) bool {
+	if errors.Is(err, errGone) {
+		return true
+	}
 	const corrupt, notADB = 11, 26 // SQLITE_CORRUPT, SQLITE_NOTADB
 	var e *sqlite.Error
 	return errors.As(err, &e) && (e.Code()&0xff == corrupt || e.Code()&0xff == notADB)

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/journal"
@@ -169,29 +170,55 @@ func (a *Archive) scrubbed(ctx context.Context) (more bool, err error) {
 	return more, err
 }
 
-// lost forgets the oldest exchanges if the journal does not have them any more.
+// lostBatch is how many exchanges lost looks at until it knows that there are no more.
+const lostBatch = 1000
+
+// lost forgets the oldest exchanges if the journal does not have the segments any more in which they began: they cannot be shown. One that took
+// long may have begun before others of which nothing is left, and have its outcome behind them.
 func (a *Archive) lost(ctx context.Context, dir string) error {
 	l := journal.NewLoader(dir)
 	defer l.Close()
-	for {
-		var n int64
-		var raw string
-		err := a.write.QueryRowContext(ctx, "SELECT n, records FROM exchanges ORDER BY n LIMIT 1").Scan(&n, &raw)
-		if errors.Is(err, sql.ErrNoRows) {
-			return nil
-		}
-		var refs journal.Refs
-		if err == nil {
-			err = json.Unmarshal([]byte(raw), &refs)
-		}
+	gone := map[int64]bool{} // segments
+	for after := int64(math.MinInt64); ; {
+		found, next, err := a.begunIn(ctx, after)
 		if err != nil {
 			return fmt.Errorf("reading the archive: %w", err)
 		}
-		if _, err := l.Read(refs.Outcome); !errors.Is(err, fs.ErrNotExist) || refs.Outcome == (pipeline.Position{}) {
+		var which []int64
+		for n, segment := range found {
+			if _, known := gone[segment]; !known {
+				_, err := l.Read(pipeline.Position{Segment: uint64(segment)})
+				gone[segment] = segment > 0 && errors.Is(err, fs.ErrNotExist)
+			}
+			if gone[segment] {
+				which = append(which, n)
+			}
+		}
+		if len(which) == 0 {
 			return nil
 		}
-		if _, err := a.forget(ctx, "n IN (SELECT n FROM exchanges WHERE json_extract(records, '$.Outcome.segment') = ? ORDER BY n LIMIT 1000)", refs.Outcome.Segment); err != nil {
+		if _, err := a.forget(ctx, "n IN (SELECT value FROM json_each(?))", "["+list(which)+"]"); err != nil {
 			return err
 		}
+		after = next
 	}
+}
+
+// begunIn gives the oldest exchanges behind a number, by their numbers, with the segments in which they began, and the last of these numbers.
+func (a *Archive) begunIn(ctx context.Context, after int64) (out map[int64]int64, last int64, err error) {
+	rows, err := a.write.QueryContext(ctx, `SELECT n, iif(json_extract(records, '$.Intent.segment') > 0, json_extract(records, '$.Intent.segment'), json_extract(records, '$.Outcome.segment'))
+		FROM exchanges WHERE n > ? ORDER BY n LIMIT ?`, after, lostBatch)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer rows.Close()
+	out = map[int64]int64{}
+	for rows.Next() {
+		var segment int64
+		if err := rows.Scan(&last, &segment); err != nil {
+			return nil, 0, err
+		}
+		out[last] = segment
+	}
+	return out, last, rows.Err()
 }

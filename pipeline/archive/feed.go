@@ -79,7 +79,9 @@ func (a *Archive) Follow(ctx context.Context, j *journal.Journal) error {
 	case caller.Err() != nil:
 		return nil
 	case ctx.Err() != nil: // a query found the file damaged
-		return context.Cause(ctx)
+		return errors.Join(context.Cause(ctx), a.gone())
+	case err != nil && a.gone() != nil:
+		return errors.Join(err, errGone)
 	case errors.Is(err, journal.ErrClosed):
 		return nil
 	}
@@ -173,7 +175,7 @@ func (f *feeder) run(ctx context.Context) error {
 			}
 			expired = now
 		}
-		if err := f.a.scrub(ctx); err != nil {
+		if err := errors.Join(f.a.gone(), f.a.scrub(ctx)); err != nil {
 			return err
 		}
 		if _, err := f.step(ctx); err != nil {

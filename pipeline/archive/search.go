@@ -92,7 +92,7 @@ func (a *Archive) within(ctx context.Context, deadline time.Duration, f func(con
 		return ErrDeadline
 	case errors.As(err, &q):
 		return err
-	case IsDamaged(err):
+	case a.damaged(err):
 		if stop := a.stop.Load(); stop != nil {
 			(*stop)(err)
 		}
@@ -231,6 +231,33 @@ func (a *Archive) session(ctx context.Context, h Hit) (Session, error) {
 		Scan(&started, &last, &s.Exchanges, &s.Denied, &s.Masked)
 	s.Started, s.Last = time.UnixMicro(started).UTC(), time.UnixMicro(last).UTC()
 	return s, err
+}
+
+// Known gives what the archive has of some sessions, by ID, without an exchange of each.
+func (a *Archive) Known(ctx context.Context, ids []string) (out map[string]Session, err error) {
+	asked, err := json.Marshal(ids)
+	if err != nil {
+		return nil, err
+	}
+	out = map[string]Session{}
+	err = a.limited(ctx, func(ctx context.Context) error {
+		rows, err := a.read.Load().QueryContext(ctx, "SELECT id, started, last, exchanges, denied, masked FROM sessions WHERE id IN (SELECT value FROM json_each(?))", string(asked))
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var s Session
+			var started, last int64
+			if err := rows.Scan(&s.ID, &started, &last, &s.Exchanges, &s.Denied, &s.Masked); err != nil {
+				return err
+			}
+			s.Started, s.Last = time.UnixMicro(started).UTC(), time.UnixMicro(last).UTC()
+			out[s.ID] = s
+		}
+		return rows.Err()
+	})
+	return out, err
 }
 
 // Of lists the exchanges of a session, oldest first, or one exchange by its ID.

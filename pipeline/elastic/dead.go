@@ -9,6 +9,7 @@ import (
 
 	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/elastic/client"
+	"github.com/sallyport-dev/sallyport/pipeline/elastic/document"
 )
 
 // ActionDeadLetter is the action of an admin record that says which documents were given up.
@@ -53,6 +54,9 @@ func (s *Shipper) bury(ctx context.Context, dead []letter) error {
 	for i := range dead {
 		l := &dead[i]
 		s.o.Log.Error("Elasticsearch refuses a document for good; its record stays in the journal", "stream", l.Stream, "hash", l.Hash, "exchange", l.Exchange, "status", l.Status, "error", l.Reason)
+		if l.Stream == document.Content || l.Status == 0 {
+			s.lacks(l.Exchange)
+		}
 		if !l.own {
 			note = append(note, *l)
 		}

@@ -22,6 +22,8 @@ type cursorFile struct {
 	Done   journal.Mark `json:"done"`   // records before are dealt with
 
 	Written map[string]string `json:"written,omitempty"` // by stream: the backing index that was last written to
+	Forms   []formFrom        `json:"forms,omitempty"`   // in which contents are shipped, in the order of the records
+	Bare    []string          `json:"bare,omitempty"`    // exchanges whose contents are not there
 }
 
 // sound says whether nothing is to be read again from behind what is done.
@@ -36,7 +38,7 @@ func (c *cursorFile) sound() bool {
 }
 
 func (c *cursorFile) equal(d *cursorFile) bool {
-	return slices.Equal(c.Resume, d.Resume) && slices.Equal(c.Done, d.Done) && maps.Equal(c.Written, d.Written)
+	return slices.Equal(c.Resume, d.Resume) && slices.Equal(c.Done, d.Done) && maps.Equal(c.Written, d.Written) && slices.Equal(c.Forms, d.Forms) && slices.Equal(c.Bare, d.Bare)
 }
 
 // Shipped reads how far the shipper whose files are in a folder has come. Nothing is no error: it has not begun.

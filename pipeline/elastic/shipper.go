@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -28,6 +29,7 @@ type Options struct {
 	Namespace string // the tenant; "default"
 	Host      string // "" = the name of this host
 	Version   string
+	Whole     bool // documents of contents repeat what earlier ones of the session have
 
 	Journal *journal.Journal
 	Dir     string // where cursor and dead letters are kept; "" = the journal's folder
@@ -103,7 +105,7 @@ type State struct {
 type Shipper struct {
 	o      Options
 	client *client.Client
-	maker  *document.Maker
+	makers [2]*document.Maker // of contents: what is new, whole
 
 	cursor   *journal.Cursor
 	folder   *journal.Folder
@@ -113,6 +115,8 @@ type Shipper struct {
 	skip     journal.Mark
 	began    journal.State     // of the journal when shipping began: who wrote before may have shipped
 	written  map[string]string // by stream: the backing index that was last written to
+	forms    []formFrom        // in which contents are shipped
+	bare     []string          // exchanges whose documents of contents are not there: nothing may lean on them
 	prepared bool              // the templates are there
 	blind    bool              // documents in doubt cannot be looked for
 
@@ -131,8 +135,11 @@ func New(o Options) (*Shipper, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Shipper{o: o, client: c, maker: document.NewMaker(document.Origin{Host: o.Host, Version: o.Version, Namespace: o.Namespace}),
-		written: map[string]string{}, state: State{State: StateStarting}}, nil
+	s := &Shipper{o: o, client: c, written: map[string]string{}, state: State{State: StateStarting}}
+	for i := range s.makers {
+		s.makers[i] = document.NewMaker(document.Origin{Host: o.Host, Version: o.Version, Namespace: o.Namespace, Whole: i == 1})
+	}
+	return s, nil
 }
 
 // Run ships until ctx ends or the journal is closed, and then returns nil. Nothing that Elasticsearch does ends it. If it
@@ -201,7 +208,10 @@ func (s *Shipper) open() error {
 	if err != nil {
 		return err
 	}
-	s.saved, s.skip = from, from.Done
+	s.saved, s.skip, s.bare = from, from.Done, slices.Clone(from.Bare)
+	if err := s.chooseForm(); err != nil {
+		return errors.Join(err, s.cursor.Close())
+	}
 	maps.Copy(s.written, from.Written)
 	s.mu.Lock()
 	s.done, s.needed = from.Done, oldest(from.Resume)
@@ -266,13 +276,13 @@ func (s *Shipper) make(ctx context.Context, b *batch, e *journal.Entry, done *jo
 	if stream == document.Exchange {
 		var parts *journal.Parts
 		if parts, err = s.loader.Load(done); err == nil {
-			for _, d := range s.maker.Exchange(record, parts) {
+			for _, d := range s.form(parts, e).Exchange(record, parts) {
 				b.add(d, record, doubt)
 			}
 		}
 	} else {
 		var d document.Doc
-		if d, err = s.maker.Record(e); err == nil {
+		if d, err = s.makers[0].Record(e); err == nil {
 			b.add(d, record, doubt)
 		}
 	}
@@ -289,7 +299,7 @@ const saveEvery = 5 * time.Second
 // advance notes that everything read so far is dealt with. now asks for it to be on disk.
 func (s *Shipper) advance(now bool) error {
 	at := s.cursor.Mark()
-	next := cursorFile{Resume: s.folder.Resume(at), Done: s.skip.Later(at), Written: maps.Clone(s.written)} // after a start: still reading what was shipped before
+	next := cursorFile{Resume: s.folder.Resume(at), Done: s.skip.Later(at), Written: maps.Clone(s.written), Forms: s.forms, Bare: slices.Clone(s.bare)} // after a start: still reading what was shipped before
 	s.mu.Lock()
 	s.done = next.Done
 	s.mu.Unlock()

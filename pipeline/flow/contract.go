@@ -61,9 +61,11 @@ type Log interface {
 
 // Sessions gives the exchange its session: sets m.Session, and what m says of the exchange's place in it. No text of a step may be
 // kept. Answered tells how the exchange ended, and what it used, in part by estimate if the provider did not say all of it; it is called once, and not
-// for one that ended before it had a session.
+// for one that ended before it had a session. Recorded tells what steps an exchange is recorded with, and gives Intent.Repeats and
+// Intent.SameFrame; without steps nothing of it is recorded after all.
 type Sessions interface {
 	Assign(m *pipeline.Meta, c *pipeline.Call)
+	Recorded(m *pipeline.Meta, steps []pipeline.Step) (repeats int, sameFrame bool)
 	Answered(m *pipeline.Meta, c *pipeline.Call, o *pipeline.Outcome, used pipeline.Usage)
 }
 

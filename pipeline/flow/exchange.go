@@ -140,13 +140,14 @@ func (x *exchange) decodeRequest(body []byte, read error) error {
 	return nil
 }
 
-// append writes a record. Its channel is kept for settle.
-func (x *exchange) append(kind string, body any) {
-	_, durable := x.f.o.Log.Append(pipeline.Record{Kind: kind, Time: x.f.o.Now(), Session: x.m.Session, Exchange: x.m.Exchange, Body: body,
+// append writes a record. Its channel is kept for settle. false: the record was refused.
+func (x *exchange) append(kind string, body any) bool {
+	at, durable := x.f.o.Log.Append(pipeline.Record{Kind: kind, Time: x.f.o.Now(), Session: x.m.Session, Exchange: x.m.Exchange, Body: body,
 		Awaited: x.enforce})
 	if x.enforce && durable != nil {
 		x.pending = append(x.pending, durable)
 	}
+	return at != (pipeline.Position{})
 }
 
 // settle waits until the records written so far are on disk, but for the last keep ones.
@@ -199,8 +200,11 @@ func (x *exchange) recordIntent(body []byte, unread error) {
 	in.Call = x.req.Call
 	in.Call.Steps = x.steps
 	in.Call.Model = model
+	in.Repeats, in.SameFrame = x.f.o.Sessions.Recorded(x.m, x.steps)
 	x.asked = x.f.o.Now()
-	x.append(pipeline.KindIntent, in)
+	if !x.append(pipeline.KindIntent, in) {
+		x.f.o.Sessions.Recorded(x.m, nil)
+	}
 	for i := range x.steps { // of the intent only: decisions repeat what they are about
 		x.steps[i].From = [2]int{}
 	}

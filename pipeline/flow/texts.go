@@ -59,6 +59,10 @@ const maskAtOnce = 16 << 10
 
 // maskWhole masks a text that is there as a whole. masked is valid until the next call; it is nil if nothing was masked.
 func (x *exchange) maskWhole(carrier string, before, text []byte) (masked []byte, masks []pipeline.Mask, err error) {
+	memory, key, clean := x.known(carrier, before, text)
+	if clean {
+		return nil, nil, nil
+	}
 	rw := x.stream(carrier, before)
 	defer rw.Release()
 	out, same, changed := x.buf.mask[:0], 0, false // same: bytes of text that came out as they went in, and are not in out
@@ -95,6 +99,9 @@ func (x *exchange) maskWhole(carrier string, before, text []byte) (masked []byte
 	}
 	if same != len(text) {
 		return nil, nil, errors.New("mask: text changed without a mask")
+	}
+	if memory != nil {
+		memory.Clean(key)
 	}
 	return nil, nil, nil
 }

@@ -188,6 +188,10 @@ func appendIntent(dst []byte, in *pipeline.Intent, part int) ([]byte, error) {
 	f.textIf("parent", in.Parent)
 	f.uintIf("chain", in.Chain)
 	f.uintIf("opening", in.Opening)
+	f.intIf("repeats", int64(in.Repeats))
+	if in.SameFrame {
+		f.bool("same_frame", true)
+	}
 	f.anyIf("original", part == intentWhole && len(in.SealedOriginal) > 0, in.SealedOriginal)
 	f.textIf("original_missing", in.OriginalMissing)
 	f.shut('}')

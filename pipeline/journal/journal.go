@@ -51,8 +51,8 @@ type Journal struct {
 
 	timer   *time.Timer
 	aio     *syncer
-	sync    func(*os.File) error // aio.datasync, but for tests of failing disks
-	kick    chan struct{}        // capacity 1: there is something to sync
+	sync    func(f *os.File, waiters int) error // aio.datasync, but for tests of failing disks
+	kick    chan struct{}                       // capacity 1: there is something to sync
 	stop    chan struct{}
 	stopped chan struct{} // the committer is done
 	tasks   sync.WaitGroup

@@ -21,7 +21,7 @@
 // # What is kept
 //
 // Only keyed hashes of messages are kept, and only those go into the journal (Intent.Chain, Intent.Opening). Observe reads them back, so that
-// a restart of the agent splits no session.
+// a restart of the agent splits no session. Of what was recorded, which is masked, there are sums besides (Recorded), of this process alone.
 package session
 
 import (
@@ -55,6 +55,7 @@ type Sessions struct {
 	used  *list.List             // the one not seen for longest first
 
 	running map[string]running // exchanges that Observe saw begin
+	records records
 }
 
 // mark is the keyed hash of something by which an exchange is recognised.
@@ -78,10 +79,10 @@ func New(o Options) *Sessions {
 		o.Max = 200_000
 	}
 	return &Sessions{hasher: newHasher(o.Key), idle: o.Idle, max: o.Max, marks: map[mark]*list.Element{}, used: list.New(),
-		running: map[string]running{}}
+		running: map[string]running{}, records: newRecords(o.Max / 8)}
 }
 
-// Assign sets m.Session, unless it is set, and m.Parent, m.Chain and m.Opening. An exchange whose process is not known gets a session of
+// Assign sets m.Session, unless it is set, and m.Parent, m.Shared, m.Chain and m.Opening. An exchange whose process is not known gets a session of
 // its own unless it names a conversation, so that strangers never share one. c may be nil.
 func (s *Sessions) Assign(m *pipeline.Meta, c *pipeline.Call) {
 	if m.Session != "" {
@@ -94,10 +95,10 @@ func (s *Sessions) Assign(m *pipeline.Meta, c *pipeline.Call) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	from := s.from(&t, now)
+	from, shared := s.from(&t, now)
 	switch {
 	case from != nil:
-		m.Session, m.Parent = from.session, from.exchange
+		m.Session, m.Parent, m.Shared = from.session, from.exchange, shared
 	case t.process != 0 && !s.begins(&t):
 		if at := s.look(t.process); at != nil && now.Sub(at.last) < s.idle {
 			m.Session = at.session
@@ -110,25 +111,25 @@ func (s *Sessions) Assign(m *pipeline.Meta, c *pipeline.Call) {
 	s.note(&t, m.Session, m.Exchange, now)
 }
 
-// from finds the exchange that a turn goes on from.
-func (s *Sessions) from(t *turn, now time.Time) *seen {
+// from finds the exchange that a turn goes on from, and how many messages of it the turn begins with.
+func (s *Sessions) from(t *turn, now time.Time) (at *seen, shared int) {
 	for _, k := range [...]mark{t.previous, t.thread} {
 		if at := s.look(k); at != nil {
-			return at
+			return at, 0
 		}
 	}
 	if t.thread != 0 || t.previous != 0 {
-		return nil // of a conversation that we have not seen: it is no other
+		return nil, 0 // of a conversation that we have not seen: it is no other
 	}
 	for i := len(t.chain) - 1; i >= 0; i-- {
 		if i < len(t.chain)-1 {
 			if at := s.look(t.answered(i)); at != nil {
-				return at
+				return at, i + 1
 			}
 		}
 		if i == len(t.chain)-1 {
 			if at := s.look(t.repeat); at != nil && now.Sub(at.last) < retry {
-				return at
+				return at, i + 1
 			}
 			continue
 		}
@@ -136,12 +137,12 @@ func (s *Sessions) from(t *turn, now time.Time) *seen {
 		switch {
 		case at == nil:
 		case at.many:
-			return nil // it began as several did, and no answer tells which of them it is
+			return nil, 0 // it began as several did, and no answer tells which of them it is
 		default:
-			return at
+			return at, i + 1
 		}
 	}
-	return nil
+	return nil, 0
 }
 
 // begins tells whether a turn that goes on from nothing known is the beginning of a conversation.

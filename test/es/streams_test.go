@@ -247,7 +247,7 @@ func TestStreams(t *testing.T) {
 		t.Errorf("with %d anchors: %+v %v", len(anchors), rep, rep.Problem)
 	}
 
-	n, err := manage.Erase(ctx, w.admin, "default", manage.Subject{Sessions: []string{"ses_1"}}, false)
+	n, err := manage.Erase(ctx, w.admin, "default", manage.Subject{Sessions: []string{"ses_1"}}, manage.EraseOptions{})
 	if err != nil || n < 9 || w.find("needle of the long prompt") != 0 || w.find("behind the rollover") != 1 {
 		t.Errorf("%d documents erased: %v", n, err)
 	}

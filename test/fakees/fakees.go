@@ -38,6 +38,9 @@ type Server struct {
 	Key       string                                                  // the Authorization that is wanted; "" = any
 	NoTempl   bool                                                    // the key may not make templates
 	NoRead    bool                                                    // the key may only create
+	Version   string                                                  // of the product
+	Deny      []string                                                // paths that the key may not ask, in the form of path.Match
+	OnRequest func(w http.ResponseWriter, r *http.Request) bool       // before anything is done: true if it has answered
 	OnBulk    func(n int, w http.ResponseWriter) bool                 // for bulk request n, from 1: true if it has answered
 	OnItem    func(stream, id string, doc map[string]any) (int, bool) // status instead of creating
 	AfterBulk func(n int, w http.ResponseWriter) bool                 // the same after the documents are stored
@@ -63,7 +66,7 @@ type Hit struct {
 
 // New starts one, without TLS, until Close. complain is told of requests that are wrong.
 func New(complain func(format string, args ...any)) *Server {
-	f := &Server{complain: complain, Put: map[string]json.RawMessage{}, Streams: map[string]*Stream{}}
+	f := &Server{complain: complain, Put: map[string]json.RawMessage{}, Streams: map[string]*Stream{}, Version: "8.19.16"}
 	f.Server = httptest.NewServer(f)
 	return f
 }
@@ -129,9 +132,20 @@ func (f *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		Refuse(w, http.StatusUnauthorized, "security_exception", "unable to authenticate")
 		return
 	}
+	if f.OnRequest != nil && f.OnRequest(w, r) {
+		return
+	}
+	for _, p := range f.Deny {
+		if ok, _ := path.Match(p, r.URL.Path); ok {
+			Refuse(w, http.StatusForbidden, "security_exception", "action is unauthorized")
+			return
+		}
+	}
 	first, rest, _ := strings.Cut(r.URL.Path[1:], "/")
 	reads := slices.Contains([]string{"_mget", "_data_stream", "_pit"}, first) || strings.HasSuffix(r.URL.Path, "_search")
 	switch {
+	case r.URL.Path == "/":
+		_, _ = fmt.Fprintf(w, `{"version":{"number":%q}}`, f.Version)
 	case first == "_component_template" || first == "_index_template" || first == "_ilm":
 		f.template(w, r, body)
 	case f.NoRead && (reads || strings.HasSuffix(r.URL.Path, "_refresh")):
@@ -143,6 +157,10 @@ func (f *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case first == "_data_stream":
 		f.streams(w, rest)
 	case strings.HasSuffix(rest, "_refresh"):
+		if f.missing(first) {
+			Refuse(w, http.StatusNotFound, "index_not_found_exception", first)
+			return
+		}
 		_, _ = w.Write([]byte(`{}`))
 	case rest == "_pit" || first == "_pit" || strings.HasSuffix(r.URL.Path, "_search"):
 		f.search(w, r, first, body)
@@ -150,6 +168,11 @@ func (f *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.complain("fake: unexpected %s %s", r.Method, r.URL)
 		Refuse(w, http.StatusBadRequest, "unexpected", r.URL.Path)
 	}
+}
+
+// missing says whether a name, which is no pattern, is no data stream's.
+func (f *Server) missing(name string) bool {
+	return name != "" && !strings.HasPrefix(name, "_") && !strings.Contains(name, "*") && f.Streams[name] == nil
 }
 
 func read(r *http.Request) ([]byte, error) {

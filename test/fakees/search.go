@@ -19,8 +19,9 @@ type query struct {
 	Term   map[string]any          `json:"term"`
 	Exists *struct{ Field string } `json:"exists"`
 	Bool   *struct {
-		Filter []query `json:"filter"`
-		Should []query `json:"should"`
+		Filter  []query `json:"filter"`
+		Should  []query `json:"should"`
+		MustNot []query `json:"must_not"`
 	} `json:"bool"`
 	MatchAll *struct{} `json:"match_all"`
 }
@@ -38,6 +39,9 @@ func (q *query) fits(h *Hit, doc map[string]any) bool {
 			if !q.Bool.Filter[i].fits(h, doc) {
 				return false
 			}
+		}
+		if slices.ContainsFunc(q.Bool.MustNot, func(s query) bool { return s.fits(h, doc) }) {
+			return false
 		}
 		return len(q.Bool.Should) == 0 || slices.ContainsFunc(q.Bool.Should, func(s query) bool { return s.fits(h, doc) })
 	}
@@ -65,6 +69,9 @@ func (f *Server) search(w http.ResponseWriter, r *http.Request, pattern string, 
 		f.pits--
 		_, _ = w.Write([]byte(`{"succeeded":true}`))
 		return
+	case f.missing(pattern):
+		Refuse(w, http.StatusNotFound, "index_not_found_exception", pattern)
+		return
 	case strings.HasSuffix(r.URL.Path, "/_pit"):
 		f.pits++
 		_, _ = fmt.Fprintf(w, `{"id":%q}`, pattern)
@@ -82,6 +89,9 @@ func (f *Server) search(w http.ResponseWriter, r *http.Request, pattern string, 
 	}
 	if ask.Pit != nil {
 		pattern = ask.Pit.ID
+	}
+	if r.URL.Query().Get("allow_partial_search_results") != "false" {
+		f.complain("fake: a search that may leave out what cannot be reached: %s", r.URL)
 	}
 	var hits []Hit
 	total, n := 0, 0
@@ -110,7 +120,7 @@ func (f *Server) search(w http.ResponseWriter, r *http.Request, pattern string, 
 			}
 		}
 	}
-	_ = json.NewEncoder(w).Encode(map[string]any{"pit_id": pattern, "hits": map[string]any{"total": map[string]any{"value": total}, "hits": append([]Hit{}, hits...)}})
+	_ = json.NewEncoder(w).Encode(map[string]any{"pit_id": pattern, "_shards": map[string]any{"total": 1, "failed": 0}, "hits": map[string]any{"total": map[string]any{"value": total}, "hits": append([]Hit{}, hits...)}})
 }
 
 func (f *Server) names() (out []string) {

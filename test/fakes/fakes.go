@@ -170,6 +170,9 @@ type Sessions string
 // Assign sets the session.
 func (s Sessions) Assign(m *pipeline.Meta, _ *pipeline.Call) { m.Session = string(s) }
 
+// Recorded knows of nothing that was recorded before.
+func (s Sessions) Recorded(*pipeline.Meta, []pipeline.Step) (int, bool) { return 0, false }
+
 // Answered does nothing.
 func (s Sessions) Answered(*pipeline.Meta, *pipeline.Call, *pipeline.Outcome, pipeline.Usage) {}
 

@@ -4,7 +4,12 @@ package document
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
+	"hash"
+	"io"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -53,18 +58,53 @@ type message struct {
 // kindRequest is a request in which no step is known.
 const kindRequest = "request"
 
-// split puts what was said in an exchange into as many parts as are needed, in order.
-func split(p *journal.Parts) []part {
+// split puts what was said in an exchange into as many parts as are needed, in order. Unless whole is asked for, what its parent's
+// record has word for word is left out.
+func split(p *journal.Parts, whole bool) ([]part, *asked) {
 	var s splitter
+	a := &asked{}
+	in := p.Intent
+	left := map[*pipeline.Step]bool{} // out
+	messages := pipeline.Messages(in.Call.Steps)
+	if !whole && in.Parent != "" && in.Repeats >= 0 && in.Repeats <= len(messages) {
+		for _, st := range messages[:in.Repeats] {
+			left[st] = true
+			a.repeats += len(sayingsOf(st))
+		}
+		for i := range in.Call.Steps {
+			if st := &in.Call.Steps[i]; in.SameFrame && pipeline.InFrame(st) {
+				left[st] = true
+				a.sameFrame = a.sameFrame || len(sayingsOf(st)) > 0
+			}
+		}
+	}
+	if a.repeats > 0 || a.sameFrame {
+		a.earlier = in.Parent
+	}
+	h := sha256.New()
 	said := false
-	for i := range p.Intent.Call.Steps {
-		step := &p.Intent.Call.Steps[i]
-		said = said || step.Text != "" || len(step.Args) > 0
-		s.step(step)
+	for i := range in.Call.Steps {
+		st := &in.Call.Steps[i]
+		list := sayingsOf(st)
+		said = said || len(list) > 0
+		if pipeline.InFrame(st) {
+			addUp(h, list)
+		}
+		if !left[st] {
+			a.here += len(list)
+			s.step(st)
+		}
 	}
-	if !said && len(p.Intent.Body) > 0 {
-		s.add(textPrompt, message{Kind: kindRequest, Args: string(p.Intent.Body)})
+	for _, st := range messages {
+		addUp(h, sayingsOf(st))
 	}
+	if !said && len(in.Body) > 0 {
+		m := message{Kind: kindRequest, Args: string(in.Body)}
+		addUp(h, []message{m})
+		a.here++
+		s.add(textPrompt, m)
+	}
+	a.digest = hex.EncodeToString(h.Sum(nil))
 	if o := p.Outcome; o != nil {
 		if o.Text != "" {
 			s.add(textResponse, message{Kind: pipeline.StepResponse, Text: o.Text})
@@ -72,6 +112,9 @@ func split(p *journal.Parts) []part {
 		for i := range o.Tools {
 			s.step(&o.Tools[i])
 		}
+	}
+	if len(s.parts) == 0 && a.earlier != "" { // all of it was said before: where, is for a document to say
+		s.parts = append(s.parts, part{})
 	}
 	for i := range s.parts {
 		p := &s.parts[i]
@@ -81,7 +124,73 @@ func split(p *journal.Parts) []part {
 		}
 		p.messages = append(p.messages, ']')
 	}
-	return s.parts
+	return s.parts, a
+}
+
+// asked is what the documents of an exchange say of its request as a whole.
+type asked struct {
+	earlier   string // the exchange that has what is left out; "" if nothing is
+	repeats   int    // messages that are left out, counted as they are listed
+	sameFrame bool   // instructions and tools are left out
+	here      int    // listed messages of the request; those behind are of the reply
+	digest    string
+}
+
+// sayingsOf are the messages that a step is listed as.
+func sayingsOf(st *pipeline.Step) []message {
+	m := message{Kind: st.Kind, Name: st.Name, ID: st.ID, Index: st.Index}
+	var out []message
+	if st.Text != "" {
+		m.Text = st.Text
+		out = append(out, m)
+	}
+	if len(st.Args) > 0 {
+		m.Text, m.Args = "", string(st.Args)
+		out = append(out, m)
+	}
+	return out
+}
+
+// addUp adds messages to the digest of a request: of each kind, name, id, index, text and args as netstrings (length in bytes, colon, value,
+// comma), each byte that is no UTF-8 as U+FFFD, which is how a document has it.
+func addUp(h hash.Hash, list []message) {
+	for i := range list {
+		m := &list[i]
+		for _, v := range [...]string{m.Kind, m.Name, m.ID, strconv.Itoa(m.Index), m.Text, m.Args} {
+			if !utf8.ValidString(v) {
+				v = string([]rune(v))
+			}
+			_, _ = io.WriteString(h, strconv.Itoa(len(v))+":") // never fails
+			_, _ = io.WriteString(h, v)
+			_, _ = io.WriteString(h, ",")
+		}
+	}
+}
+
+// Digests are SHA-256 sums over what a request says: of its instructions and offered tools, of all its messages, and of those of which it
+// says that its parent has them. They are in the measure in which documents list messages.
+type Digests struct{ Frame, Messages, Shared [sha256.Size]byte }
+
+// Said sums a recorded request up.
+func Said(in *pipeline.Intent) (d Digests) {
+	frame, all := sha256.New(), sha256.New()
+	for i := range in.Call.Steps {
+		if st := &in.Call.Steps[i]; pipeline.InFrame(st) {
+			addUp(frame, sayingsOf(st))
+		}
+	}
+	for i, st := range pipeline.Messages(in.Call.Steps) {
+		if i == in.Repeats {
+			all.Sum(d.Shared[:0])
+		}
+		addUp(all, sayingsOf(st))
+	}
+	frame.Sum(d.Frame[:0])
+	all.Sum(d.Messages[:0])
+	if len(pipeline.Messages(in.Call.Steps)) == in.Repeats {
+		d.Shared = d.Messages
+	}
+	return d
 }
 
 type splitter struct{ parts []part }
@@ -98,17 +207,11 @@ func (s *splitter) step(step *pipeline.Step) {
 	case pipeline.StepToolResult:
 		kind = textResult
 	}
-	if step.Text == "" && len(step.Args) == 0 {
-		return
-	}
-	m := message{Kind: step.Kind, Name: step.Name, ID: step.ID, Index: step.Index}
-	if step.Text != "" {
-		m.Text = step.Text
+	for _, m := range sayingsOf(step) {
+		if m.Args != "" {
+			kind = textArguments
+		}
 		s.add(kind, m)
-	}
-	if len(step.Args) > 0 {
-		m.Text, m.Args = "", string(step.Args)
-		s.add(textArguments, m)
 	}
 }
 

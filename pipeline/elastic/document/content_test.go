@@ -3,11 +3,17 @@
 package document
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/journal"
@@ -120,6 +126,161 @@ func TestSplit(t *testing.T) {
 				if got := m.Text + m.Args; name != "NUL and half pairs" && got != want[i] {
 					t.Errorf("message %d is another (%d bytes, want %d)", i, len(got), len(want[i]))
 				}
+			}
+		})
+	}
+}
+
+// request puts together what the model was asked in an exchange, as elasticsearch.md says: from its documents, and those of the
+// exchanges that they name.
+func request(t *testing.T, docs map[string][]Doc, id string) (frame, messages []message, digest string) {
+	t.Helper()
+	var about struct {
+		Sallyport struct {
+			Content struct {
+				Request, Repeats int
+				Earlier, Digest  string
+				SameFrame        bool `json:"same_frame"`
+			}
+		}
+	}
+	if len(docs[id]) == 0 {
+		t.Fatalf("%s has no documents", id)
+	}
+	if err := json.Unmarshal(docs[id][0].JSON, &about); err != nil {
+		t.Fatal(err)
+	}
+	c := about.Sallyport.Content
+	own, _ := again(t, docs[id])
+	if c.Earlier != "" {
+		f, m, _ := request(t, docs, c.Earlier)
+		messages = append(messages, m[:c.Repeats]...)
+		if c.SameFrame {
+			frame = f
+		}
+	}
+	first := len(messages)
+	for _, m := range own[:c.Request] {
+		m.Piece, m.Pieces = 0, 0
+		if m.Kind == pipeline.StepToolOffer || m.Index < 0 {
+			frame = append(frame, m)
+		} else {
+			messages = append(messages, m)
+		}
+	}
+	slices.SortStableFunc(messages[first:], func(a, b message) int { return a.Index - b.Index })
+	h := sha256.New()
+	addUp(h, frame)
+	addUp(h, messages)
+	if got := hex.EncodeToString(h.Sum(nil)); got != c.Digest {
+		t.Errorf("%s: what was put together has the digest %s, want %s", id, got, c.Digest)
+	}
+	return frame, messages, c.Digest
+}
+
+// talk is a conversation of so many turns, as an agent has it with tools: each request repeats all that was said.
+func talk(turns int, reply string) (list []*journal.Parts) {
+	steps := []pipeline.Step{{Kind: pipeline.StepPrompt, Index: -1, Text: "be kind"}, {Kind: pipeline.StepToolOffer, Name: "search", Text: "finds things"}}
+	n, before := 0, 0
+	say := func(s pipeline.Step) { s.Index = n; n++; steps = append(steps, s) }
+	for i := range turns {
+		say(pipeline.Step{Kind: pipeline.StepPrompt, Text: fmt.Sprintf("question %d with \xff and a needle%d in it", i, i)})
+		in := &pipeline.Intent{Call: pipeline.Call{Steps: slices.Clone(steps)}}
+		if i > 0 {
+			in.Parent, in.Repeats, in.SameFrame = fmt.Sprint("exc_", i-1), before, true
+		}
+		before = n
+		answer := fmt.Sprintf("answer %d %s", i, reply)
+		args := json.RawMessage(fmt.Sprintf(`{"q":"argument %d"}`, i))
+		list = append(list, &journal.Parts{Refs: journal.Refs{Session: "ses_1", Exchange: fmt.Sprint("exc_", i)}, Intent: in, Outcome: &pipeline.Outcome{Text: answer,
+			Tools: []pipeline.Step{{Kind: pipeline.StepToolCall, Name: "search", ID: fmt.Sprint("call_", i), Args: args}}}})
+		say(pipeline.Step{Kind: pipeline.StepResponse, Text: answer})
+		say(pipeline.Step{Kind: pipeline.StepToolCall, Name: "search", ID: fmt.Sprint("call_", i), Args: args})
+		say(pipeline.Step{Kind: pipeline.StepToolResult, ID: fmt.Sprint("call_", i), Text: fmt.Sprintf("result %d", i)})
+	}
+	return list
+}
+
+// Documents leave out what was said before, and with those that they name they have it all: word for word what the model was asked.
+func TestEarlier(t *testing.T) {
+	list := talk(40, strings.Repeat("and so on ", 50))
+	size := map[bool]int{}
+	for _, whole := range []bool{false, true} {
+		m := NewMaker(Origin{Host: "h1", Whole: whole})
+		docs := map[string][]Doc{}
+		found := map[string]int{} // documents with the words of a turn
+		for i, p := range list {
+			docs[p.Exchange] = m.Exchange(record(pipeline.KindOutcome), p)[1:]
+			for _, d := range docs[p.Exchange] {
+				size[whole] += len(d.JSON)
+				for k := range i + 1 {
+					if bytes.Contains(d.JSON, fmt.Appendf(nil, "a needle%d in", k)) {
+						found[fmt.Sprint(k)]++
+					}
+				}
+			}
+		}
+		for i, p := range list {
+			frame, messages, _ := request(t, docs, p.Exchange)
+			var want []message
+			for k := range p.Intent.Call.Steps {
+				for _, m := range sayingsOf(&p.Intent.Call.Steps[k]) {
+					m.Text = strings.ReplaceAll(m.Text, "\xff", "\ufffd")
+					want = append(want, m)
+				}
+			}
+			if diff := cmp.Diff(want, append(slices.Clip(frame), messages...)); diff != "" {
+				t.Errorf("whole %v, turn %d (-want +got):\n%s", whole, i, diff)
+			}
+			if n := found[fmt.Sprint(i)]; whole && n != len(list)-i || !whole && n != 1 {
+				t.Errorf("whole %v: what was said in turn %d is in %d documents", whole, i, n)
+			}
+		}
+	}
+	if size[true] < 8*size[false] {
+		t.Errorf("%d bytes whole, %d bytes new", size[true], size[false])
+	}
+	t.Logf("40 turns: %d bytes of contents whole, %d new", size[true], size[false])
+}
+
+// Whatever a record claims of what its parent has, no message is lost, and nothing is left out that is not named.
+func TestEarlierClaims(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*pipeline.Intent)
+		here   int // listed messages of the request
+		names  string
+	}{
+		"all of the parent":      {func(*pipeline.Intent) {}, 4, "exc_0"},
+		"no parent":              {func(in *pipeline.Intent) { in.Parent = "" }, 7, ""},
+		"more than there are":    {func(in *pipeline.Intent) { in.Repeats = 99 }, 7, ""},
+		"fewer than none":        {func(in *pipeline.Intent) { in.Repeats = -1 }, 7, ""},
+		"nothing":                {func(in *pipeline.Intent) { in.Repeats, in.SameFrame = 0, false }, 7, ""},
+		"the frame":              {func(in *pipeline.Intent) { in.Repeats = 0 }, 5, "exc_0"},
+		"everything":             {func(in *pipeline.Intent) { in.Repeats = 5 }, 0, "exc_0"},
+		"messages without texts": {func(in *pipeline.Intent) { in.Call.Steps[2].Text = "" }, 4, "exc_0"},
+		"a frame without texts": {func(in *pipeline.Intent) {
+			in.Repeats, in.Call.Steps[0].Text, in.Call.Steps[1].Text = 0, "", ""
+		}, 5, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := talk(2, "")[1]
+			c.change(p.Intent)
+			p.Outcome = nil
+			docs := NewMaker(origin).Exchange(record(pipeline.KindOutcome), p)[1:]
+			var doc struct {
+				Sallyport struct {
+					Content struct {
+						Request int
+						Earlier string
+					}
+					Messages []message
+				}
+			}
+			if err := json.Unmarshal(docs[0].JSON, &doc); err != nil || len(docs) != 1 {
+				t.Fatal(err, len(docs))
+			}
+			if s := doc.Sallyport; s.Content.Request != c.here || len(s.Messages) != c.here || s.Content.Earlier != c.names {
+				t.Errorf("%d messages, %+v", len(s.Messages), s.Content)
 			}
 		})
 	}

@@ -70,7 +70,7 @@ func record(kind string) Record {
 		At: pipeline.Position{Segment: 3, Offset: 80}, Hash: h}
 }
 
-var origin = Origin{"h1", "v1", "default"}
+var origin = Origin{Host: "h1", Version: "v1", Namespace: "default"}
 
 // sources have a value in every field of their stream, each at least in one of them.
 func sources() map[string]map[string]*source {
@@ -92,8 +92,11 @@ func sources() map[string]map[string]*source {
 	sealed := journal.Checkpoint{Reason: "segment", Boot: "b1", Generation: 2, Sequence: 8, Signed: &journal.Signature{Journal: "00ff", Epoch: 3, Time: at, Key: "aa", Next: "bb", Value: "cc"}}
 	observed := full()
 	observed.Verdict.Enforced, observed.Verdict.Mode, observed.Cut = false, "observe", ""
-	parts := split(&journal.Parts{Intent: &pipeline.Intent{Call: pipeline.Call{Steps: []pipeline.Step{{Kind: pipeline.StepPrompt, Text: "a prompt"}, {Kind: pipeline.StepToolOffer, Name: "search", Text: "an offer"},
-		{Kind: pipeline.StepToolResult, ID: "call_0", Text: "a result"}}}}, Outcome: &pipeline.Outcome{Text: "a reply", Tools: []pipeline.Step{{Kind: pipeline.StepToolCall, Name: "search", Args: json.RawMessage(`{"q":"an argument"}`)}}}})
+	all := journal.Parts{Intent: &pipeline.Intent{Call: pipeline.Call{Steps: []pipeline.Step{{Kind: pipeline.StepPrompt, Text: "a prompt"}, {Kind: pipeline.StepToolOffer, Name: "search", Text: "an offer"},
+		{Kind: pipeline.StepToolResult, ID: "call_0", Text: "a result", Index: 1}}}}, Outcome: &pipeline.Outcome{Text: "a reply", Tools: []pipeline.Step{{Kind: pipeline.StepToolCall, Name: "search", Args: json.RawMessage(`{"q":"an argument"}`)}}}}
+	parts, whole := split(&all, false)
+	all.Intent.Parent, all.Intent.Repeats, all.Intent.SameFrame = "exc_00", 1, true
+	later, lean := split(&all, false)
 	stub := func() *journal.Exchange { return &journal.Exchange{SessionID: "ses_1", ExchangeID: "exc_1", Time: at} }
 	read := func(kind string, body any) *source {
 		s := &source{rec: record(kind), Exchange: stub()}
@@ -102,7 +105,8 @@ func sources() map[string]map[string]*source {
 	}
 	return map[string]map[string]*source{
 		Exchange: {"full": {Exchange: full(), rec: record(pipeline.KindOutcome), thread: "thr_1"}, "empty": {Exchange: &journal.Exchange{}}, "observed": {Exchange: observed, rec: record(pipeline.KindOutcome)}},
-		Content:  {"content": {Exchange: full(), rec: record(pipeline.KindOutcome), part: &parts[0], parts: 1}},
+		Content: {"content": {Exchange: full(), rec: record(pipeline.KindOutcome), part: &parts[0], parts: 1, whole: whole},
+			"later": {Exchange: full(), rec: record(pipeline.KindOutcome), part: &later[0], parts: 1, whole: lean}},
 		Decision: {"decision": read(pipeline.KindDecision, &decided), "approval": read(pipeline.KindApproval, &asked), "elevation": read(pipeline.KindElevation, &voted)},
 		Flow:     {"flow": read(pipeline.KindFlow, &fl), "gap": read(pipeline.KindGap, &pipeline.Gap{Reason: "torn", Bytes: 5, Count: 2})},
 		Admin: {"admin": read(pipeline.KindAdmin, readAction([]byte(`{"action":"record.erase","session":"ses_1","target":"t","reason":"asked","by":{"user":"ada","uid":1000},"pid":7,"comm":"sallyport"}`))),
@@ -175,7 +179,8 @@ func TestDocuments(t *testing.T) {
 					t.Errorf("a line break in %q", d.JSON)
 				}
 				for _, content := range []string{"a prompt", "a reply", "an argument", "an offer", "a result"} {
-					if got, want := bytes.Contains(d.JSON, []byte(content)), stream == Content; got != want {
+					before := name == "later" && (content == "a prompt" || content == "an offer")
+					if got, want := bytes.Contains(d.JSON, []byte(content)), stream == Content && !before; got != want {
 						t.Errorf("the document holds %q: %v", content, got)
 					}
 				}

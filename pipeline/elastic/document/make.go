@@ -155,10 +155,10 @@ func (m *Maker) Exchange(rec Record, p *journal.Parts) []Doc {
 	if p.Content != journal.ContentHere {
 		return out
 	}
-	parts := split(p)
+	parts, asked := split(p, m.origin.Whole)
 	for i := range parts {
 		s := base
-		s.part, s.parts = &parts[i], len(parts)
+		s.part, s.parts, s.whole = &parts[i], len(parts), asked
 		out = append(out, m.doc(Content, ContentID(rec.Hash, i+1), &s))
 	}
 	return out

@@ -16,12 +16,22 @@ func otherFields() []Field {
 		{"sallyport.content.part", long, contents, "Number of the document among those of the exchange, from 1.", func(s *source) any { return int64(s.part.number) }},
 		{"sallyport.content.parts", long, contents, "How many documents the exchange has.", func(s *source) any { return int64(s.parts) }},
 		{"sallyport.content.bytes", long, contents, "Bytes of text in this document.", func(s *source) any { return int64(s.part.bytes) }},
-		{"sallyport.text.prompt", text, contents, "What was said to the model: prompts, instructions, input of embeddings.", func(s *source) any { return s.part.texts[textPrompt] }},
+		{"sallyport.content.request", long, contents, "How many of `sallyport.messages`, over all documents of the exchange, are of the request; those behind are the reply.", func(s *source) any { return int64(s.whole.here) }},
+		{"sallyport.content.earlier", keyword, contents, "The exchange of this session whose documents, with those that they name in turn, have what is left out here, because that was asked before word for word; absent if nothing is.", func(s *source) any { return s.whole.earlier }},
+		{"sallyport.content.repeats", long, contents, "How many messages are left out: the first ones of the conversation, instructions and tools not counted.", func(s *source) any { return nonzero(int64(s.whole.repeats)) }},
+		{"sallyport.content.same_frame", boolean, contents, "Instructions and offered tools are left out; they are those of the earlier exchange.", func(s *source) any {
+			if !s.whole.sameFrame {
+				return nil
+			}
+			return true
+		}},
+		{"sallyport.content.digest", keyword, contents, "SHA-256 of the request as it is put together again; see elasticsearch.md.", func(s *source) any { return s.whole.digest }},
+		{"sallyport.text.prompt", text, contents, "What was said to the model: prompts, instructions, input of embeddings. What was said before in the session is in the documents of the exchange that said it first.", func(s *source) any { return s.part.texts[textPrompt] }},
 		{"sallyport.text.response", text, contents, "What the model answered.", func(s *source) any { return s.part.texts[textResponse] }},
 		{"sallyport.text.tool_offer", text, contents, "Descriptions of the tools that were offered.", func(s *source) any { return s.part.texts[textOffer] }},
 		{"sallyport.text.tool_arguments", text, contents, "Names and values in the arguments of tool calls.", func(s *source) any { return s.part.texts[textArguments] }},
 		{"sallyport.text.tool_result", text, contents, "Results of tools that were sent to the model.", func(s *source) any { return s.part.texts[textResult] }},
-		{"sallyport.messages", opaque, contents, "All of it in order: `kind`, `name`, `id`, `index`, and `text` or `args` as they were; `piece` of `pieces` if one message is cut. Not indexed.", func(s *source) any { return s.part.messages }},
+		{"sallyport.messages", opaque, contents, "What is in this document, in order: `kind`, `name`, `id`, `index`, and `text` or `args` as they were; `piece` of `pieces` if one message is cut. Not indexed.", func(s *source) any { return s.part.messages }},
 
 		{"event.action", keyword, decisions, "`decision`, `approval` or `elevation`.", func(s *source) any { return s.rec.Kind }},
 		{"sallyport.decision.id", keyword, decisions, "ID of the decision.", func(s *source) any {

@@ -23,6 +23,7 @@ type Origin struct {
 	Host      string
 	Version   string
 	Namespace string
+	Whole     bool // documents of contents repeat what earlier ones of the session have
 }
 
 // Record is where a record stands, and what its head says.
@@ -53,6 +54,7 @@ type source struct {
 	thread     string              // exchange, content
 	part       *part               // content
 	parts      int                 // content
+	whole      *asked              // content
 	decision   *pipeline.Decision  // decision
 	approval   *pipeline.Approval  // decision
 	flow       *pipeline.Flow      // flow

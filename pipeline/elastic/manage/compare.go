@@ -5,20 +5,17 @@ package manage
 import (
 	"bytes"
 	"context"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
 
 	"github.com/sallyport-dev/sallyport/pipeline/elastic/client"
-	"github.com/sallyport-dev/sallyport/pipeline/elastic/document"
-	"github.com/sallyport-dev/sallyport/pipeline/journal"
 )
 
 // difference names the first field that is not the same; false if there is one. "+" before it: this program makes the field, and the
-// document does not have it; "-": anything else.
-func difference(want, got []byte) (string, bool) {
+// document does not have it; "-": anything else. If the contents are gone, the document may be older than that.
+func difference(want, got []byte, gone bool) (string, bool) {
 	if bytes.Equal(want, got) {
 		return "", true
 	}
@@ -29,6 +26,9 @@ func difference(want, got []byte) (string, bool) {
 	fa, fb := map[string]string{}, map[string]string{}
 	flatten("", a, fa)
 	flatten("", b, fb)
+	if gone {
+		before(fa, fb)
+	}
 	more := ""
 	for name, v := range fa {
 		w, ok := fb[name]
@@ -47,6 +47,21 @@ func difference(want, got []byte) (string, bool) {
 	return more, more == ""
 }
 
+// before makes two documents alike as far as one was made when the contents were still there: what else came from them cannot be checked
+// any more.
+func before(now, then map[string]string) {
+	const state = "sallyport.content.state"
+	if _, ok := then[state]; ok {
+		return
+	}
+	delete(now, state)
+	for _, name := range []string{"sallyport.step.offered", "sallyport.request.sha256"} {
+		if _, ok := now[name]; !ok {
+			delete(then, name)
+		}
+	}
+}
+
 func flatten(at string, v any, out map[string]string) {
 	if m, ok := v.(map[string]any); ok {
 		for k, v := range m {
@@ -61,17 +76,33 @@ func flatten(at string, v any, out map[string]string) {
 // pageDocs is how many documents are asked for at once where their contents are not needed.
 const pageDocs = 2000
 
-// each gives all documents that a query finds in the data streams that a pattern names, as they were when it began.
-func each(ctx context.Context, c *client.Client, pattern string, query, source any, take func(*hit) error) error {
+// search asks once. An answer without all that is there is an error: what is not seen must not be taken for what is not.
+func search(ctx context.Context, c *client.Client, path string, ask any) (*found, error) {
+	got := new(found)
+	sep := "?"
+	if strings.Contains(path, "?") {
+		sep = "&"
+	}
+	if err := c.Do(ctx, http.MethodPost, path+sep+"allow_partial_search_results=false", ask, got); err != nil {
+		return nil, err
+	}
+	if got.TimedOut || got.Shards.Failed > 0 {
+		return nil, fmt.Errorf("Elasticsearch could not search all: %d of %d shards failed; see its health, and try again", got.Shards.Failed, got.Shards.Total)
+	}
+	return got, nil
+}
+
+// each gives all documents that a query finds in a data stream, as they were when it began. One that does not exist has none.
+func each(ctx context.Context, c *client.Client, stream string, query, source any, take func(*hit) error) error {
 	var pit struct {
 		ID string `json:"id"`
 	}
-	err := c.Do(ctx, http.MethodPost, "/"+pattern+"/_pit?keep_alive=5m&ignore_unavailable=true", nil, &pit)
+	err := c.Do(ctx, http.MethodPost, "/"+stream+"/_pit?keep_alive=5m", nil, &pit)
 	if client.Is(err, http.StatusNotFound) {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("searching for documents: %w", err)
+		return fmt.Errorf("searching %s for documents: %w", stream, err)
 	}
 	defer func() { // it ends by itself, later
 		_ = c.Do(context.WithoutCancel(ctx), http.MethodDelete, "/_pit", map[string]any{"id": pit.ID}, nil)
@@ -83,9 +114,9 @@ func each(ctx context.Context, c *client.Client, pattern string, query, source a
 		if after != nil {
 			ask["search_after"] = after
 		}
-		var got found
-		if err := c.Do(ctx, http.MethodPost, "/_search", ask, &got); err != nil {
-			return fmt.Errorf("searching for documents: %w", err)
+		got, err := search(ctx, c, "/_search", ask)
+		if err != nil {
+			return fmt.Errorf("searching %s for documents: %w", stream, err)
 		}
 		if len(got.Hits.Hits) == 0 {
 			return nil
@@ -104,37 +135,4 @@ func each(ctx context.Context, c *client.Client, pattern string, query, source a
 
 func term(field, value string) map[string]any {
 	return map[string]any{"term": map[string]any{field: value}}
-}
-
-// foreign looks for documents of this host that the journal has no record of.
-func (v *verifier) foreign(ctx context.Context) error {
-	prefix, suffix, _ := strings.Cut(document.Pattern(v.o.Namespace), "*")
-	source := []string{"sallyport.record.segment", "sallyport.record.offset"}
-	return each(ctx, v.c, document.Pattern(v.o.Namespace), term("host.name", v.o.Host), source, func(h *hit) error {
-		var doc struct {
-			Sallyport struct {
-				Record struct{ Segment, Offset uint64 }
-			}
-		}
-		_, stream, _ := strings.Cut(h.Index, prefix)
-		stream, _, _ = strings.Cut(stream, suffix)
-		id, part, _ := strings.Cut(h.ID, "-")
-		raw, err := hex.DecodeString(id)
-		if err != nil || len(raw) != len(journal.Hash{}) || json.Unmarshal(h.Source, &doc) != nil {
-			v.rep.add(Problem{Foreign, stream, h.ID, "its ID is no hash of a record"})
-			return nil
-		}
-		if state, ok := v.known[short(journal.Hash(raw))]; ok {
-			if part != "" && state {
-				v.rep.add(Problem{Left, stream, h.ID, "its contents were erased in the journal: sallyport elastic erase"})
-			}
-			return nil
-		}
-		if at := doc.Sallyport.Record; at.Segment < v.oldest.Segment {
-			v.rep.Older++
-			return nil
-		}
-		v.rep.add(Problem{Foreign, stream, h.ID, ""})
-		return nil
-	})
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+	"unicode/utf8"
 
 	"github.com/sallyport-dev/sallyport/pipeline/elastic/client"
 	"github.com/sallyport-dev/sallyport/pipeline/elastic/document"
@@ -21,24 +22,50 @@ type Subject struct {
 	Principal string // SPIFFE ID or user
 }
 
-// eraseRounds bounds how often what was written meanwhile is looked for again.
-const eraseRounds = 20
-
-// Erase deletes documents of contents, and says how many; with dry it only counts them. What was said is deleted, that something was
-// said stays. It needs the privileges read, delete and maintenance on the stream of contents.
-func Erase(ctx context.Context, c *client.Client, namespace string, s Subject, dry bool) (deleted int, err error) {
-	var should []any
+// queries are those of which a document of the subject fits one.
+func (s *Subject) queries() (out []any) {
 	for _, id := range s.Sessions {
-		should = append(should, term("sallyport.session.id", id))
+		out = append(out, term("sallyport.session.id", id))
 	}
 	if s.Principal != "" {
-		should = append(should, term("sallyport.principal.spiffe_id", s.Principal), term("user.name", s.Principal))
+		out = append(out, term("sallyport.principal.spiffe_id", s.Principal), term("user.name", s.Principal))
 	}
-	if len(should) == 0 {
+	return out
+}
+
+// EraseOptions says how.
+type EraseOptions struct {
+	Dry   bool      // only count
+	Holds []Subject // whose contents must stay, besides those of which Elasticsearch has a record
+}
+
+// ErrHeld says that a hold forbids to erase.
+var ErrHeld = errors.New("a legal hold forbids it")
+
+const (
+	eraseRounds = 20   // how often what was written meanwhile is looked for again
+	maxName     = 1024 // the longest name by which a document is found, in characters: ignore_above
+)
+
+// Erase deletes documents of contents, and says how many; when dry it only counts them. What was said is deleted, that something was
+// said stays. If a document is of somebody under hold, of whichever host, nothing is deleted, and the error is ErrHeld. It needs the
+// privileges read, delete and maintenance on the stream of contents, and read on that of administration, which tells of holds.
+func Erase(ctx context.Context, c *client.Client, namespace string, s Subject, o EraseOptions) (deleted int, err error) {
+	mine := s.queries()
+	if len(mine) == 0 {
 		return 0, errors.New("say whose contents are to be erased")
 	}
+	for _, name := range append([]string{s.Principal}, s.Sessions...) {
+		if utf8.RuneCountInString(name) > maxName {
+			return 0, fmt.Errorf("a name of more than %d characters is not indexed, and its documents cannot be found: erase the sessions, one by one", maxName)
+		}
+	}
+	defer func() {
+		if err != nil && deleted > 0 && !o.Dry {
+			err = fmt.Errorf("%d documents were deleted, then: %w", deleted, err)
+		}
+	}()
 	stream := document.Index(document.Content, namespace)
-	query := map[string]any{"bool": map[string]any{"should": should}}
 	for range eraseRounds {
 		err := c.Do(ctx, http.MethodPost, "/"+stream+"/_refresh", nil, nil)
 		if client.Is(err, http.StatusNotFound) {
@@ -47,31 +74,70 @@ func Erase(ctx context.Context, c *client.Client, namespace string, s Subject, d
 		if err != nil {
 			return deleted, fmt.Errorf("refreshing %s: %w", stream, err)
 		}
-		var list []hit
-		n := 0
-		flush := func() error {
-			if dry || len(list) == 0 {
-				return nil
-			}
-			gone, err := remove(ctx, c, list)
-			deleted, list = deleted+gone, list[:0]
-			return err
+		held, err := heldQueries(ctx, c, namespace, o.Holds)
+		if err != nil {
+			return deleted, err
 		}
-		err = each(ctx, c, stream, query, false, func(h *hit) error {
-			n++
-			if list = append(list, *h); len(list) == 500 {
-				return flush()
-			}
-			return nil
-		})
-		if err == nil {
-			err = flush()
+		if err := checkHeld(ctx, c, stream, mine, held); err != nil {
+			return deleted, err
 		}
-		if err != nil || dry || n == 0 {
-			return max(deleted, n), err
+		n, gone, err := eraseRound(ctx, c, stream, mine, held, o.Dry)
+		if deleted += gone; o.Dry {
+			deleted = n
+		}
+		if err != nil || o.Dry || n == 0 {
+			return deleted, err
 		}
 	}
-	return deleted, fmt.Errorf("%d documents were deleted, and there are still more: the session goes on, or the deletions do not take effect; try again later", deleted)
+	return deleted, errors.New("there are still more: the session goes on, or the deletions do not take effect; try again later")
+}
+
+func anyOf(queries []any) map[string]any {
+	return map[string]any{"bool": map[string]any{"should": queries}}
+}
+
+// checkHeld refuses if a document is under hold.
+func checkHeld(ctx context.Context, c *client.Client, stream string, mine, held []any) error {
+	if len(held) == 0 {
+		return nil
+	}
+	got, err := search(ctx, c, "/"+stream+"/_search", map[string]any{"size": 0, "track_total_hits": true, "_source": false,
+		"query": map[string]any{"bool": map[string]any{"filter": []any{anyOf(mine), anyOf(held)}}}})
+	if err != nil {
+		return fmt.Errorf("looking for documents under hold: %w", err)
+	}
+	if n := got.Hits.Total.Value; n > 0 {
+		return fmt.Errorf("%d of these documents are under hold: %w: sallyport hold list, on the host that recorded it, says which", n, ErrHeld)
+	}
+	return nil
+}
+
+// eraseRound deletes what is there now: it was there n times, of which so many are gone. What came under hold meanwhile is left out.
+func eraseRound(ctx context.Context, c *client.Client, stream string, mine, held []any, dry bool) (n, gone int, err error) {
+	query := map[string]any{"filter": []any{anyOf(mine)}}
+	if len(held) > 0 {
+		query["must_not"] = []any{anyOf(held)}
+	}
+	var list []hit
+	flush := func() error {
+		if dry || len(list) == 0 {
+			return nil
+		}
+		k, err := remove(ctx, c, list)
+		gone, list = gone+k, list[:0]
+		return err
+	}
+	err = each(ctx, c, stream, map[string]any{"bool": query}, false, func(h *hit) error {
+		n++
+		if list = append(list, *h); len(list) == 500 {
+			return flush()
+		}
+		return nil
+	})
+	if err == nil {
+		err = flush()
+	}
+	return n, gone, err
 }
 
 // remove deletes documents where they are, by their IDs.

@@ -22,8 +22,38 @@ const (
 	ReplacePolicies                 // an administrator asks for it
 )
 
+// The oldest Elasticsearch that knows all that is asked of it.
+const oldestMajor, oldestMinor = 8, 7
+
+// checkVersion asks how old the server is. A key that may not ask goes on: what is missing will be refused.
+func checkVersion(ctx context.Context, c *client.Client) error {
+	var is struct {
+		Version struct {
+			Number string `json:"number"`
+		} `json:"version"`
+	}
+	err := c.Do(ctx, http.MethodGet, "/", nil, &is)
+	if client.Is(err, http.StatusForbidden) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("asking for the version of Elasticsearch: %w", err)
+	}
+	var major, minor int
+	if n, _ := fmt.Sscanf(is.Version.Number, "%d.%d", &major, &minor); n != 2 {
+		return fmt.Errorf("Elasticsearch says that its version is %q, which is none: is it one?", client.OneLine(is.Version.Number))
+	}
+	if major < oldestMajor || major == oldestMajor && minor < oldestMinor {
+		return fmt.Errorf("Elasticsearch %s is too old: %d.%d or later is needed", client.OneLine(is.Version.Number), oldestMajor, oldestMinor)
+	}
+	return nil
+}
+
 // Install makes lifecycle policies and templates. Templates are replaced: they belong to the version of the program.
 func Install(ctx context.Context, c *client.Client, l document.Lifecycle, p Policies) error {
+	if err := checkVersion(ctx, c); err != nil {
+		return err
+	}
 	for _, t := range document.Templates(l) {
 		if t.Kind == document.KindPolicy && p == KeepPolicies {
 			err := c.Do(ctx, http.MethodGet, t.Path, nil, nil)

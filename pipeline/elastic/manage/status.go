@@ -78,9 +78,8 @@ func Ask(ctx context.Context, c *client.Client, namespace string) (*Status, erro
 }
 
 func newest(ctx context.Context, c *client.Client, d *StreamStatus) error {
-	var got found
-	err := c.Do(ctx, http.MethodPost, "/"+d.Stream+"/_search", map[string]any{"size": 1, "track_total_hits": true, "_source": []string{"@timestamp"},
-		"query": map[string]any{"match_all": map[string]any{}}, "sort": []any{map[string]any{"@timestamp": "desc"}}}, &got)
+	got, err := search(ctx, c, "/"+d.Stream+"/_search", map[string]any{"size": 1, "track_total_hits": true, "_source": []string{"@timestamp"},
+		"query": map[string]any{"match_all": map[string]any{}}, "sort": []any{map[string]any{"@timestamp": "desc"}}})
 	if client.Is(err, http.StatusForbidden) {
 		d.Documents = -1 // not for this key to know
 		return nil
@@ -135,7 +134,8 @@ func Suggest(namespace string) []Privilege {
 		{"A role that reads what was said.", "/_security/role/sallyport-" + namespace + "-content", role(on([]string{document.Index(document.Content, namespace)}, "read", "view_index_metadata"))},
 		{"A role that reads what administrators did, and the anchors.", "/_security/role/sallyport-" + namespace + "-audit",
 			role(on([]string{document.Index(document.Admin, namespace), document.Index(document.Agent, namespace)}, "read", "view_index_metadata"))},
-		{"A role that erases contents.", "/_security/role/sallyport-" + namespace + "-erase", role(on([]string{document.Index(document.Content, namespace)}, "read", "view_index_metadata", "delete", "maintenance"))},
+		{"A role that erases contents, unless a legal hold is on record.", "/_security/role/sallyport-" + namespace + "-erase", role(on([]string{document.Index(document.Content, namespace)}, "read", "view_index_metadata", "delete", "maintenance"),
+			on([]string{document.Index(document.Admin, namespace)}, "read"))},
 	}
 	var out []Privilege
 	for _, p := range list {

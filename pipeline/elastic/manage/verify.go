@@ -4,13 +4,14 @@ package manage
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"net/http"
-	"strings"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/elastic/client"
@@ -24,6 +25,7 @@ type VerifyOptions struct {
 	Namespace string
 	Host      string       // whose documents they are
 	Version   string       // of this program
+	Versions  []string     // others that this host has run: that documents of theirs lack fields is no failure
 	Shipped   journal.Mark // records behind it need not be there yet; nil: all have to be
 	Progress  func(documents int)
 }
@@ -35,7 +37,8 @@ const (
 	Altered   = "altered"   // it says something else than its record
 	Foreign   = "foreign"   // it is of this host, and the journal has no such record
 	Left      = "left"      // contents that were erased in the journal
-	Version   = "version"   // another version of the program made it, and this one makes another; whether it was altered is not known
+	Broken    = "broken"    // it leaves out what the exchange that it names does not have
+	Version   = "version"   // it says that another version of the program made it, and this one makes another; whether it was altered is not known
 )
 
 // Problem is one document that is not as it should be.
@@ -76,7 +79,12 @@ type hit struct {
 }
 
 type found struct {
-	Pit  string `json:"pit_id"`
+	Pit      string `json:"pit_id"`
+	TimedOut bool   `json:"timed_out"`
+	Shards   struct {
+		Total  int `json:"total"`
+		Failed int `json:"failed"`
+	} `json:"_shards"`
 	Hits struct {
 		Total struct {
 			Value int `json:"value"`
@@ -87,7 +95,7 @@ type found struct {
 
 // Verify compares the journal with the index, document by document.
 func Verify(ctx context.Context, c *client.Client, o VerifyOptions) (*Report, error) {
-	v := &verifier{o: o, c: c, rep: &Report{Counts: map[string]int{}, Problems: []Problem{}}, known: map[uint64]bool{}, makers: map[document.Origin]*document.Maker{}}
+	v := &verifier{o: o, c: c, rep: &Report{Counts: map[string]int{}, Problems: []Problem{}}, known: map[uint64]made{}, said: map[uint64]said{}, seed: maphash.MakeSeed(), makers: map[document.Origin]*document.Maker{}}
 	if err := c.Do(ctx, http.MethodPost, "/"+document.Pattern(o.Namespace)+"/_refresh", nil, nil); err != nil && !client.Is(err, http.StatusForbidden) {
 		return nil, fmt.Errorf("refreshing the data streams: %w", err) // without the right to, the newest second may be missing
 	}
@@ -97,7 +105,7 @@ func Verify(ctx context.Context, c *client.Client, o VerifyOptions) (*Report, er
 	if err := v.foreign(ctx); err != nil {
 		return nil, err
 	}
-	v.rep.OK = v.rep.Counts[Missing]+v.rep.Counts[Duplicate]+v.rep.Counts[Altered]+v.rep.Counts[Foreign]+v.rep.Counts[Left] == 0
+	v.rep.OK = v.rep.Counts[Missing]+v.rep.Counts[Duplicate]+v.rep.Counts[Altered]+v.rep.Counts[Foreign]+v.rep.Counts[Left]+v.rep.Counts[Broken]+v.unknown == 0
 	return v.rep, nil
 }
 
@@ -105,24 +113,48 @@ type verifier struct {
 	o      VerifyOptions
 	c      *client.Client
 	rep    *Report
-	known  map[uint64]bool // by the first bytes of the hash of each record that makes documents: its contents are gone
+	known  map[uint64]made // by key: each record that makes documents
+	said   map[uint64]said // by exchange
+	seed   maphash.Seed
 	oldest pipeline.Position
 	batch  []expected
-	makers map[document.Origin]*document.Maker
-	loader *journal.Loader
+	docs   int // of the batch
+
+	unknown int // documents of versions that nobody has named
+	makers  map[document.Origin]*document.Maker
+	loader  *journal.Loader
 }
 
-// expected is a record with its documents as this host makes them.
+// made says which documents a record makes.
+type made struct {
+	stream string
+	parts  int  // documents of contents; -1: it is not known
+	gone   bool // its contents
+}
+
+// said is what the record of a request has: the first bytes of the digests of its instructions and tools, and of its messages.
+type said struct{ frame, messages uint64 }
+
+// expected is a record, and what it is to have made.
 type expected struct {
-	document.Doc
-	again func(*document.Maker) ([]document.Doc, error) // makes the documents of the record
-	n     int                                           // which of them it is
+	hash  journal.Hash
+	forms [2][]document.Doc // without their JSON: with what is new in it; with all, if that is another
+	again func(*document.Maker) ([]document.Doc, error)
+	claim *claim
+}
+
+// claim is what the record says that the record of its parent has.
+type claim struct {
+	parent         uint64 // the key of its ID
+	repeats, frame bool   // the messages; the instructions and tools
+	shared         said   // as this record has it
 }
 
 // verifyDocs is how many documents are asked for at once.
 const verifyDocs = 200
 
-func short(h journal.Hash) uint64 { return binary.BigEndian.Uint64(h[:]) }
+// key stands for a hash, or a name, in 8 bytes: nobody outside can find another one with the same.
+func (v *verifier) key(b []byte) uint64 { return maphash.Bytes(v.seed, b) }
 
 func (v *verifier) journal(ctx context.Context) (err error) {
 	r, err := journal.OpenReader(v.o.Dir, pipeline.Position{})
@@ -146,7 +178,7 @@ func (v *verifier) journal(ctx context.Context) (err error) {
 		if err := v.record(e, folder.Add(e)); err != nil {
 			return err
 		}
-		if len(v.batch) >= verifyDocs {
+		if v.docs >= verifyDocs {
 			if err := v.compare(ctx); err != nil {
 				return err
 			}
@@ -159,39 +191,69 @@ func (v *verifier) record(e *journal.Entry, done *journal.Refs) error {
 	if stream == "" {
 		return nil
 	}
-	v.known[short(e.Hash)] = false
+	m := made{stream: stream, parts: -1}
+	defer func() { v.known[v.key(e.Hash[:])] = m }()
 	if v.o.Shipped != nil && !v.o.Shipped.Covers(e.Generation, e.Position) {
 		v.rep.Pending++
 		return nil
 	}
+	x := expected{hash: e.Hash}
 	rec := document.RecordOf(e)
-	again := func(m *document.Maker) ([]document.Doc, error) {
-		e, err := v.loader.Read(rec.At)
-		if err != nil {
-			return nil, err
+	if done == nil {
+		x.again = func(m *document.Maker) ([]document.Doc, error) {
+			e, err := v.loader.Read(rec.At)
+			if err != nil {
+				return nil, err
+			}
+			d, err := m.Record(e)
+			return []document.Doc{d}, err
 		}
-		d, err := m.Record(e)
-		return []document.Doc{d}, err
-	}
-	if done != nil {
+	} else {
 		refs := *done
-		again = func(m *document.Maker) ([]document.Doc, error) {
+		x.again = func(m *document.Maker) ([]document.Doc, error) {
 			parts, err := v.loader.Load(&refs)
 			if err != nil {
 				return nil, err
 			}
-			v.known[short(rec.Hash)] = parts.Content != journal.ContentHere
 			return m.Exchange(rec, parts), nil
 		}
+		parts, err := v.loader.Load(&refs)
+		if err != nil {
+			return fmt.Errorf("reading the exchange that ends at segment %d offset %d: %w", e.Position.Segment, e.Position.Offset, err)
+		}
+		m.gone = parts.Content != journal.ContentHere
+		x.claim = v.claims(parts)
 	}
-	docs, err := again(v.maker(document.Origin{Host: v.o.Host, Namespace: v.o.Namespace}))
-	if err != nil {
-		return fmt.Errorf("reading the %s record at segment %d offset %d: %w", e.Kind, e.Position.Segment, e.Position.Offset, err)
+	for i := range x.forms {
+		var err error
+		if x.forms[i], err = x.again(v.maker(document.Origin{Host: v.o.Host, Namespace: v.o.Namespace, Whole: i == 1})); err != nil {
+			return fmt.Errorf("reading the %s record at segment %d offset %d: %w", e.Kind, e.Position.Segment, e.Position.Offset, err)
+		}
+		for n := range x.forms[i] {
+			x.forms[i][n].JSON = nil // it is made again, one at a time
+		}
+		if x.claim == nil {
+			break
+		}
 	}
-	for i, d := range docs {
-		v.batch = append(v.batch, expected{d, again, i})
-	}
+	v.docs += len(x.forms[0])
+	v.batch = append(v.batch, x)
 	return nil
+}
+
+// claims notes what the request of an exchange has, and gives what it says of its parent; nil if it says nothing.
+func (v *verifier) claims(p *journal.Parts) *claim {
+	if p.Content != journal.ContentHere {
+		return nil
+	}
+	in := p.Intent
+	d := document.Said(in)
+	first := func(b [sha256.Size]byte) uint64 { return binary.BigEndian.Uint64(b[:]) }
+	v.said[v.key([]byte(p.Exchange))] = said{first(d.Frame), first(d.Messages)}
+	if in.Parent == "" || in.Repeats == 0 && !in.SameFrame {
+		return nil
+	}
+	return &claim{v.key([]byte(in.Parent)), in.Repeats > 0, in.SameFrame, said{first(d.Frame), first(d.Shared)}}
 }
 
 func (v *verifier) maker(o document.Origin) *document.Maker {
@@ -201,93 +263,4 @@ func (v *verifier) maker(o document.Origin) *document.Maker {
 		v.makers[o] = m
 	}
 	return m
-}
-
-// compare asks for the documents of the batch.
-func (v *verifier) compare(ctx context.Context) error {
-	byStream := map[string][]expected{}
-	for _, x := range v.batch {
-		byStream[x.Stream] = append(byStream[x.Stream], x)
-	}
-	v.rep.Documents += len(v.batch)
-	v.batch = v.batch[:0]
-	for stream, list := range byStream {
-		ids := make([]string, len(list))
-		for i := range list {
-			ids[i] = list[i].ID
-		}
-		hits, err := v.find(ctx, stream, ids)
-		if err != nil {
-			return err
-		}
-		for _, x := range list {
-			if err := v.judge(&x, hits[x.ID]); err != nil {
-				return err
-			}
-		}
-	}
-	if v.o.Progress != nil {
-		v.o.Progress(v.rep.Documents)
-	}
-	return nil
-}
-
-// find searches all backing indices of a stream for IDs.
-func (v *verifier) find(ctx context.Context, stream string, ids []string) (map[string][]hit, error) {
-	out := map[string][]hit{}
-	for len(ids) > 0 {
-		n := min(len(ids), verifyDocs)
-		var got found
-		err := v.c.Do(ctx, http.MethodPost, "/"+document.Index(stream, v.o.Namespace)+"/_search?ignore_unavailable=true", map[string]any{"size": 10 * verifyDocs,
-			"query": map[string]any{"ids": map[string]any{"values": ids[:n]}}}, &got)
-		if err != nil && !client.Is(err, http.StatusNotFound) {
-			return nil, fmt.Errorf("searching for documents: %w", err)
-		}
-		for _, h := range got.Hits.Hits {
-			out[h.ID] = append(out[h.ID], h)
-		}
-		ids = ids[n:]
-	}
-	return out, nil
-}
-
-func (v *verifier) judge(x *expected, hits []hit) error {
-	if len(hits) == 0 {
-		v.rep.add(Problem{Missing, x.Stream, x.ID, ""})
-		return nil
-	}
-	if len(hits) > 1 {
-		var in []string
-		for _, h := range hits {
-			in = append(in, h.Index)
-		}
-		v.rep.add(Problem{Duplicate, x.Stream, x.ID, "in " + strings.Join(in, ", ")})
-	}
-	for _, h := range hits {
-		var is struct {
-			Agent struct{ Version string }
-			Host  struct{ Name string }
-			ECS   struct{ Version string } `json:"ecs"`
-		}
-		if err := json.Unmarshal(h.Source, &is); err != nil {
-			v.rep.add(Problem{Altered, x.Stream, x.ID, "it is no document of Sallyport"})
-			continue
-		}
-		docs, err := x.again(v.maker(document.Origin{Host: is.Host.Name, Version: is.Agent.Version, Namespace: v.o.Namespace}))
-		if err != nil {
-			return fmt.Errorf("reading the record of document %s: %w", x.ID, err)
-		}
-		switch where, same := difference(docs[min(x.n, len(docs)-1)].JSON, h.Source); {
-		case is.Host.Name != v.o.Host:
-			v.rep.add(Problem{Altered, x.Stream, x.ID, "host.name is another"})
-		case same && len(hits) == 1:
-			v.rep.Same++
-		case same:
-		case is.ECS.Version != document.ECSVersion || strings.HasPrefix(where, "+") && is.Agent.Version != v.o.Version:
-			v.rep.add(Problem{Version, x.Stream, x.ID, "the field " + where[1:] + " is of another version"})
-		default:
-			v.rep.add(Problem{Altered, x.Stream, x.ID, "the field " + where[1:] + " is another"})
-		}
-	}
-	return nil
 }
