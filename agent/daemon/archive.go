@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
 	"strconv"
@@ -28,12 +29,18 @@ func (d *daemon) openArchive(ctx context.Context) error {
 		return nil
 	}
 	a, err := archive.Open(ctx, archive.Options{Path: d.cfg.Archive.Path, Retain: d.retained(), Log: d.Log})
-	if err != nil {
-		d.Log.Warn("there is no search store: only the newest sessions can be listed", telemetry.KeyError, err)
-		return nil
-	}
 	d.archive = a
+	if err != nil {
+		d.archiveFails(err)
+		d.Log.Warn("the search store cannot be opened now, and is tried again: until then only the newest sessions can be listed", telemetry.KeyError, err)
+	}
 	return nil
+}
+
+// archiveFails notes why the search store takes nothing.
+func (d *daemon) archiveFails(err error) {
+	d.archiveWhy.Store(&err)
+	d.archiveDown.Store(true)
 }
 
 // runArchive feeds the search store until ctx ends.
@@ -70,7 +77,7 @@ func (d *daemon) feed(ctx context.Context, a store) {
 				return
 			}
 		}
-		d.archiveDown.Store(true)
+		d.archiveFails(err)
 		if archive.IsDamaged(err) {
 			renew = true
 		}
@@ -93,14 +100,31 @@ func (d *daemon) archiveStatus(ctx context.Context) adminapi.Archive {
 	}
 	out := adminapi.Archive{State: "ok"}
 	st, err := d.archive.Stats(ctx)
-	if err != nil || d.archiveDown.Load() {
+	if down := d.archiveDown.Load(); err != nil || down {
 		out.State = "stopped"
+		if why := d.archiveWhy.Load(); down && why != nil {
+			err = *why
+		}
+		if err != nil {
+			out.Error = err.Error()
+		}
 	}
-	out.Exchanges, out.Bytes, out.Oldest = st.Exchanges, st.Bytes, st.Oldest
+	out.Exchanges, out.Bytes, out.Oldest, out.Rebuilt = st.Exchanges, st.Bytes, st.Oldest, st.Renewed
 	return out
 }
 
-var errNoArchive = errors.New("this daemon has no search store (archive.off, or it could not be opened: see its log)")
+// archiveWarnings are what people are to know of the search store.
+func archiveWarnings(a *adminapi.Archive) (out []string) {
+	if a.State == "stopped" {
+		out = append(out, "the search store takes no exchanges now (they are in the journal; it is tried again each minute): "+a.Error)
+	}
+	if a.Rebuilt > 0 {
+		out = append(out, fmt.Sprintf("the search store could not be used and was built anew from the journal %d time(s) since the start: look at the disk of its file", a.Rebuilt))
+	}
+	return out
+}
+
+var errNoArchive = errors.New("this daemon has no search store (archive.off)")
 
 // query reads a query for the search store.
 func (c console) query(s string) (*archive.Query, error) {
@@ -117,7 +141,7 @@ func (c console) query(s string) (*archive.Query, error) {
 // unanswered turns what is wrong with a query itself into the asker's error.
 func unanswered(err error) error {
 	var q *archive.QueryError
-	if errors.As(err, &q) || errors.Is(err, archive.ErrDeadline) {
+	if errors.As(err, &q) || errors.Is(err, archive.ErrDeadline) || errors.Is(err, archive.ErrBusy) {
 		return &admin.QueryError{Err: err}
 	}
 	return err

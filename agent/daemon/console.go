@@ -29,7 +29,7 @@ func (a *atomicReason) get() string  { return *a.p.Load() }
 func (d *daemon) openAdmin(context.Context) (err error) {
 	c := console{d}
 	d.admin, err = admin.New(admin.Options{Socket: d.cfg.Admin.Socket, Later: d.pred != nil, Admins: d.cfg.Admin.Admins, Status: c, Doctor: c, Sessions: c, Archive: c, Trust: c,
-		Policy: c, Rollout: c, Quarantine: c, Records: c, Desk: c, Recorder: c, Scopes: c, Log: d.Log})
+		Policy: c, Rollout: c, Quarantine: c, Records: c, Desk: c, Recorder: c, Scopes: c, Words: d.words, Log: d.Log})
 	return err
 }
 
@@ -106,6 +106,7 @@ func (c console) Status(ctx context.Context) (adminapi.Status, error) {
 		s.Warnings = append(s.Warnings, fmt.Sprintf("the webhook does not get everything: %d queued, %d failed, %d dropped; %s", w.Queued, w.Failed, w.Dropped, w.Error))
 	}
 	s.Archive = d.archiveStatus(ctx)
+	s.Warnings = append(s.Warnings, archiveWarnings(&s.Archive)...)
 	s.Elastic = d.elasticStatus()
 	if d.elastic != nil {
 		if st := d.elastic.State(); st.Dead > 0 {

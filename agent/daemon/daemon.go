@@ -89,6 +89,7 @@ type daemon struct {
 	traces      *metrics.Traces  // nil if nobody is told
 	archive     *archive.Archive // nil if there is none
 	archiveDown atomic.Bool      // it takes nothing
+	archiveWhy  atomic.Pointer[error]
 	selftest    *selfTest
 	audit       *dns.Audit
 	marks       *marker
