@@ -155,7 +155,7 @@ def verify(folder, anchors, key):
                 pieces[exchange] = piece + 1
             if kind == 7:  # outcome: how many there are
                 kept, have = json.loads(doc).get("original"), pieces.pop(exchange, 0 if numbers[0] == 1 else None)
-                if kept and have not in (None, kept["pieces"]):
+                if kept and "missing" not in kept and have not in (None, kept.get("pieces", 0)):
                     raise Wrong(f"{where}: the outcome names other pieces of an original than there are")
             if kind == 11:  # admin: what retention removed
                 x = json.loads(doc)

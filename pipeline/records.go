@@ -141,8 +141,7 @@ type Outcome struct {
 	ReplyOf        string   `json:"reply_of,omitempty"` // the exchange whose reply this is: it had been kept, and the provider was not asked again
 	Pace           []Pace   `json:"pace,omitempty"`
 
-	Original        *Kept  `json:"original,omitempty"`         // what is kept of the reply as it came; its pieces are records of their own
-	OriginalMissing string `json:"original_missing,omitempty"` // why nothing of it is kept, though something was masked
+	Original *Kept `json:"original,omitempty"` // what is kept of the reply as it came; its pieces are records of their own
 }
 
 // Original is a piece of a reply as it came, sealed to auditors, who need all pieces. One of them has the key, sealed to them as
@@ -156,9 +155,10 @@ type Original struct {
 
 // Kept says what is kept of a reply as it came.
 type Kept struct {
-	Pieces int    `json:"pieces"`
-	Bytes  int64  `json:"bytes"`
-	Cut    string `json:"cut,omitempty"` // why that is not all that came; "" if it is
+	Pieces  int    `json:"pieces,omitempty"`
+	Bytes   int64  `json:"bytes,omitempty"`
+	Cut     string `json:"cut,omitempty"`     // why that is not all that came; "" if it is
+	Missing string `json:"missing,omitempty"` // why nothing is kept that can be read, though something was masked
 }
 
 // Why an original is not all of the reply that came.

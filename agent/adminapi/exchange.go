@@ -93,14 +93,13 @@ type Originals struct {
 	Request        bool           `json:"request,omitempty"`
 	RequestMissing string         `json:"request_missing,omitempty"`
 	Reply          *pipeline.Kept `json:"reply,omitempty"`
-	ReplyMissing   string         `json:"reply_missing,omitempty"`
 }
 
 // newOriginals tells of originals, not what is in them, sealed or not; nil if none is kept or missing.
 func newOriginals(in *pipeline.Intent, out *pipeline.Outcome) *Originals {
 	o := Originals{Request: len(in.SealedOriginal) > 0, RequestMissing: in.OriginalMissing}
 	if out != nil {
-		o.Reply, o.ReplyMissing = out.Original, out.OriginalMissing
+		o.Reply = out.Original
 	}
 	if o == (Originals{}) {
 		return nil

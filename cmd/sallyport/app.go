@@ -274,8 +274,13 @@ func (a *app) paint(colour, s string) string {
 }
 
 func (a *app) colours() bool {
-	f, ok := a.out.(*os.File)
-	if !ok || a.getenv("NO_COLOR") != "" || a.getenv("TERM") == "dumb" {
+	return a.getenv("NO_COLOR") == "" && a.getenv("TERM") != "dumb" && isTerminal(a.out)
+}
+
+// isTerminal tells whether people see what is written to w as it is.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
 		return false
 	}
 	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)

@@ -186,14 +186,15 @@ func tellOriginals(x *adminapi.Exchange) string {
 		lines = append(lines, "of the request is not kept: "+oneLine(o.RequestMissing))
 	}
 	switch {
-	case o.Reply != nil:
+	case o.Reply == nil:
+	case o.Reply.Missing == "":
 		s := fmt.Sprintf("of the reply is sealed, %s", plural(int(o.Reply.Bytes), "byte"))
 		if o.Reply.Cut != "" {
 			s += ", cut: " + oneLine(o.Reply.Cut)
 		}
 		lines = append(lines, s+": sallyport unseal --reply "+x.ExchangeID)
-	case o.ReplyMissing != "":
-		lines = append(lines, "of the reply is not kept: "+oneLine(o.ReplyMissing))
+	default:
+		lines = append(lines, "of the reply is not kept: "+oneLine(o.Reply.Missing))
 	}
 	return strings.Join(lines, "\n")
 }

@@ -74,7 +74,7 @@ func replies(ts *testscript.TestScript, j *journal.Journal, s *original.Sealer) 
 		if x.name != "ada" {
 			put(pipeline.KindIntent, &pipeline.Intent{Body: []byte(`{"say":"words"}`)})
 		}
-		out := &pipeline.Outcome{Status: 200, Text: "[MASKED]", OriginalMissing: x.reason}
+		out := &pipeline.Outcome{Status: 200, Text: "[MASKED]", Original: &pipeline.Kept{Missing: x.reason}}
 		if x.reason == "" {
 			r := s.Reply(record.Exchange)
 			key, err := r.Key()

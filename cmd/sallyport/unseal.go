@@ -20,8 +20,9 @@ func unsealCommand() command {
 		name: "unseal", args: "EXCHANGE [DIR]", short: "read the original of a masked request or reply, for two people together",
 		long: `With record.original: sealed the record keeps requests and replies of which something was masked as they were, encrypted so that
 it takes two of the people in record.recipients. Each gives an age identity file with --identity. Writes the request to standard output,
-or with --reply the reply, as the provider sent it; if that is not all of it, that is an error besides.
-Reads the journal in DIR (` + defaultJournal + `); needs no daemon, but the right to read the folder: root. What was erased is gone.`,
+or with --reply the reply, as the provider sent it; if that is not all of it, that is an error besides. On a terminal, what could steer it is replaced.
+Reads the journal in DIR (` + defaultJournal + `); needs no daemon, but the right to read the folder: root. What was erased is gone.
+That somebody read it is on no record: whoever keeps an identity answers for its use.`,
 		flags: func(a *app, fs *flag.FlagSet) action {
 			var files []string
 			fs.Func("identity", "the age identity `file` of one person; twice", func(s string) error { files = append(files, s); return nil })
@@ -45,11 +46,22 @@ Reads the journal in DIR (` + defaultJournal + `); needs no daemon, but the righ
 					return err
 				}
 				b, err := unsealed(o, *reply, who)
-				_, werr := a.out.Write(b)
-				return errors.Join(err, werr)
+				return errors.Join(err, a.writeOriginal(b, isTerminal(a.out)))
 			}
 		},
 	}
+}
+
+// writeOriginal gives the bytes as they are, but not to a terminal, which what a model or a program said could steer.
+func (a *app) writeOriginal(b []byte, terminal bool) error {
+	if terminal {
+		if s := clean(string(b)); s != string(b) {
+			b = []byte(s)
+			fmt.Fprintln(a.err, "sallyport: what could steer the terminal is replaced here: write to a file or pipe for the bytes as they are")
+		}
+	}
+	_, err := a.out.Write(b)
+	return err
 }
 
 func readIdentities(name string) ([]age.Identity, error) {
@@ -69,7 +81,10 @@ func readIdentities(name string) ([]age.Identity, error) {
 func unsealed(o *journal.Originals, reply bool, who [2][]age.Identity) ([]byte, error) {
 	name, other, missing, there, others := "request", "reply: use --reply", o.RequestMissing, o.Request != nil, o.Key != nil
 	if reply {
-		name, other, missing, there, others = "reply", "request: leave --reply out", o.ReplyMissing, o.Key != nil, o.Request != nil
+		name, other, missing, there, others = "reply", "request: leave --reply out", "", o.Key != nil, o.Request != nil
+		if o.Reply != nil {
+			missing = o.Reply.Missing
+		}
 	}
 	switch {
 	case there:

@@ -24,8 +24,8 @@ func TestOriginalsStay(t *testing.T) {
 	r.append(pipeline.Record{Kind: pipeline.KindIntent, Session: "ses_1", Exchange: "exc_1", Body: &pipeline.Intent{Call: pipeline.Call{Steps: []pipeline.Step{{Kind: pipeline.StepPrompt, Text: "a prompt"}}},
 		SealedOriginal: json.RawMessage(`"` + sealed + `"`)}})
 	r.append(pipeline.Record{Kind: pipeline.KindOriginal, Session: "ses_1", Exchange: "exc_1", Body: &pipeline.Original{Bytes: 4711, Key: json.RawMessage(`"` + sealed + `"`), Data: data}})
-	r.append(pipeline.Record{Kind: pipeline.KindOutcome, Session: "ses_1", Exchange: "exc_1", Body: &pipeline.Outcome{Status: 200, Text: "a reply", OriginalMissing: sealed,
-		Original: &pipeline.Kept{Pieces: 1, Bytes: 4711}}})
+	r.append(pipeline.Record{Kind: pipeline.KindOutcome, Session: "ses_1", Exchange: "exc_1", Body: &pipeline.Outcome{Status: 200, Text: "a reply",
+		Original: &pipeline.Kept{Pieces: 1, Bytes: 4711, Cut: sealed, Missing: sealed}}})
 	r.exchanges("after", 1)
 	r.shipped()
 	r.want("exc_1", "exc_after_0")

@@ -207,9 +207,7 @@ func (x *exchange) readWhole(src *source, coding string) (body, raw []byte, err 
 			return nil, nil, err
 		}
 	}
-	if x.f.o.Originals != nil {
-		x.whole = body
-	}
+	x.keepWhole(body)
 	if coded {
 		return body, x.buf.raw, nil
 	}

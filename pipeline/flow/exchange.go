@@ -38,18 +38,17 @@ type exchange struct {
 	tooLarge  bool
 	responded bool
 	closed    bool // the outcome is written
+	sent      bool // the request is with the provider
+	side      side
 	seq       int
 	buf       *buffers
 	h         holding
-	side      side
 	sentMasks []pipeline.Mask // what was masked in the request before it is sent
 	ruled     []pipeline.Mask // the same, by guardrails
-	sent      bool            // the request is with the provider
 	bodyBytes int64           // of what was sent
 	heard     [16]heard       // words that were looked at
 	nextHeard int
-	kept      *original // of the reply, while it comes; nil: it is not kept
-	whole     []byte    // the reply, if it is no stream and its original may be kept
+	kept      *original // of the reply, while it comes; nil: none is kept
 }
 
 // buffers are reused from one exchange to the next.

@@ -22,7 +22,8 @@ const (
 type original struct {
 	x      *exchange
 	s      Sealer
-	m      *events             // the stream, which has masks that the outcome does not have yet; nil for a whole reply
+	m      *events             // the stream, which has masks that the outcome does not have yet
+	whole  []byte              // the reply, if it is no stream
 	plain  []byte              // of the next piece: it is the last if nothing follows
 	held   []pipeline.Original // sealed
 	size   int                 // of held
@@ -34,52 +35,55 @@ type original struct {
 	failed string              // why nothing can be read of it
 }
 
-// beginOriginal begins the original of a reply, if originals are kept. m is the stream that it is, or nil.
+// beginOriginal begins the original of a stream, if originals are kept.
 func (x *exchange) beginOriginal(m *events) {
-	if x.f.o.Originals == nil || x.kept != nil {
-		return
+	if x.f.o.Originals != nil {
+		x.kept = &original{x: x, m: m}
+		x.kept.begin()
 	}
-	o := &original{x: x, m: m}
-	if o.try(func() error { o.s = x.f.o.Originals(x.m.Exchange); return nil }); o.s == nil {
-		o.end = true
-	}
-	x.kept = o
 }
 
-// keep takes the next bytes of a reply, as they came, content coding removed.
+// keep takes the next bytes of a stream, as they came, content coding removed.
 func (x *exchange) keep(p []byte) {
-	if o := x.kept; o != nil && !o.end && len(p) > 0 {
-		o.try(func() error { return o.take(p) })
+	if o := x.kept; o != nil {
+		o.take(p)
+	}
+}
+
+// keepWhole notes a reply that is no stream, which stays as it is until the outcome. It is sealed then, if at all.
+func (x *exchange) keepWhole(body []byte) {
+	if x.f.o.Originals != nil {
+		x.kept = &original{x: x, whole: body}
 	}
 }
 
 // endOriginal records what is left of an original if something was masked, for the outcome that follows, and forgets it if not.
 func (x *exchange) endOriginal() {
-	if x.whole != nil && x.masked() {
-		x.beginOriginal(nil)
-		x.keep(x.whole)
-	}
 	o := x.kept
 	if o == nil {
 		return
 	}
-	if x.kept, x.whole = nil, nil; o.masked() {
-		if o.s != nil && o.failed == "" && o.kept.Cut != pipeline.KeptNotRecorded {
+	if x.kept = nil; o.masked() {
+		if o.m == nil {
+			o.begin()
+			o.take(o.whole)
+		}
+		if o.failed == "" && o.kept.Cut != pipeline.KeptNotRecorded {
 			o.try(func() error {
 				o.piece(true)
 				return o.flush()
 			})
 		}
 		switch {
-		case o.key:
-			if x.out.Original = &o.kept; o.failed != "" {
-				o.kept.Cut = pipeline.KeptNotSealed
-			}
+		case !o.key && o.failed == "":
+			o.kept = pipeline.Kept{Missing: "the journal refused it"}
+		case !o.key:
+			o.kept = pipeline.Kept{Missing: o.failed}
 		case o.failed != "":
-			x.out.OriginalMissing = o.failed
-		default:
-			x.out.OriginalMissing = "the journal refused it"
+			o.kept.Cut = pipeline.KeptNotSealed
 		}
+		kept := o.kept
+		x.out.Original = &kept
 	}
 	o.drop()
 }
@@ -117,8 +121,20 @@ func (o *original) try(f func() error) {
 	}
 }
 
-// take adds bytes up to the limit.
-func (o *original) take(p []byte) error {
+// begin gets the sealer.
+func (o *original) begin() {
+	o.try(func() error { o.s = o.x.f.o.Originals(o.x.m.Exchange); return nil })
+}
+
+// take adds bytes.
+func (o *original) take(p []byte) {
+	if !o.end && len(p) > 0 {
+		o.try(func() error { return o.add(p) })
+	}
+}
+
+// add adds bytes up to the limit.
+func (o *original) add(p []byte) error {
 	if room := o.x.f.o.ReplyLimit - o.taken; int64(len(p)) > room {
 		p = p[:room]
 		o.stop(pipeline.KeptLimit)

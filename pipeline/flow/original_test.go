@@ -204,8 +204,8 @@ func TestReplyOriginal(t *testing.T) {
 					case c.kept && (string(b) != c.reply || !whole || !key || out.Original == nil):
 						t.Errorf("%d bytes are on record of %d, whole %t, key %t, %+v", len(b), len(c.reply), whole, key, out.Original)
 					case c.kept && (out.Original.Bytes != int64(len(b)) || out.Original.Cut != c.cut && coding == "" || // else the end came with the rest
-						coding != "" && out.Original.Cut != "" || out.OriginalMissing != ""):
-						t.Errorf("%+v %s", out.Original, out.OriginalMissing)
+						coding != "" && out.Original.Cut != "" || out.Original.Missing != ""):
+						t.Errorf("%+v", out.Original)
 					}
 					for _, h := range s.all {
 						if !h.closed || h.exchange != r.meta.Exchange || h.keys > 1 || !c.kept && h.keys > 0 {
@@ -325,11 +325,9 @@ func TestReplyOriginalFails(t *testing.T) {
 					}
 					r.unseen(secret)
 					out := r.outcome()
-					if kept := out.Original; (kept == nil) != (c.pieces == 0) || kept != nil && (kept.Pieces != c.pieces || kept.Cut != c.cut) {
-						t.Errorf("%+v", kept)
-					}
-					if !strings.Contains(out.OriginalMissing, c.missing) || (c.missing == "") != (out.OriginalMissing == "") || len(out.Masks) != 1 {
-						t.Errorf("missing: %q, masks %+v", out.OriginalMissing, out.Masks)
+					kept := out.Original
+					if kept == nil || kept.Pieces != c.pieces || kept.Cut != c.cut || !strings.Contains(kept.Missing, c.missing) || (c.missing == "") != (kept.Missing == "") || len(out.Masks) != 1 {
+						t.Fatalf("%+v, masks %+v", kept, out.Masks)
 					}
 					if len(r.notes) == 0 {
 						t.Error("nobody is told")

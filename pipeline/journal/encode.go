@@ -292,12 +292,12 @@ func appendOutcome(dst []byte, o *pipeline.Outcome) ([]byte, error) {
 	}
 	if k := o.Original; k != nil {
 		f.open("original", '{')
-		f.int("pieces", int64(k.Pieces))
-		f.int("bytes", k.Bytes)
+		f.intIf("pieces", int64(k.Pieces))
+		f.intIf("bytes", k.Bytes)
 		f.textIf("cut", k.Cut)
+		f.textIf("missing", k.Missing)
 		f.shut('}')
 	}
-	f.textIf("original_missing", o.OriginalMissing)
 	f.shut('}')
 	return f.b, f.err
 }

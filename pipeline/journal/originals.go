@@ -20,11 +20,10 @@ type Originals struct {
 	Request        json.RawMessage // nil if none is kept
 	RequestMissing string          // why not, though something was masked
 
-	Key          json.RawMessage // of the reply; nil if none is kept
-	Pieces       [][]byte        // of the reply, in order
-	Reply        *pipeline.Kept  // as the outcome has it; nil if there is none, or no outcome
-	ReplyMissing string
-	Ended        bool // there is an outcome
+	Key    json.RawMessage // of the reply; nil if none is kept
+	Pieces [][]byte        // of the reply, in order
+	Reply  *pipeline.Kept  // as the outcome has it; nil if there is none, or no outcome
+	Ended  bool            // there is an outcome
 }
 
 // FindOriginals reads a journal folder up to the end of an exchange. A journal that does not have it is an error.
@@ -97,14 +96,14 @@ func (o *Originals) take(e *Entry) error {
 		if err := e.Decode(&out); err != nil {
 			return err
 		}
-		o.Ended, o.Reply, o.ReplyMissing = true, out.Original, out.OriginalMissing
+		o.Ended, o.Reply = true, out.Original
 	}
 	return nil
 }
 
 // whole compares with what the outcome says.
 func (o *Originals) whole() error {
-	if o.Reply != nil && o.Reply.Pieces != len(o.Pieces) {
+	if o.Reply != nil && o.Reply.Missing == "" && o.Reply.Pieces != len(o.Pieces) {
 		return fmt.Errorf("the journal has %d of %d pieces of the reply of %s: older segments are not here", len(o.Pieces), o.Reply.Pieces, o.Exchange)
 	}
 	return nil

@@ -264,6 +264,10 @@ func TestOriginalPiecesAreCounted(t *testing.T) {
 		"cut by the end of the daemon": {func(t *testing.T, j *Journal) {
 			answered(t, j, s, "exc_1", veryWords, 2, func(o *pipeline.Outcome) { o.Original, o.Cut = nil, CutAgent })
 		}, false, ""},
+		"pieces whose key was never recorded": {func(t *testing.T, j *Journal) {
+			answered(t, j, s, "exc_1", veryWords, 1, func(o *pipeline.Outcome) { o.Original = &pipeline.Kept{Missing: "no recipient"} })
+			answered(t, j, s, "exc_2", veryWords, 1, func(o *pipeline.Outcome) { o.Original = nil })
+		}, false, ""},
 		"too few": {func(t *testing.T, j *Journal) {
 			answered(t, j, s, "exc_1", veryWords, 2, func(o *pipeline.Outcome) { o.Original.Pieces = 3 })
 		}, false, "names other pieces"},

@@ -219,7 +219,7 @@ func (v *verifier) original(e *Entry) error {
 	switch {
 	case e.Kind == pipeline.KindOutcome:
 		delete(v.pieces, e.Exchange)
-		if b.Original != nil && b.Original.Pieces != n && (begun || v.rep.First == 1) {
+		if k := b.Original; k != nil && k.Missing == "" && k.Pieces != n && (begun || v.rep.First == 1) {
 			return e.damage("the outcome names other pieces of an original than there are")
 		}
 	case b.Seq != n && (begun || v.rep.First == 1):
