@@ -141,7 +141,10 @@ func hostileCases(w words) []hostile {
 	chunk := func(delta string) string {
 		return `data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"gpt-4o-mini","choices":[{"index":0,"delta":` + delta + `,"finish_reason":null}]}` + "\n\n"
 	}
+	search := object{"tools": []any{tool("search", "", "q")}}
 	return []hostile{
+		{body: asking(object{"messages": []any{object{"role": "user", "content": "please hold " + w.in("held prompt")}}}), reply: ok},
+		{body: asking(search), reply: answer{body: saying(nil, call("call_1", "search", `{"q":"please hold `+w.bare("held argument")+`"}`))}},
 		{body: asking(object{"messages": []any{object{"role": "user", "content": w.in("prompt")}}}), reply: answer{body: saying(nil, object{"role": "assistant", "content": w.in("answer")})}},
 		{body: asking(object{"model": w.bare("model, a word")}), reply: answer{status: 404, body: object{"error": object{"message": "The model `" + w.bare("error of a model") + "` does not exist", "code": "model_not_found"}}}},
 		{body: asking(object{"model": "gpt-4o-mini" + w.in("model, a text")}), reply: ok},
@@ -150,9 +153,9 @@ func hostileCases(w words) []hostile {
 		{body: asking(object{"tools": []any{tool("search", w.in("description of a tool"), "q")}}), reply: ok},
 		{body: asking(object{"tools": []any{tool("search", "", w.bare("property of a tool"))}}), reply: ok},
 		{body: asking(object{"tools": []any{tool(w.bare("name of a tool"), "", "q")}}), reply: ok},
-		{body: asking(object{"tools": []any{tool("search", "", "q")}}), reply: answer{body: saying(nil, call("call_1", "search", `{"q":"`+w.bare("argument")+`","`+w.bare("name of an argument")+`":1}`))}},
-		{body: asking(object{"tools": []any{tool("search", "", "q")}}), reply: answer{body: saying(nil, call(w.bare("ID of a call"), "search", `{"q":"x"}`))}},
-		{body: asking(object{"tools": []any{tool("search", "", "q")}}), reply: answer{body: saying(nil, call("call_1", "delete_"+w.bare("name of a call"), `{"q":"x"}`))}},
+		{body: asking(search), reply: answer{body: saying(nil, call("call_1", "search", `{"q":"`+w.bare("argument")+`","`+w.bare("name of an argument")+`":1}`))}},
+		{body: asking(search), reply: answer{body: saying(nil, call(w.bare("ID of a call"), "search", `{"q":"x"}`))}},
+		{body: asking(search), reply: answer{body: saying(nil, call("call_1", "delete_"+w.bare("name of a call"), `{"q":"x"}`))}},
 		{body: asking(nil), reply: answer{body: saying(object{"id": w.bare("ID of a reply")}, hello)}},
 		{body: asking(nil), reply: answer{body: saying(object{"model": w.bare("model of a reply")}, hello)}},
 		{body: asking(nil), reply: answer{body: saying(object{"system_fingerprint": w.bare("fingerprint of a reply"), "service_tier": w.bare("tier of a reply")}, hello)}},
@@ -174,6 +177,13 @@ func hostileCases(w words) []hostile {
 		{body: `{"model":"gpt-4o-mini","messages":"` + w.bare("body that does not decode") + `"}`, reply: answer{status: 400, body: object{"error": object{"message": "bad " + w.bare("error of a body")}}}},
 	}
 }
+
+const holdDocs = `---
+apiVersion: sallyport.dev/v1alpha1
+kind: Guardrail
+metadata: {name: ask-first}
+spec: {on: [prompt, toolCall], match: {regex: "please hold"}, action: hold, message: "Somebody has to look at it", approval: {groups: [www-data], timeout: 3s}}
+`
 
 // TestHostileWords: a program and a provider that put secrets, and what steers terminals, wherever a word can stand. Nothing of it gets into
 // what is kept or shown in clear, in enforce and in observe, and no output of the command-line tool steers a terminal.
@@ -197,6 +207,10 @@ func TestHostileWords(t *testing.T) {
 		return err
 	}, provider.Close)
 	must(t, w.d.Stop(t.Context()))
+	w.policy(policyDocs + holdDocs)
+	for _, place := range []string{"environment of the agent", "environment of a program"} {
+		t.Setenv("CANARY_"+strings.ToUpper(strings.Fields(place)[2]), c.plant(place))
+	}
 	metrics := freeAddress(19600 + os.Getpid()%97)
 	w.conf = strings.Replace(strings.Replace(w.conf, "mode: observe, fail: open", "mode: observe, fail: open, untrusted: deny", 1), "admin: {", fmt.Sprintf("admin: {metrics: %q, ", metrics), 1) +
 		fmt.Sprintf("elasticsearch: {url: %q, api_key_file: %q, ca_file: %q}\n", server.URL, keyFile, server.CAFile)
@@ -212,8 +226,8 @@ func TestHostileWords(t *testing.T) {
 		must(t, os.WriteFile(args[len(args)-1], cases[i].request(i), 0o644))
 	}
 	for _, scope := range []string{enforced, observed} {
-		w.run(lab.App{Cgroup: scope, Env: []string{rawClientEnv + "=" + strings.Join(args, "\n")},
-			Args: []string{filepath.Join(root(t), "build", "sallyport"), "--socket", w.d.Socket, "run", "--", self}})
+		w.run(lab.App{Cgroup: scope, Env: []string{rawClientEnv + "=" + strings.Join(args, "\n"), "OPENAI_API_KEY=" + c.plant("environment of a program")},
+			Args: []string{filepath.Join(root(t), "build", "sallyport"), "--socket", w.d.Socket, "run", "--", self, c.plant("argument of a program")}})
 	}
 	places := map[string][]byte{}
 	show := func(verb ...string) string {
@@ -261,6 +275,17 @@ func TestHostileWords(t *testing.T) {
 				show("why", x.ID, "-o", format)
 			}
 		}
+	}
+	var held []struct {
+		ID string `json:"id"`
+	}
+	w.json(&held, "approvals", "list", "--all", "-o", "json")
+	if len(held) != 2 {
+		t.Errorf("%d things were held", len(held))
+	}
+	for _, h := range held {
+		show("approvals", "show", h.ID)
+		show("approvals", "show", h.ID, "-o", "json")
 	}
 	show("usage", "-o", "csv")
 	disk := filepath.Join(w.lab.State(), "journal")
