@@ -106,6 +106,7 @@ func TestFeed(t *testing.T) {
 				ended := make(chan struct{})
 				go func() { defer close(ended); d.feed(ctx, s) }()
 				time.Sleep(2*time.Hour + time.Second)
+				synctest.Wait()
 				if d.archiveDown.Load() != c.down {
 					t.Errorf("down: %t", !c.down)
 				}

@@ -111,7 +111,7 @@ func (k *masking) Stream(carrier string, m *pipeline.Meta, before []byte) flow.R
 		return broken{err}
 	}
 	o := mask.StreamOptions{Session: m.Session, Context: before}
-	if roles := k.policy.RolesOf(m); m.Mode == pipeline.ModeObserve {
+	if roles := k.roles(now.table, m); m.Mode == pipeline.ModeObserve {
 		o.Plan = now.table.Record(carrier, roles)
 	} else {
 		o.Plan = now.table.Plan(carrier, roles)
@@ -119,10 +119,53 @@ func (k *masking) Stream(carrier string, m *pipeline.Meta, before []byte) flow.R
 	return now.engine.Stream(carrier, o)
 }
 
+// Clear tells whether it is known at once that Stream, or Request for the record, would change nothing of a text.
+func (k *masking) Clear(carrier string, m *pipeline.Meta, before, text []byte, record bool) bool {
+	now := k.base
+	if !record {
+		var err error
+		if now, err = k.of(k.policy.Set()); err != nil {
+			return false
+		}
+	}
+	roles := k.roles(now.table, m)
+	if record || m.Mode == pipeline.ModeObserve {
+		return now.engine.Clear(now.table.Record(carrier, roles), before, text)
+	}
+	return now.engine.Clear(now.table.Plan(carrier, roles), before, text)
+}
+
+// roles are those of the caller, if the table asks for any.
+func (k *masking) roles(t *action.Table, m *pipeline.Meta) []string {
+	if !t.ByRole() {
+		return nil
+	}
+	return k.policy.RolesOf(m)
+}
+
+// flow is the body of a record of a connection with secrets masked in what the application can choose.
+func (k *masking) flow(body any) any {
+	f, ok := body.(pipeline.Flow)
+	if !ok || k == nil {
+		return body
+	}
+	plan := k.base.table.Record(action.Args, nil)
+	for _, s := range []*string{&f.SNI, &f.Reason} {
+		if k.base.engine.Clear(plan, nil, []byte(*s)) {
+			continue
+		}
+		var err error
+		if *s, _, err = k.base.engine.Mask(action.Args, *s, mask.StreamOptions{Plan: plan}); err != nil {
+			*s = "[not masked]"
+		}
+	}
+	return f
+}
+
 // Request makes a rewriter for a text of a request: as it is sent, or as it is recorded.
 func (k *masking) Request(carrier string, m *pipeline.Meta, before []byte, sent bool) flow.Rewriter {
 	o := mask.StreamOptions{Session: m.Session, Context: before}
-	roles := k.policy.RolesOf(m)
+	roles := k.roles(k.base.table, m)
 	if !sent {
 		o.Plan = k.base.table.Record(carrier, roles)
 	} else if o.Plan = k.base.table.Sent(carrier, roles); o.Plan.Idle() {
@@ -156,7 +199,10 @@ func (b broken) Held() int                           { return 0 }
 func (b broken) Masks() []pipeline.Mask              { return nil }
 func (b broken) Release()                            {}
 
-var _ flow.Rememberer = (*masking)(nil)
+var (
+	_ flow.Rememberer = (*masking)(nil)
+	_ flow.Clearer    = (*masking)(nil)
+)
 
 // openMasking compiles what the configuration says of masking.
 func (d *daemon) openMasking(context.Context) error {

@@ -204,6 +204,7 @@ func (l ledger) Flow(r pipeline.Record) {
 	if f, ok := r.Body.(pipeline.Flow); ok && f.Reason == selfTestReason {
 		return // twice a minute, by ourselves
 	}
+	r.Body = l.d.masking.flow(r.Body)
 	l.d.journal.Append(r)
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/sallyport-dev/sallyport/agent/webhook"
 	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/approval"
+	"github.com/sallyport-dev/sallyport/pipeline/secretfile"
 )
 
 // openWebhook makes the notifier if it is configured. The receiver need not be there.
@@ -24,8 +25,12 @@ func (d *daemon) openWebhook() (err error) {
 		return nil
 	}
 	o := webhook.Options{URL: c.URL, Version: d.Version, Log: d.Log}
-	if o.Secret, err = webhook.ReadSecret(c.SecretFile); err != nil {
+	value, err := secretfile.Read(c.SecretFile, "the secret of the webhook")
+	if err != nil {
 		return &UsageError{err}
+	}
+	if o.Secret, err = webhook.ParseSecret(value); err != nil {
+		return &UsageError{fmt.Errorf("the secret of the webhook %s: %w", c.SecretFile, err)}
 	}
 	if c.CAFile != "" {
 		if o.CA, err = os.ReadFile(c.CAFile); err != nil {

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -47,32 +46,6 @@ func ParseSecret(s string) (Secret, error) {
 		return Secret{}, errSecret
 	}
 	return Secret{key}, nil
-}
-
-// ReadSecret reads it from a file that nobody but its owner may read.
-func ReadSecret(path string) (Secret, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return Secret{}, fmt.Errorf("reading the secret of the webhook: %w", err)
-	}
-	defer f.Close()
-	st, err := f.Stat() // of what is open, not of what the name means by then
-	if err != nil {
-		return Secret{}, fmt.Errorf("reading the secret of the webhook: %w", err)
-	}
-	if !st.Mode().IsRegular() || st.Mode().Perm()&0o077 != 0 {
-		return Secret{}, fmt.Errorf("the secret of the webhook %s has mode %04o: run chmod 0600 on it", path, st.Mode().Perm())
-	}
-	raw := make([]byte, 1024)
-	n, err := f.Read(raw)
-	if err != nil || n == len(raw) {
-		return Secret{}, fmt.Errorf("the secret of the webhook %s cannot be: %w", path, errSecret)
-	}
-	s, err := ParseSecret(string(raw[:n]))
-	if err != nil {
-		return Secret{}, fmt.Errorf("the secret of the webhook %s cannot be: %w", path, err)
-	}
-	return s, nil
 }
 
 // sign makes the value of webhook-signature.

@@ -14,8 +14,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -56,36 +54,6 @@ func TestSecret(t *testing.T) {
 		if err != nil || !strings.Contains(out, hidden) || strings.Contains(out, "AAEC") || strings.Contains(out, "000102") {
 			t.Errorf("printed as %q, %v", out, err)
 		}
-	}
-	dir := t.TempDir()
-	path := filepath.Join(dir, "secret")
-	write := func(text string, mode os.FileMode) {
-		t.Helper()
-		if err := errors.Join(os.WriteFile(path, []byte(text), 0o600), os.Chmod(path, mode)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, c := range []struct {
-		name, text string
-		mode       os.FileMode
-		want       string
-	}{
-		{"good", testSecret + "\n", 0o600, ""},
-		{"readable by others", testSecret, 0o640, "chmod 0600"},
-		{"empty", "", 0o600, "cannot be"},
-		{"short", "whsec_AAEC", 0o600, "24 to 64"},
-		{"long", strings.Repeat("x", 2000), 0o600, "cannot be"},
-	} {
-		write(c.text, c.mode)
-		if _, err := ReadSecret(path); (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: %v, want %q", c.name, err, c.want)
-		}
-	}
-	if _, err := ReadSecret(dir); err == nil {
-		t.Error("a folder is a secret")
-	}
-	if _, err := ReadSecret(filepath.Join(dir, "none")); err == nil {
-		t.Error("no file is a secret")
 	}
 }
 

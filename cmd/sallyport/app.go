@@ -92,6 +92,9 @@ func (a *app) dispatch(ctx context.Context, args []string) error {
 		return unknown(args)
 	}
 	fs, act := a.prepare(c)
+	if strings.Contains(c.args, "QUERY") {
+		rest = conditions(rest)
+	}
 	rest, err := parse(fs, rest, c.verbatim)
 	if errors.Is(err, flag.ErrHelp) {
 		return a.explain(c)
@@ -251,7 +254,7 @@ func clean(s string) string {
 
 // steers tells runes of escape sequences, those that end lines, and those that are invisible or change the direction.
 func steers(r rune) bool {
-	return r != '\n' && r != '\t' && (unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp))
+	return r != '\n' && r != '\t' && (unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Other_Default_Ignorable_Code_Point))
 }
 
 // The colours that paint knows.

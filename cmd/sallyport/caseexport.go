@@ -60,7 +60,7 @@ const mostCase = 1000
 
 func (a *app) exportCase(ctx context.Context, c *caseFile, ids []string, out, anchors string) (err error) {
 	if _, err := os.Stat(c.journal); err != nil {
-		return fmt.Errorf("reading the journal: %w", err)
+		return noJournal("reading the journal", err)
 	}
 	if anchors != "" {
 		if c.anchors, err = anchor.Read(anchors); err != nil {

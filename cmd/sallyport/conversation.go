@@ -62,7 +62,7 @@ func (a *app) showAsked(b *strings.Builder, x *adminapi.Exchange, before []pipel
 	if x.Stream {
 		asked += ", streamed"
 	}
-	fmt.Fprintf(b, "── %s  %s  %s  %s\n", x.Time.Local().Format("15:04:05"), a.paint(bold, clean(oneLine(or(asked, x.Request.Method+" "+x.Request.Target)))),
+	fmt.Fprintf(b, "── %s  %s  %s  %s\n", seconds(x.Time), a.paint(bold, clean(oneLine(or(asked, x.Request.Method+" "+x.Request.Target)))),
 		clean(oneLine("at "+or(x.Endpoint, "unknown endpoint"))), clean(x.ExchangeID))
 	if x.Parent != "" {
 		field(b, "goes on from", x.Parent)

@@ -13,7 +13,8 @@ import (
 )
 
 const queryHelp = `A query is words, "phrases", wor*, field:value and field:glob*; all must hold, - before one says that it must not:
-principal:ann tool:shell verdict:deny "wire transfer" since:24h. docs/search.md has the fields.`
+principal:ann tool:shell -verdict:deny "wire transfer" since:24h. A word that must not be there stands behind --, as it looks like a flag:
+tool:shell -- -word. docs/search.md has the fields.`
 
 func sessionsFindCommand() command {
 	return command{
@@ -43,7 +44,9 @@ func sessionsFindCommand() command {
 				}
 				rows := [][]string{{"EXCHANGE", "TIME", "WHO", "WHAT", "MODEL", "TOOLS", "VERDICT", "MASKED", "TOKENS", "SESSION"}}
 				for i := range f.Exchanges {
-					rows = append(rows, foundRow(&f.Exchanges[i]))
+					r := foundRow(&f.Exchanges[i])
+					r[1] = seconds(f.Exchanges[i].Time)
+					rows = append(rows, r)
 				}
 				if err := a.table(rows); err != nil {
 					return err
@@ -55,6 +58,22 @@ func sessionsFindCommand() command {
 			}
 		},
 	}
+}
+
+// conditions moves conditions that must not hold behind the flags: they begin like one.
+func conditions(args []string) []string {
+	var flags, not []string
+	for i, s := range args {
+		if s == "--" {
+			return append(append(append(flags, s), not...), args[i+1:]...)
+		}
+		if len(s) > 1 && s[0] == '-' && s[1] != '-' && strings.ContainsAny(s, `:"`) && !strings.Contains(s, "=") {
+			not = append(not, s)
+		} else {
+			flags = append(flags, s)
+		}
+	}
+	return append(append(flags, "--"), not...)
 }
 
 // joinQuery makes one query of arguments. An argument with spaces was quoted in the shell: it is a phrase, unless it is itself a query.

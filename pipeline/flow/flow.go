@@ -42,6 +42,8 @@ type Flow struct {
 	o     Options
 	flood flood
 	vault *vault
+
+	clearer Clearer // the masker, if it is one
 }
 
 // New checks the options.
@@ -65,7 +67,9 @@ func New(o Options) (*Flow, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Flow{o: o, vault: v}, nil
+	f := &Flow{o: o, vault: v}
+	f.clearer, _ = o.Masker.(Clearer)
+	return f, nil
 }
 
 // Serve takes one exchange from head to outcome. It returns nil after a complete reply (a denial is one), an error

@@ -104,6 +104,9 @@ func (x *exchange) maskTexts(body []byte) ([]byte, error) {
 	var edits []llm.Edit
 	for i := range x.req.Texts {
 		t := &x.req.Texts[i]
+		if t.Word { // without it, the request would be another
+			continue
+		}
 		carrier := x.carrierOf(t)
 		rw := x.stream(carrier, nil)
 		if rw == nil {
@@ -116,7 +119,7 @@ func (x *exchange) maskTexts(body []byte) ([]byte, error) {
 		if t.Args {
 			masked, masks, err = x.maskArgs(t.Value)
 		} else {
-			masked, masks, err = x.maskWhole(carrier, x.before(t.Key), t.Value)
+			masked, masks, err = x.maskText(carrier, t)
 		}
 		if err != nil {
 			return nil, err

@@ -229,7 +229,8 @@ func (x *exchange) cut(by string, err error) {
 		err = cut.err
 	}
 	if err != nil {
-		x.out.CutReason = pipeline.Why(err)
+		s := x.shown(pipeline.CarrierError, err.Error(), "why cannot be said: it could not be masked")
+		x.out.CutReason = s[:min(len(s), 300)]
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"hash/crc32"
+	"slices"
 	"time"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
@@ -32,6 +33,9 @@ func kindNumber(kind string) (byte, bool) {
 	}
 	return 0, false
 }
+
+// Kinds names all types of record.
+func Kinds() []string { return slices.Clone(kinds[1:]) }
 
 // kindName names a type; one that this version does not know can still be read and verified.
 func kindName(n byte) string {

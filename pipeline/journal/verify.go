@@ -34,10 +34,13 @@ type Report struct {
 	Evidence   string      `json:"evidence"` // what all this rests on
 	Signatures *Signatures `json:"signatures,omitempty"`
 	Anchors    int         `json:"anchors,omitempty"`         // that agree
+	Anchored   time.Time   `json:"anchored,omitzero"`         // of the newest of them: what is younger rests on this journal alone
 	Foreign    int         `json:"foreign_anchors,omitempty"` // of other journals
-	Repairs    int         `json:"repairs,omitempty"`         // damaged parts were moved aside so often, on record
-	Findings   []string    `json:"findings,omitempty"`        // what is wrong besides Problem
-	Warnings   []string    `json:"warnings,omitempty"`        // what is odd, and perhaps well known to who keeps the host
+	// ExpiredAnchors are of records that were removed by retention, on record.
+	ExpiredAnchors int      `json:"expired_anchors,omitempty"`
+	Repairs        int      `json:"repairs,omitempty"`  // damaged parts were moved aside so often, on record
+	Findings       []string `json:"findings,omitempty"` // what is wrong besides Problem
+	Warnings       []string `json:"warnings,omitempty"` // what is odd, and perhaps well known to who keeps the host
 }
 
 // Unrecorded says whether older segments were taken away and no record says so.
@@ -98,7 +101,7 @@ func verify(dir string, o *VerifyOptions, rep *Report) error {
 	rep.Torn = r.Torn()
 	rep.Segments = len(r.cat.infos) // some may have been added meanwhile
 	v.witness.end(&v)
-	return nil
+	return v.witness.public(dir)
 }
 
 // verifier checks what records say of their own and of other chains; that each chain is whole is the reader's part.

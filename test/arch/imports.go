@@ -51,7 +51,7 @@ var permissions = []permission{
 	{"pipeline/elastic", []string{"pipeline", "pipeline/journal", "pipeline/journal/durable"}},
 	{"pipeline/elastic/kibana", nil}, // words and numbers: its tests compare them with the table of fields
 	{"pipeline/journal/*", []string{"pipeline", "pipeline/journal/durable"}},
-	{"pipeline/elastic/*", []string{"pipeline", "pipeline/journal", "pipeline/journal/anchor", "pipeline/elastic/*"}}, // its parts
+	{"pipeline/elastic/*", []string{"pipeline", "pipeline/journal", "pipeline/journal/anchor", "pipeline/secretfile", "pipeline/elastic/*"}}, // its parts
 	{"pipeline/report", []string{"pipeline", "pipeline/journal", "pipeline/archive"}},
 	{"pipeline/policy", []string{"pipeline", "pipeline/mask/rule"}},  // a guardrail that masks replies is a rule of masking: its words, not its engine
 	{"pipeline/policy/*", []string{"pipeline", "pipeline/policy/*"}}, // tools around the engine, and its parts
@@ -75,6 +75,7 @@ var testPermissions = []permission{
 	{"pipeline/policy/*", []string{"pipeline/policy", "pipeline/policy/*", "pipeline/journal"}}, // real rules, over a real record
 	{"pipeline/mask/*", []string{"pipeline/mask", "pipeline/mask/*"}},
 	{"pipeline/elastic/kibana", []string{"pipeline/elastic/document"}},
+	{"pipeline/elastic/manage", []string{"pipeline/elastic"}},                         // what is compared and erased was shipped by the real shipper
 	{"pipeline/flow", []string{"pipeline/llm/*", "pipeline/mask", "pipeline/mask/*"}}, // an exchange is tested in a protocol that exists, and masks what there is
 }
 

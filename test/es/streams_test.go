@@ -193,6 +193,24 @@ func TestStreams(t *testing.T) {
 		}
 	}
 
+	// A conversation that repeats itself: each text is found in the exchange that said it first.
+	for n := range 4 {
+		in := &pipeline.Intent{Call: pipeline.Call{Operation: "chat"}}
+		for i := range n + 1 {
+			in.Call.Steps = append(in.Call.Steps, pipeline.Step{Kind: pipeline.StepPrompt, Index: i, Text: fmt.Sprintf("turn number %d of the talk", i)})
+		}
+		if n > 0 {
+			in.Parent, in.Repeats = fmt.Sprint("exc_talk_", n-1), n
+		}
+		w.say("ses_talk", fmt.Sprint("exc_talk_", n), in, &pipeline.Outcome{Status: 200, Text: "fine"})
+	}
+	w.shipped()
+	for n := range 4 {
+		if got := w.find(fmt.Sprintf("turn number %d of the talk", n)); got != 1 {
+			t.Errorf("turn %d is found in %d exchanges", n, got)
+		}
+	}
+
 	// Killed with a cursor that is behind, and a rollover before the next start.
 	w.stop()
 	cursor := filepath.Join(w.dir, "elastic.cursor")

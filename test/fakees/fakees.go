@@ -43,6 +43,7 @@ type Server struct {
 	OnRequest func(w http.ResponseWriter, r *http.Request) bool       // before anything is done: true if it has answered
 	OnBulk    func(n int, w http.ResponseWriter) bool                 // for bulk request n, from 1: true if it has answered
 	OnItem    func(stream, id string, doc map[string]any) (int, bool) // status instead of creating
+	OnDelete  func(index, id string) (int, bool)                      // status instead of deleting
 	AfterBulk func(n int, w http.ResponseWriter) bool                 // the same after the documents are stored
 }
 
@@ -262,6 +263,10 @@ func (f *Server) bulk(w http.ResponseWriter, r *http.Request, body []byte) {
 		status, kind, index := http.StatusOK, "", it.Index
 		if it.op == "create" {
 			status, kind, index = f.create(it.Index, it.ID, it.doc)
+		} else if made, ok := f.onDelete(it.Index, it.ID); ok {
+			if status = made; made >= 400 && made != http.StatusNotFound {
+				kind = "made_up_exception"
+			}
 		} else if status = http.StatusNotFound; f.remove(it.Index, it.ID) {
 			status = http.StatusOK
 		}
@@ -306,6 +311,13 @@ func (f *Server) create(stream, id string, raw json.RawMessage) (status int, kin
 	x.Docs = append(x.Docs, h)
 	f.Order = append(f.Order, h)
 	return http.StatusCreated, "", x.Name
+}
+
+func (f *Server) onDelete(index, id string) (int, bool) {
+	if f.OnDelete == nil {
+		return 0, false
+	}
+	return f.OnDelete(index, id)
 }
 
 func (f *Server) remove(index, id string) bool {

@@ -51,7 +51,7 @@ func searches() []savedSearch {
 		list("sallyport-search-usage", "Sallyport: usage", "sallyport.principal.spiffe_id", "gen_ai.request.model", "gen_ai.usage.input_tokens",
 			"gen_ai.usage.cache_read.input_tokens", "gen_ai.usage.output_tokens", "sallyport.credential.fingerprint"),
 		list("sallyport-search-contents", "Sallyport: contents", "sallyport.principal.spiffe_id", "gen_ai.request.model", "sallyport.text.prompt",
-			"sallyport.text.response", "sallyport.text.tool_arguments", "sallyport.session.id").on(Content),
+			"sallyport.text.response", "sallyport.text.tool_arguments", "sallyport.session.id", "sallyport.exchange.id", "sallyport.content.earlier").on(Content),
 		list("sallyport-search-decisions", "Sallyport: decisions", "event.action", "sallyport.verdict.action", "sallyport.verdict.rule", "event.reason",
 			"sallyport.principal.spiffe_id", "gen_ai.tool.name", "sallyport.exchange.id").on(Decision),
 		list("sallyport-search-flows", "Sallyport: connections without an exchange, and gaps", "event.action", "sallyport.scope", "sallyport.workload.unit",

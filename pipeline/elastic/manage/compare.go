@@ -87,7 +87,7 @@ func search(ctx context.Context, c *client.Client, path string, ask any) (*found
 		return nil, err
 	}
 	if got.TimedOut || got.Shards.Failed > 0 {
-		return nil, fmt.Errorf("Elasticsearch could not search all: %d of %d shards failed; see its health, and try again", got.Shards.Failed, got.Shards.Total)
+		return nil, fmt.Errorf("not all could be searched: %d of %d shards failed; see the health of Elasticsearch, and try again", got.Shards.Failed, got.Shards.Total)
 	}
 	return got, nil
 }

@@ -41,10 +41,10 @@ func checkVersion(ctx context.Context, c *client.Client) error {
 	}
 	var major, minor int
 	if n, _ := fmt.Sscanf(is.Version.Number, "%d.%d", &major, &minor); n != 2 {
-		return fmt.Errorf("Elasticsearch says that its version is %q, which is none: is it one?", client.OneLine(is.Version.Number))
+		return fmt.Errorf("the server says that its version is %q, which is none: is it Elasticsearch?", client.OneLine(is.Version.Number))
 	}
 	if major < oldestMajor || major == oldestMajor && minor < oldestMinor {
-		return fmt.Errorf("Elasticsearch %s is too old: %d.%d or later is needed", client.OneLine(is.Version.Number), oldestMajor, oldestMinor)
+		return fmt.Errorf("this Elasticsearch, %s, is too old: %d.%d or later is needed", client.OneLine(is.Version.Number), oldestMajor, oldestMinor)
 	}
 	return nil
 }
