@@ -60,16 +60,20 @@ def crc32c(b, c=0xFFFFFFFF):
         c = c >> 8 ^ TABLE[(c ^ x) & 255]
     return c ^ 0xFFFFFFFF
 
+GUARD = 8  # so many zeros are left behind the last record of a segment at least, unless it is cut to its records
+
 class Wrong(Exception):
     pass
 
 def segment(path, number, chains):
-    """Gives the records of a segment: generation, sequence, hash, previous hash, type, JSON."""
+    """Gives the records of a segment: generation, sequence, hash, previous hash, type, exchange, JSON."""
     b = open(path, "rb").read()
     if len(b) < 80 or b[:8] not in (b"SLYPJNL1", b"SLYPJNL2") or crc32c(b[:76]) != struct.unpack_from("<I", b, 76)[0]:
         raise Wrong(f"segment {number}: the header is damaged")
     num, gen, first = struct.unpack_from("<QQQ", b, 8)
     prev, at, last = b[32:64], 80, chains.get(gen)
+    if last and last[2]:
+        raise Wrong(f"{last[2]}: the record is damaged")  # what a crash cuts is the last of its generation
     if num != number or last and (first, prev) != (last[0] + 1, last[1]):
         raise Wrong(f"segment {number}: it does not continue the one before")
     seq = first - 1
@@ -78,7 +82,11 @@ def segment(path, number, chains):
         r = b[at:at + size]
         where = f"segment {number} offset {at}"
         if size < 112 or len(r) < size or crc32c(r[:4] + r[8:]) != struct.unpack_from("<I", r, 4)[0]:
-            raise Wrong(f"{where}: the record is damaged, or a crash cut it")
+            ends = len(b) - at < 4 or 112 <= size <= 2**28 and at + size > len(b)
+            if not ends and (not 112 <= size <= 2**28 or any(b[at + size:]) or len(b) - at - size < GUARD):
+                raise Wrong(f"{where}: the record is damaged")
+            chains[gen] = seq, prev, where  # a crash cut the last write: the file ends in it, or room that was never used follows
+            return
         names = 112 + r[10] + r[11]
         content = r[names:]
         if struct.unpack_from("<QQ", r, 16) != (gen, seq + 1) or r[48:80] != prev:
@@ -88,11 +96,11 @@ def segment(path, number, chains):
         if r[9] & 3:
             content = content[4:4 + struct.unpack_from("<I", content)[0]]
         seq, prev = seq + 1, hashlib.sha256(r[:4] + r[8:names]).digest()
-        yield gen, seq, prev, r[48:80], r[8], content, where
+        yield gen, seq, prev, r[48:80], r[8], r[112 + r[10]:names], content, where
         at += size
     if any(b[at:]):
         raise Wrong(f"segment {number} offset {at}: something follows the last record")
-    chains[gen] = seq, prev
+    chains[gen] = seq, prev, ""
 
 def verify(folder, anchors, key):
     files = sorted(glob.glob(os.path.join(glob.escape(folder), "*.segment")))
@@ -102,12 +110,12 @@ def verify(folder, anchors, key):
     if numbers != list(range(numbers[0], numbers[0] + len(numbers))):
         raise Wrong("a segment is missing")
     chains, keys, begins, gone, ours, claims, records = {}, {}, {}, {}, set(), [], 0
-    want = {}
+    want, pieces = {}, {}
     for a in anchors:
         if not signed(a):
             raise Wrong("an anchor has no valid signature")
         want.setdefault((a["generation"], a["sequence"]), []).append(a)
-    heads = {}
+    heads, made, repaired = {}, {}, False
 
     def learn(a, where):
         for epoch, k in ((a["epoch"], a["key"]), (a["epoch"] + 1, a["next"])):
@@ -115,7 +123,7 @@ def verify(folder, anchors, key):
                 raise Wrong(f"{where}: signed with another key than the one before names")
 
     for f, n in zip(files, numbers):
-        for gen, seq, head, prev, kind, doc, where in segment(f, n, chains):
+        for gen, seq, head, prev, kind, exchange, doc, where in segment(f, n, chains):
             records += 1
             if gen not in begins:
                 begins[gen] = seq - 1, prev.hex()
@@ -137,29 +145,57 @@ def verify(folder, anchors, key):
                     a = dict(s, boot=c["boot"], generation=gen, sequence=seq - 1, head=c["head"], signature=s["value"])
                     if not signed(a):
                         raise Wrong(f"{where}: the signature of the checkpoint is wrong")
+                    made.setdefault(a["journal"], set()).add(a["epoch"])
                     learn(a, where)
                     ours.add(a["journal"])
+            if kind == 14:  # original: the pieces of a reply, in order; of one that began before the oldest segment some are not here
+                have, piece = pieces.get(exchange, 0 if numbers[0] == 1 else None), json.loads(doc)["seq"]
+                if have not in (None, piece):
+                    raise Wrong(f"{where}: a piece of an original is missing before it")
+                pieces[exchange] = piece + 1
+            if kind == 7:  # outcome: how many there are
+                kept, have = json.loads(doc).get("original"), pieces.pop(exchange, 0 if numbers[0] == 1 else None)
+                if kept and have not in (None, kept["pieces"]):
+                    raise Wrong(f"{where}: the outcome names other pieces of an original than there are")
             if kind == 11:  # admin: what retention removed
                 x = json.loads(doc)
-                if isinstance(x, dict) and x.get("action") == "record.expire.segments":
-                    gone.update({r["generation"]: r["sequence"] for r in x["removed"]})
+                action = x.get("action") if isinstance(x, dict) else None
+                repaired |= action == "record.repair"
+                if action == "record.expire.segments":
+                    for r in x["removed"]:
+                        gone[r["generation"]] = max(r["sequence"], gone.get(r["generation"], 0))
     for c, where in claims:
         have = chains.get(c["generation"])
-        if have and have != (c["sequence"], bytes.fromhex(c["head"])) or not have and numbers[0] == 1:
+        if have and have[:2] != (c["sequence"], bytes.fromhex(c["head"])) or not have and numbers[0] == 1:
             raise Wrong(f"{where}: generation {c['generation']} does not end as a later one says")
+    for j, epochs in made.items():
+        if numbers[0] == 1 and not repaired and epochs != set(range(max(epochs) + 1)):
+            raise Wrong(f"signed checkpoints of journal {j} are missing: its epochs have gaps")
     mine = [a for a in anchors if a["journal"] in ours]
     if anchors and not mine:
         raise Wrong("no anchor is of this journal")
+    agree = 0
     for a in mine:
         gen, seq = a["generation"], a["sequence"]
         learn(a, f"anchor of epoch {a['epoch']}")
-        if seq <= gone.get(gen, 0):
-            continue  # removed by retention, on record
-        if heads.get((gen, seq)) != a["head"] or chains[gen][0] <= seq:
-            raise Wrong(f"record {seq} of generation {gen}, or what follows it, is missing or another than was anchored at {a['time']}")
+        # Retention takes the oldest segments: never the end of a generation that is here, nor one behind a generation that is here from its beginning.
+        if seq <= gone.get(gen, 0) and (seq <= begins[gen][0] if gen in begins else not any(g < gen and b[0] == 0 for g, b in begins.items())):
+            continue
+        if heads.get((gen, seq)) != a["head"] or chains[gen][0] <= seq or a["epoch"] not in made[a["journal"]]:
+            raise Wrong(f"record {seq} of generation {gen}, or the checkpoint that follows it, is missing or another than was anchored at {a['time']}")
+        agree += 1
     if key and not any(keys.get((j, 0)) == key for j in ours):
         raise Wrong("the signatures do not begin with the given key")
-    return f"whole: {records} records, {len(chains)} generations, {len(mine)} anchors agree" + ("" if mine else " (local evidence only)")
+    torn = "".join(f", unfinished write at {c[2]}" for c in chains.values() if c[2])
+    rest = f" and {len(mine) - agree} are of expired records" if agree < len(mine) else ""
+    return f"whole: {records} records, {len(chains)} generations, {agree} anchors agree{rest}{torn}" + ("" if agree else " (local evidence only)")
+
+def read_anchors(path):
+    paths = sorted(glob.glob(os.path.join(glob.escape(path), "*.json"))) if os.path.isdir(path) else [path]
+    anchors = [json.loads(line) for f in paths for line in open(f) if line.strip()]
+    if not anchors:
+        raise Wrong("there are no anchors")
+    return anchors
 
 def main():
     p = argparse.ArgumentParser(description="verifies a Sallyport journal")
@@ -168,13 +204,11 @@ def main():
     p.add_argument("--key", help="public key with which the signatures begin, in hex")
     o = p.parse_args()
     try:
-        paths = sorted(glob.glob(os.path.join(glob.escape(o.anchors), "*.json"))) if o.anchors and os.path.isdir(o.anchors) else [o.anchors] * bool(o.anchors)
-        anchors = [json.loads(line) for f in paths for line in open(f) if line.strip()]
-        if o.anchors and not anchors:
-            raise Wrong("there are no anchors")
-        print(verify(o.folder, anchors, o.key))
+        print(verify(o.folder, read_anchors(o.anchors) if o.anchors else [], o.key))
     except Wrong as e:
         sys.exit(f"NOT whole: {e}")
+    except (OSError, KeyError, TypeError, ValueError, struct.error) as e:  # what is no record, anchor or file of a journal
+        sys.exit(f"NOT whole: it cannot be read: {e!r}")
 
 if __name__ == "__main__":
     main()

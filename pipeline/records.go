@@ -23,6 +23,7 @@ const (
 	KindAdmin      = "admin"
 	KindGap        = "gap"
 	KindCheckpoint = "checkpoint"
+	KindOriginal   = "original"
 )
 
 // Record is one entry of the journal. Body is one of the types below, by value or pointer; it is encoded as JSON.
@@ -66,9 +67,10 @@ type Intent struct {
 	SameFrame bool `json:"same_frame,omitempty"`
 
 	// Original is the request as it came, if Body is not: a record that is told to keeps it sealed to auditors, and no record keeps it
-	// otherwise. Who reads the record gets SealedOriginal.
-	Original       []byte          `json:"-"`
-	SealedOriginal json.RawMessage `json:"original,omitempty"`
+	// otherwise. Who reads the record gets SealedOriginal, or why it could not be sealed.
+	Original        []byte          `json:"-"`
+	SealedOriginal  json.RawMessage `json:"original,omitempty"`
+	OriginalMissing string          `json:"original_missing,omitempty"`
 }
 
 // Digest is the SHA-256 of the bytes sent upstream, in hex, "" if it is not known. A record that holds these bytes as
@@ -138,6 +140,39 @@ type Outcome struct {
 	HoldMS         int64    `json:"hold_ms,omitempty"`  // time spent waiting for people
 	ReplyOf        string   `json:"reply_of,omitempty"` // the exchange whose reply this is: it had been kept, and the provider was not asked again
 	Pace           []Pace   `json:"pace,omitempty"`
+
+	Original        *Kept  `json:"original,omitempty"`         // what is kept of the reply as it came; its pieces are records of their own
+	OriginalMissing string `json:"original_missing,omitempty"` // why nothing of it is kept, though something was masked
+}
+
+// Original is a piece of a reply as it came, sealed to auditors, who need all pieces. One of them has the key, sealed to them as
+// well: the first that is recorded after something was masked. Without it nobody can ever read the others.
+type Original struct {
+	Seq   int             `json:"seq"`   // from 0
+	Bytes int             `json:"bytes"` // of the reply, content coding removed
+	Key   json.RawMessage `json:"key,omitempty"`
+	Data  []byte          `json:"data,omitempty"`
+}
+
+// Kept says what is kept of a reply as it came.
+type Kept struct {
+	Pieces int    `json:"pieces"`
+	Bytes  int64  `json:"bytes"`
+	Cut    string `json:"cut,omitempty"` // why that is not all that came; "" if it is
+}
+
+// Why an original is not all of the reply that came.
+const (
+	KeptLimit       = "limit"        // as much is kept as the record takes of a reply
+	KeptNotRecorded = "not_recorded" // the journal refused a piece
+	KeptNotSealed   = "not_sealed"   // a piece could not be sealed
+	KeptNotRead     = "not_read"     // the rest of the reply was not read, or passed without being inspected
+)
+
+// Why is an error in words for a record, of at most 300 bytes. Only for errors that hold no content.
+func Why(err error) string {
+	s := err.Error()
+	return s[:min(len(s), 300)]
 }
 
 // Used is the usage of an exchange whose request had so many bytes. Where the provider did not say, it is estimated as one token
@@ -145,10 +180,7 @@ type Outcome struct {
 // a number of tokens that the last would have corrected.
 func (o *Outcome) Used(bodyBytes int64) Usage {
 	u := o.Usage
-	if o.ReplyOf != "" { // the exchange that the provider was asked in counts
-		return u
-	}
-	if o.Status == 403 && o.ResponseID == "" && o.BytesReleased > 0 && o.Verdict.Action >= Hold { // refused before it was sent
+	if o.unasked() {
 		return u
 	}
 	if u.InputTokens == nil {
@@ -166,6 +198,25 @@ func (o *Outcome) Used(bodyBytes int64) Usage {
 		}
 	}
 	return u
+}
+
+// Estimated tells of what Used gave whether it is, in part, an estimate: the provider left out what went in or what came out, or the
+// reply was cut, so that what the provider had said by then was not its last word, also where it is what counts. Nothing that is
+// counted as nothing is an estimate. Whoever shows usage marks it by this, and by nothing else.
+func (o *Outcome) Estimated(used Usage) bool {
+	counts := func(n *int64) bool { return n != nil && *n > 0 }
+	if o.unasked() || !counts(used.InputTokens) && !counts(used.OutputTokens) {
+		return false
+	}
+	return o.Usage.InputTokens == nil || o.Usage.OutputTokens == nil || o.Cut != ""
+}
+
+// unasked tells whether the provider was asked nothing in this exchange.
+func (o *Outcome) unasked() bool {
+	if o.ReplyOf != "" { // the exchange that the provider was asked in counts
+		return true
+	}
+	return o.Status == 403 && o.ResponseID == "" && o.BytesReleased > 0 && o.Verdict.Action >= Hold // refused before it was sent
 }
 
 // Flow is a connection that carried no recorded exchange: missed, passed or refused.

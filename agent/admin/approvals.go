@@ -160,6 +160,7 @@ func (s *Server) decideApproval(r *http.Request, c caller) (any, error) {
 	case d.Scope != "" && (!d.Approve || d.Scope != adminapi.ScopeOnce && d.Scope != adminapi.ScopeSession):
 		return nil, bad("scope: want %s or %s, with approve", adminapi.ScopeOnce, adminapi.ScopeSession)
 	}
+	d.Reason = s.opts.Words(d.Reason)
 	a, err := s.seenApproval(r, c)
 	if err != nil {
 		return nil, err
@@ -228,6 +229,7 @@ func (s *Server) elevate(r *http.Request, c caller) (any, error) {
 	if s.opts.Desk == nil {
 		return nil, missing("elevation")
 	}
+	req.Reason = s.opts.Words(req.Reason)
 	if !req.DryRun {
 		if err := s.record(r.Context(), c, "elevation.request", req.Role); err != nil {
 			return nil, err
@@ -265,6 +267,7 @@ func (s *Server) decideElevation(r *http.Request, c caller) (any, error) {
 	case d.Seconds < 0 || d.Seconds > maxElevation || d.Seconds > 0 && !d.Approve:
 		return nil, bad("seconds: want 0 to %d, with approve", maxElevation)
 	}
+	d.Reason = s.opts.Words(d.Reason)
 	e, err := s.seenElevation(r, c)
 	if err != nil {
 		return nil, err
@@ -283,7 +286,7 @@ func verb(approve bool) string {
 	return "deny"
 }
 
-func revocation(r *http.Request) (adminapi.Revocation, error) {
+func (s *Server) revocation(r *http.Request) (adminapi.Revocation, error) {
 	var req adminapi.Revocation
 	if err := decode(r, &req); err != nil {
 		return req, err
@@ -291,13 +294,14 @@ func revocation(r *http.Request) (adminapi.Revocation, error) {
 	if strings.TrimSpace(req.Reason) == "" || len(req.Reason) > maxReason {
 		return req, bad("reason: say why, in at most %d bytes", maxReason)
 	}
+	req.Reason = s.opts.Words(req.Reason)
 	return req, nil
 }
 
 // revokeApproval and revokeElevation: to take back is for everybody who may see it, also for whoever has the role. A record
 // that cannot be written does not stop it.
 func (s *Server) revokeApproval(r *http.Request, c caller) (any, error) {
-	req, err := revocation(r)
+	req, err := s.revocation(r)
 	if err != nil {
 		return nil, err
 	}
@@ -311,7 +315,7 @@ func (s *Server) revokeApproval(r *http.Request, c caller) (any, error) {
 }
 
 func (s *Server) revokeElevation(r *http.Request, c caller) (any, error) {
-	req, err := revocation(r)
+	req, err := s.revocation(r)
 	if err != nil {
 		return nil, err
 	}

@@ -198,11 +198,15 @@ func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
 // record writes what the caller is about to do. What cannot be recorded does not happen.
 func (s *Server) record(ctx context.Context, c caller, action, target string) error {
+	return s.recordWhy(ctx, c, action, target, "")
+}
+
+func (s *Server) recordWhy(ctx context.Context, c caller, action, target, reason string) error {
 	if s.opts.Recorder == nil {
 		return missing("the journal, without which this may not be done,")
 	}
 	rec := pipeline.Record{Kind: pipeline.KindAdmin, Time: time.Now(),
-		Body: adminapi.Action{Action: action, Target: target, UID: c.UID, PID: c.PID, Comm: c.Comm, User: c.user}}
+		Body: adminapi.Action{Action: action, Target: s.opts.Words(target), Reason: s.opts.Words(reason), UID: c.UID, PID: c.PID, Comm: c.Comm, User: c.user}}
 	if strings.HasPrefix(target, "ses_") {
 		rec.Session = target
 	}
@@ -256,9 +260,15 @@ func (s *Server) sessions(r *http.Request, c caller) (any, error) {
 		}
 	}
 	if q.Exchanges {
-		if err := s.record(r.Context(), c, "sessions.read", r.URL.RawQuery); err != nil {
+		what, err := url.QueryUnescape(r.URL.RawQuery) // as people read it, and maskers
+		if err == nil {
+			err = s.record(r.Context(), c, "sessions.read", what)
+		}
+		if err != nil {
 			return nil, err
 		}
+	} else if err := s.looksFor(r.Context(), c, q.Find); err != nil {
+		return nil, err
 	}
 	list, err := s.opts.Sessions.Sessions(r.Context(), q)
 	for i := range list {

@@ -50,6 +50,7 @@ func (s *Server) quarantine(r *http.Request, c caller) (any, error) {
 	if s.opts.Quarantine == nil {
 		return nil, missing("quarantine")
 	}
+	req.Reason = s.opts.Words(req.Reason)
 	out, err := s.opts.Quarantine.Quarantine(r.Context(), c.Peer, req)
 	out.Paths, out.Cut = notNil(out.Paths), notNil(out.Cut)
 	return out, err

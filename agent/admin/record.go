@@ -42,7 +42,7 @@ func (s *Server) eraseCopies(r *http.Request, c caller) (any, error) {
 	if req.Session != "" {
 		target = req.Session
 	}
-	return struct{}{}, s.record(r.Context(), c, "elastic.erase", target)
+	return struct{}{}, s.recordWhy(r.Context(), c, "elastic.erase", target, req.Reason)
 }
 
 func (s *Server) holds(r *http.Request, _ caller) (any, error) {
@@ -86,5 +86,6 @@ func (s *Server) subject(r *http.Request, req any, of *adminapi.RecordSubject, r
 	if s.opts.Records == nil {
 		return missing("the record")
 	}
+	*reason = s.opts.Words(*reason)
 	return nil
 }

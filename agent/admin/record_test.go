@@ -12,11 +12,12 @@ import (
 )
 
 // archive remembers what was asked of it, and by whom.
-type archive struct{ asked []string }
+type archive struct{ asked, reasons []string }
 
 func (a *archive) ask(by Person, what string) { a.asked = append(a.asked, by.User+" "+what) }
 
 func (a *archive) Erase(_ context.Context, by Person, r adminapi.EraseRequest) (adminapi.Erasure, error) {
+	a.reasons = append(a.reasons, r.Reason)
 	a.ask(by, "erase")
 	if r.Session == "ses_held" {
 		return adminapi.Erasure{}, &Denied{errors.New("a legal hold forbids it")}
@@ -27,11 +28,13 @@ func (a *archive) Erase(_ context.Context, by Person, r adminapi.EraseRequest) (
 func (a *archive) Holds(context.Context) ([]adminapi.Hold, error) { return nil, nil }
 
 func (a *archive) AddHold(_ context.Context, by Person, r adminapi.HoldRequest) (adminapi.Hold, error) {
+	a.reasons = append(a.reasons, r.Reason)
 	a.ask(by, "hold")
 	return adminapi.Hold{RecordSubject: r.RecordSubject}, nil
 }
 
-func (a *archive) ReleaseHold(_ context.Context, by Person, _ adminapi.HoldRequest) (adminapi.Hold, error) {
+func (a *archive) ReleaseHold(_ context.Context, by Person, r adminapi.HoldRequest) (adminapi.Hold, error) {
+	a.reasons = append(a.reasons, r.Reason)
 	a.ask(by, "release")
 	return adminapi.Hold{}, nil
 }
@@ -102,5 +105,36 @@ func TestRecords(t *testing.T) {
 	_, without := start(t, &fakeDaemon{}, 0)
 	if _, err := without.Holds(ctx); err == nil || !strings.Contains(err.Error(), "not available") {
 		t.Errorf("without that part: %v", err)
+	}
+}
+
+// TestWords: what people write about what they do is recorded as Words gives it, and so is what they look for.
+func TestWords(t *testing.T) {
+	ctx := context.Background()
+	a, f := &archive{}, &fakeDaemon{}
+	_, c := start(t, f, 1000, func(o *Options) {
+		o.Records = a
+		o.Words = func(s string) string { return strings.ReplaceAll(s, "hush", "[KEY]") }
+	})
+	who := adminapi.RecordSubject{Session: "ses_1"}
+	_, err := c.Erase(ctx, adminapi.EraseRequest{RecordSubject: who, Reason: "it holds hush"})
+	_, err2 := c.AddHold(ctx, adminapi.HoldRequest{RecordSubject: who, Reason: "hush leaked"})
+	_, err3 := c.ReleaseHold(ctx, adminapi.HoldRequest{RecordSubject: who, Reason: "hush is void"})
+	err4 := c.EraseCopies(ctx, adminapi.CopiesRequest{RecordSubject: who, Reason: "hush again"})
+	_, err5 := c.Sessions(ctx, adminapi.Query{Find: "hush", Limit: 1, Exchanges: true})
+	if err := errors.Join(err, err2, err3, err4, err5); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(a.reasons, "; "); strings.Contains(got, "hush") || !strings.HasPrefix(got, "it holds [KEY]; [KEY] leaked; [KEY] is void") {
+		t.Errorf("reasons %q", got)
+	}
+	if len(f.records) != 2 {
+		t.Fatalf("%d records", len(f.records))
+	}
+	for i, want := range []string{"elastic.erase ses_1 [KEY] again", "sessions.read exchanges=true&limit=1&q=[KEY] "} {
+		x := f.records[i].Body.(adminapi.Action)
+		if got := x.Action + " " + x.Target + " " + x.Reason; got != want {
+			t.Errorf("recorded %q, want %q", got, want)
+		}
 	}
 }

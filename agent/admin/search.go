@@ -6,7 +6,10 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"regexp"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/sallyport-dev/sallyport/agent/adminapi"
 )
@@ -32,7 +35,45 @@ func queried(err error) error {
 	return err
 }
 
-func (s *Server) search(r *http.Request, _ caller) (any, error) {
+// searchAgain is after how long the same search of the same user is recorded again: sessions tail asks every second.
+const searchAgain = time.Hour
+
+// maxSearches bounds how many searches are remembered for that.
+const maxSearches = 4096
+
+// looksFor records a search for words. What is found by words tells what was said, without showing it: so that is reading. Looking for
+// fields of exchanges is not.
+func (s *Server) looksFor(ctx context.Context, c caller, query string) error {
+	query = strings.TrimSpace(query)
+	if fieldsOnly.MatchString(query) {
+		return nil
+	}
+	key, now := strconv.FormatUint(uint64(c.UID), 10)+" "+ages.ReplaceAllString(query, ""), time.Now()
+	s.mu.Lock()
+	last, known := s.searches[key]
+	s.mu.Unlock()
+	if known && now.Sub(last) < searchAgain {
+		return nil
+	}
+	if err := s.record(ctx, c, "sessions.search", query); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.searches) >= maxSearches || s.searches == nil {
+		s.searches = map[string]time.Time{}
+	}
+	s.searches[key] = now
+	return nil
+}
+
+// fieldsOnly matches queries that are field:value and field:"a value" and nothing else; what it does not know counts as words.
+var fieldsOnly = regexp.MustCompile(`^(?:-?[A-Za-z]+:(?:"[^"]*"|[^"\s]+)(?:\s+|$))*$`)
+
+// ages matches what a query says of time.
+var ages = regexp.MustCompile(`\b(?:since|until):[^"\s]+`)
+
+func (s *Server) search(r *http.Request, c caller) (any, error) {
 	if s.opts.Archive == nil {
 		return nil, missing("the archive")
 	}
@@ -44,12 +85,15 @@ func (s *Server) search(r *http.Request, _ caller) (any, error) {
 			return nil, bad("limit: want 1 to %d", maxLimit)
 		}
 	}
+	if err := s.looksFor(r.Context(), c, q.Query); err != nil {
+		return nil, err
+	}
 	f, err := s.opts.Archive.Search(r.Context(), q)
 	f.Exchanges = notNil(f.Exchanges)
 	return f, queried(err)
 }
 
-func (s *Server) usage(r *http.Request, _ caller) (any, error) {
+func (s *Server) usage(r *http.Request, c caller) (any, error) {
 	if s.opts.Archive == nil {
 		return nil, missing("the archive")
 	}
@@ -60,6 +104,9 @@ func (s *Server) usage(r *http.Request, _ caller) (any, error) {
 		if days, err = strconv.ParseBool(d); err != nil {
 			return nil, bad("days: want true or false")
 		}
+	}
+	if err := s.looksFor(r.Context(), c, v.Get("q")); err != nil {
+		return nil, err
 	}
 	u, err := s.opts.Archive.Usage(r.Context(), v.Get("q"), days)
 	u.Rows, u.SharedKeys = notNil(u.Rows), notNil(u.SharedKeys)

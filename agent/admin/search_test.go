@@ -7,6 +7,8 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/sallyport-dev/sallyport/agent/adminapi"
 )
 
@@ -72,4 +74,38 @@ func TestNoArchive(t *testing.T) {
 	wantStatus(t, "search", err, 503, "the archive is not available in this daemon")
 	_, err = c.Usage(t.Context(), "", false)
 	wantStatus(t, "usage", err, 503, "the archive is not available in this daemon")
+}
+
+// TestSearchesAreRecorded: what is found by words tells what was said. A tail, which asks every second, is recorded once.
+func TestSearchesAreRecorded(t *testing.T) {
+	f := &fakeDaemon{}
+	_, c := start(t, f, 1000, func(o *Options) { o.Archive = &shelf{} })
+	for _, q := range []string{"", "tool:shell", `tool:"a b" -is:denied since:24h`, "since:2026-01-31T10:00:00Z"} {
+		if _, err := c.Search(t.Context(), adminapi.Search{Query: q}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(f.records) > 0 {
+		t.Errorf("recorded %q", f.actions())
+	}
+	for _, q := range []string{"wire", `tool:x "wire transfer"`, `tool:"x"wire`, `since:1h"wire"`, ":wire", `-tool:"x y"-wire`, "since:1h tail", "since:2h tail"} {
+		if _, err := c.Search(t.Context(), adminapi.Search{Query: q}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := c.Usage(t.Context(), "salary", false)
+	_, err2 := c.Sessions(t.Context(), adminapi.Query{Find: "pay*", Limit: 1})
+	if err := errors.Join(err, err2); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"wire", `tool:x "wire transfer"`, `tool:"x"wire`, `since:1h"wire"`, ":wire", `-tool:"x y"-wire`, "since:1h tail", "salary", "pay*"}
+	for i := range want {
+		want[i] = "admin sessions.search " + want[i]
+	}
+	if d := cmp.Diff(want, f.actions()); d != "" {
+		t.Error(d)
+	}
+	f.readonly = errors.New("full")
+	_, err = c.Search(t.Context(), adminapi.Search{Query: "other"})
+	wantStatus(t, "what cannot be recorded", err, 503, "cannot be recorded")
 }

@@ -87,6 +87,8 @@ type Options struct {
 	Desk       Desk
 	Recorder   Recorder
 	Scopes     Scopes
+	// Words gives what people wrote as it may be recorded: without secrets. It need not be readable any more.
+	Words func(string) string
 	// People names the user with a uid, and the groups of that user; default: what the host says.
 	People func(uid uint32) (name string, groups []string, err error)
 	Log    *slog.Logger // nil = none
@@ -104,6 +106,7 @@ type Server struct {
 
 	mu       sync.Mutex // guards what follows
 	released bool
+	searches map[string]time.Time // for words, by who and what: when they were recorded
 }
 
 // The timeouts of one request. A listing of long sessions takes seconds; a client that does not read is cut.
@@ -123,6 +126,9 @@ func New(o Options) (*Server, error) {
 	}
 	if o.People == nil {
 		o.People = people
+	}
+	if o.Words == nil {
+		o.Words = func(s string) string { return s }
 	}
 	s := &Server{opts: o, log: o.Log, login: readLogin}
 	if s.log == nil {

@@ -84,7 +84,28 @@ func NewExchange(p Parts) Exchange {
 	if x.Verdict.Stage == "" {
 		x.Verdict.Stage = "call"
 	}
+	x.Originals = newOriginals(in, p.Outcome)
 	return x
+}
+
+// Originals says what is kept of an exchange as it was before it was masked, for the people who can unseal it. What is not kept has a reason.
+type Originals struct {
+	Request        bool           `json:"request,omitempty"`
+	RequestMissing string         `json:"request_missing,omitempty"`
+	Reply          *pipeline.Kept `json:"reply,omitempty"`
+	ReplyMissing   string         `json:"reply_missing,omitempty"`
+}
+
+// newOriginals tells of originals, not what is in them, sealed or not; nil if none is kept or missing.
+func newOriginals(in *pipeline.Intent, out *pipeline.Outcome) *Originals {
+	o := Originals{Request: len(in.SealedOriginal) > 0, RequestMissing: in.OriginalMissing}
+	if out != nil {
+		o.Reply, o.ReplyMissing = out.Original, out.OriginalMissing
+	}
+	if o == (Originals{}) {
+		return nil
+	}
+	return &o
 }
 
 // decisive is the most severe decision, the earliest of several.

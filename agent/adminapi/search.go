@@ -86,6 +86,8 @@ type Archive struct {
 	Exchanges int64     `json:"exchanges"`
 	Bytes     int64     `json:"bytes"`
 	Oldest    time.Time `json:"oldest,omitzero"`
+	Error     string    `json:"error,omitempty"`  // why it is stopped
+	Rebuilt   int64     `json:"rebuilt,omitzero"` // how often, since the start, it could not be used and was built anew
 }
 
 // Search finds exchanges.

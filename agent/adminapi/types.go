@@ -216,6 +216,7 @@ type Exchange struct {
 	Policy      string          `json:"policy,omitempty"`      // version of the policy that decided
 	Content     string          `json:"content,omitempty"`     // why contents are not there any more: "erased", "no_key", "omitted"
 	Uninspected string          `json:"uninspected,omitempty"` // why the contents are not known
+	Originals   *Originals      `json:"originals,omitempty"`   // of what was masked, with record.original: sealed
 }
 
 // Request is what the application asked.
@@ -367,9 +368,10 @@ type Explanation struct {
 
 // Action is the body of an admin record: who did what through the admin API.
 type Action struct {
-	Action string `json:"action"` // "session.read", "sessions.read", "trust.remove", "trust.apply", "trust.inspector", "approval.approve" …
+	Action string `json:"action"` // "session.read", "sessions.read", "sessions.search", "trust.remove", "trust.apply", "trust.inspector", "approval.approve" …
 	Target string `json:"target,omitempty"`
-	User   string `json:"user,omitempty"` // where the person matters
+	Reason string `json:"reason,omitempty"` // as the person gave it
+	User   string `json:"user,omitempty"`   // where the person matters
 	UID    uint32 `json:"uid"`
 	PID    uint32 `json:"pid"`
 	Comm   string `json:"comm,omitempty"`

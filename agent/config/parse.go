@@ -169,12 +169,10 @@ func parse(name string, b []byte, env func(string) string) (*Config, error) {
 	if len(p.list) > 0 {
 		return nil, p.err()
 	}
-	over := map[string]*string{"SALLYPORT_ADMIN_SOCKET": &f.Admin.Socket, "SALLYPORT_POLICY_DIR": &f.Policy.Dir, "SALLYPORT_RECORD_DIR": &f.Record.Dir}
-	for k, at := range over {
-		if env == nil || env(k) == "" {
-			continue
-		}
-		*at = env(k)
+	over := map[string]*string{envSocket: &f.Admin.Socket, envPolicy: &f.Policy.Dir, envRecord: &f.Record.Dir}
+	for k, v := range Overrides(env) {
+		at := over[k]
+		*at = v
 		if !clean(*at) {
 			p.addAt(k, "%q is no absolute path: give one, such as /run/sallyport", *at)
 		}
@@ -184,6 +182,24 @@ func parse(name string, b []byte, env func(string) string) (*Config, error) {
 		return nil, p.err()
 	}
 	return c, nil
+}
+
+// The variables that override keys of the file.
+const (
+	envSocket = "SALLYPORT_ADMIN_SOCKET"
+	envPolicy = "SALLYPORT_POLICY_DIR"
+	envRecord = "SALLYPORT_RECORD_DIR"
+)
+
+// Overrides are the variables of an environment that Load puts in place of what the file says.
+func Overrides(env func(string) string) map[string]string {
+	out := map[string]string{}
+	for _, k := range []string{envSocket, envPolicy, envRecord} {
+		if env != nil && env(k) != "" {
+			out[k] = env(k)
+		}
+	}
+	return out
 }
 
 // problems collects what is wrong with one file.

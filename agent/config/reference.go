@@ -73,7 +73,7 @@ record:
   max_bytes: 10GiB                   # B, KiB, MiB, GiB, TiB, KB, MB, GB, TB
   when_full: stop                    # stop: recorded exchanges are refused until there is room
   anchors: ""                        # file, or folder, to keep signed checkpoints in: mount it from another host; empty = nowhere
-  original: ""                       # sealed: keep what was masked in requests, readable for two of the recipients together (sallyport unseal)
+  original: ""                       # sealed: keep what was masked, in requests and replies, readable for two of the recipients together (sallyport unseal)
   recipients: []                     # their age public keys (age1…), two to five
   retention:                         # after which time records are destroyed, as 30d or 12h; empty = kept for good
     content: ""                      # prompts, replies, tool calls: their keys, up to a day later

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
 	"strconv"
@@ -28,12 +29,18 @@ func (d *daemon) openArchive(ctx context.Context) error {
 		return nil
 	}
 	a, err := archive.Open(ctx, archive.Options{Path: d.cfg.Archive.Path, Retain: d.retained(), Log: d.Log})
-	if err != nil {
-		d.Log.Warn("there is no search store: only the newest sessions can be listed", telemetry.KeyError, err)
-		return nil
-	}
 	d.archive = a
+	if err != nil {
+		d.archiveFails(err)
+		d.Log.Warn("the search store cannot be opened now, and is tried again: until then only the newest sessions can be listed", telemetry.KeyError, err)
+	}
 	return nil
+}
+
+// archiveFails notes why the search store takes nothing.
+func (d *daemon) archiveFails(err error) {
+	d.archiveWhy.Store(&err)
+	d.archiveDown.Store(true)
 }
 
 // runArchive feeds the search store until ctx ends.
@@ -43,26 +50,46 @@ func (d *daemon) runArchive(ctx context.Context) error {
 			d.Log.Warn("closing the search store", telemetry.KeyError, err)
 		}
 	}()
-	for {
-		err := d.archive.Follow(ctx, d.journal)
-		if err == nil {
-			return nil
+	d.feed(ctx, d.archive)
+	return nil
+}
+
+// store is a search store as feed sees it.
+type store interface {
+	Follow(context.Context, *journal.Journal) error
+	Renew(context.Context) error
+}
+
+// feed keeps a search store fed until ctx ends or the journal is closed. One that is damaged is built anew: at once, unless that has just been
+// tried, and again until it works. It then begins with the oldest record, so that nothing is lost that came meanwhile.
+func (d *daemon) feed(ctx context.Context, a store) {
+	renew, renewed := false, time.Time{}
+	for ctx.Err() == nil {
+		var err error
+		if renew {
+			renewed = time.Now()
+			err = a.Renew(ctx)
+			renew = err != nil
 		}
-		d.archiveDown.Store(true)
-		if archive.IsDamaged(err) {
-			d.Log.Warn("the search store is damaged and is built anew", telemetry.KeyError, err)
-			if err = d.archive.Renew(ctx); err == nil {
-				d.archiveDown.Store(false)
-				continue
+		if err == nil {
+			d.archiveDown.Store(false)
+			if err = a.Follow(ctx, d.journal); err == nil {
+				return
 			}
+		}
+		d.archiveFails(err)
+		if archive.IsDamaged(err) {
+			renew = true
+		}
+		if renew && time.Since(renewed) > archivePause {
+			d.Log.Warn("the search store is damaged and is built anew", telemetry.KeyError, err)
+			continue
 		}
 		d.Log.Warn("the search store does not take exchanges; they are in the journal", telemetry.KeyError, err)
 		select {
 		case <-ctx.Done():
-			return nil
 		case <-time.After(archivePause):
 		}
-		d.archiveDown.Store(false)
 	}
 }
 
@@ -73,14 +100,31 @@ func (d *daemon) archiveStatus(ctx context.Context) adminapi.Archive {
 	}
 	out := adminapi.Archive{State: "ok"}
 	st, err := d.archive.Stats(ctx)
-	if err != nil || d.archiveDown.Load() {
+	if down := d.archiveDown.Load(); err != nil || down {
 		out.State = "stopped"
+		if why := d.archiveWhy.Load(); down && why != nil {
+			err = *why
+		}
+		if err != nil {
+			out.Error = err.Error()
+		}
 	}
-	out.Exchanges, out.Bytes, out.Oldest = st.Exchanges, st.Bytes, st.Oldest
+	out.Exchanges, out.Bytes, out.Oldest, out.Rebuilt = st.Exchanges, st.Bytes, st.Oldest, st.Renewed
 	return out
 }
 
-var errNoArchive = errors.New("this daemon has no search store (archive.off, or it could not be opened: see its log)")
+// archiveWarnings are what people are to know of the search store.
+func archiveWarnings(a *adminapi.Archive) (out []string) {
+	if a.State == "stopped" {
+		out = append(out, "the search store takes no exchanges now (they are in the journal; it is tried again each minute): "+a.Error)
+	}
+	if a.Rebuilt > 0 {
+		out = append(out, fmt.Sprintf("the search store could not be used and was built anew from the journal %d time(s) since the start: look at the disk of its file", a.Rebuilt))
+	}
+	return out
+}
+
+var errNoArchive = errors.New("this daemon has no search store (archive.off)")
 
 // query reads a query for the search store.
 func (c console) query(s string) (*archive.Query, error) {
@@ -97,7 +141,7 @@ func (c console) query(s string) (*archive.Query, error) {
 // unanswered turns what is wrong with a query itself into the asker's error.
 func unanswered(err error) error {
 	var q *archive.QueryError
-	if errors.As(err, &q) || errors.Is(err, archive.ErrDeadline) {
+	if errors.As(err, &q) || errors.Is(err, archive.ErrDeadline) || errors.Is(err, archive.ErrBusy) {
 		return &admin.QueryError{Err: err}
 	}
 	return err
@@ -156,7 +200,7 @@ func (c console) Usage(ctx context.Context, query string, days bool) (adminapi.U
 	return out, unanswered(err)
 }
 
-// found lists the sessions of a query, newest first.
+// found lists the sessions of a query, newest first, without their exchanges.
 func (c console) found(ctx context.Context, query adminapi.Query) ([]adminapi.Session, error) {
 	q, err := c.query(query.Find)
 	if err != nil {
@@ -170,38 +214,62 @@ func (c console) found(ctx context.Context, query adminapi.Query) ([]adminapi.Se
 		return nil, unanswered(err)
 	}
 	out := []adminapi.Session{}
-	for _, s := range list {
-		if query.Exchanges {
-			full, err := c.session(ctx, s.ID)
-			if errors.Is(err, admin.ErrNotFound) {
-				continue // retention removed it since
-			}
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, full)
-			continue
+	for i := range list {
+		s, h := &list[i], &list[i].Newest
+		models := []string{}
+		if h.Model != "" {
+			models = append(models, h.Model)
 		}
-		h := &s.Newest
-		out = append(out, adminapi.Session{ID: s.ID, Started: s.Started, Last: s.Last, Models: []string{h.Model}, Count: s.Exchanges, Denied: s.Denied, Masked: s.Masked,
+		out = append(out, adminapi.Session{ID: s.ID, Started: s.Started, Last: s.Last, Models: models, Count: s.Exchanges, Denied: s.Denied, Masked: s.Masked,
 			Principal: adminapi.Principal{SPIFFEID: h.Principal, User: h.User}, Workload: adminapi.Workload{UID: h.UID, Comm: h.Workload}})
 	}
 	return out, nil
 }
 
-// older adds to a listing the sessions that the index does not know any more. Without the search store it stays as it is.
-func (c console) older(ctx context.Context, q adminapi.Query, known []adminapi.Session) ([]adminapi.Session, error) {
-	more, err := c.found(ctx, q)
+// whole gives sessions their exchanges.
+func (c console) whole(ctx context.Context, list []adminapi.Session) ([]adminapi.Session, error) {
+	out := []adminapi.Session{}
+	for i := range list {
+		full, err := c.session(ctx, list[i].ID)
+		if errors.Is(err, admin.ErrNotFound) {
+			continue // retention removed it since
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, full)
+	}
+	return out, nil
+}
+
+// completed adds to a listing of the index, which knows the newest exchanges only, what the search store knows: of sessions that it has in part,
+// how they began and how much there is of them; and the sessions before. open has the number of exchanges of each that have not ended, which the
+// search store does not know. Without the search store the listing stays as it is.
+func (c console) completed(ctx context.Context, q adminapi.Query, known []adminapi.Session, open map[string]int) ([]adminapi.Session, error) {
+	var ids []string
+	have := map[string]bool{}
+	for i := range known {
+		ids, have[known[i].ID] = append(ids, known[i].ID), true
+	}
+	all, err := c.d.archive.Known(ctx, ids)
+	var more []adminapi.Session
+	if err == nil && len(known) < q.Limit {
+		more, err = c.found(ctx, q)
+	}
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, err
 		}
 		c.d.Log.Warn("older sessions cannot be listed", telemetry.KeyError, err)
-		return known, nil
 	}
-	have := map[string]bool{}
 	for i := range known {
-		have[known[i].ID] = true
+		if s, ok := all[known[i].ID]; ok {
+			k := &known[i]
+			if s.Started.Before(k.Started) {
+				k.Started = s.Started
+			}
+			k.Count, k.Denied, k.Masked = max(k.Count, s.Exchanges+open[k.ID]), max(k.Denied, s.Denied), max(k.Masked, s.Masked)
+		}
 	}
 	for i := range more {
 		if !have[more[i].ID] && len(known) < q.Limit {

@@ -29,7 +29,7 @@ func (a *atomicReason) get() string  { return *a.p.Load() }
 func (d *daemon) openAdmin(context.Context) (err error) {
 	c := console{d}
 	d.admin, err = admin.New(admin.Options{Socket: d.cfg.Admin.Socket, Later: d.pred != nil, Admins: d.cfg.Admin.Admins, Status: c, Doctor: c, Sessions: c, Archive: c, Trust: c,
-		Policy: c, Rollout: c, Quarantine: c, Records: c, Desk: c, Recorder: c, Scopes: c, Log: d.Log})
+		Policy: c, Rollout: c, Quarantine: c, Records: c, Desk: c, Recorder: c, Scopes: c, Words: d.words, Log: d.Log})
 	return err
 }
 
@@ -106,6 +106,7 @@ func (c console) Status(ctx context.Context) (adminapi.Status, error) {
 		s.Warnings = append(s.Warnings, fmt.Sprintf("the webhook does not get everything: %d queued, %d failed, %d dropped; %s", w.Queued, w.Failed, w.Dropped, w.Error))
 	}
 	s.Archive = d.archiveStatus(ctx)
+	s.Warnings = append(s.Warnings, archiveWarnings(&s.Archive)...)
 	s.Elastic = d.elasticStatus()
 	if d.elastic != nil {
 		if st := d.elastic.State(); st.Dead > 0 {
@@ -176,30 +177,32 @@ func Doctor(pinDir string) adminapi.Doctor {
 
 // Sessions implements admin.Sessions.
 func (c console) Sessions(ctx context.Context, q adminapi.Query) ([]adminapi.Session, error) {
+	list, err := c.listed(ctx, q)
+	if err == nil && q.Exchanges {
+		list, err = c.whole(ctx, list)
+	}
+	return list, err
+}
+
+// listed lists sessions without their exchanges.
+func (c console) listed(ctx context.Context, q adminapi.Query) ([]adminapi.Session, error) {
 	if q.Find != "" {
 		return c.found(ctx, q)
 	}
-	out := []adminapi.Session{}
+	out, open := []adminapi.Session{}, map[string]int{}
 	for _, s := range c.d.index.Sessions(q.Limit, func(s *journal.Summary) bool { return !s.Last.Before(q.Since) }) {
-		if q.Exchanges {
-			full, err := c.session(ctx, s.Session)
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, full)
-			continue
-		}
 		models := s.Models
 		if models == nil {
 			models = []string{}
 		}
+		open[s.Session] = s.Open
 		out = append(out, adminapi.Session{ID: s.Session, Started: s.Started, Last: s.Last, Models: models, Count: s.Exchanges, Denied: s.Denied, Masked: s.Masked,
 			Principal: adminapi.NewPrincipal(s.Principal), Workload: adminapi.NewWorkload(s.Workload)})
 	}
-	if len(out) < q.Limit && c.d.archive != nil { // the index knows the newest only
-		return c.older(ctx, q, out)
+	if c.d.archive == nil {
+		return out, nil
 	}
-	return out, nil
+	return c.completed(ctx, q, out, open)
 }
 
 // Session implements admin.Sessions.
@@ -223,7 +226,7 @@ func (c console) session(ctx context.Context, id string) (adminapi.Session, erro
 }
 
 // Decision implements admin.Sessions.
-func (c console) Decision(_ context.Context, id string) (adminapi.Decision, error) {
+func (c console) Decision(ctx context.Context, id string) (adminapi.Decision, error) {
 	if pid, ok := strings.CutPrefix(id, "pid_"); ok {
 		return c.trustOf(pid)
 	}
@@ -234,6 +237,13 @@ func (c console) Decision(_ context.Context, id string) (adminapi.Decision, erro
 	}
 	if p, xerr := c.d.index.Exchange(id); xerr == nil {
 		return c.advised(adminapi.OfExchange(adminParts(p))), nil
+	}
+	if strings.HasPrefix(id, "exc_") { // decisions are found by their exchanges there
+		if older, aerr := c.archived(ctx, id, nil); aerr == nil {
+			return c.advised(adminapi.OfExchange(adminParts(older[0]))), nil
+		} else if !errors.Is(aerr, admin.ErrNotFound) {
+			return adminapi.Decision{}, aerr
+		}
 	}
 	return adminapi.Decision{}, notFound(err)
 }

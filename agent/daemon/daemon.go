@@ -37,6 +37,7 @@ import (
 	"github.com/sallyport-dev/sallyport/pipeline/elastic"
 	"github.com/sallyport-dev/sallyport/pipeline/flow"
 	"github.com/sallyport-dev/sallyport/pipeline/journal"
+	"github.com/sallyport-dev/sallyport/pipeline/journal/original"
 	"github.com/sallyport-dev/sallyport/pipeline/session"
 	"github.com/sallyport-dev/sallyport/tlsca/authority"
 	"github.com/sallyport-dev/sallyport/tlsca/leaf"
@@ -71,6 +72,7 @@ type daemon struct {
 	leaves      *leaf.Cache
 	journal     *journal.Journal
 	index       *journal.Index
+	originals   *original.Sealer // nil if what was masked is not kept
 	sessions    *session.Sessions
 	desk        *approval.Desk
 	notifier    *webhook.Notifier // nil if it is off
@@ -87,6 +89,7 @@ type daemon struct {
 	traces      *metrics.Traces  // nil if nobody is told
 	archive     *archive.Archive // nil if there is none
 	archiveDown atomic.Bool      // it takes nothing
+	archiveWhy  atomic.Pointer[error]
 	selftest    *selfTest
 	audit       *dns.Audit
 	marks       *marker

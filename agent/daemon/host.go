@@ -84,6 +84,7 @@ func (d *daemon) recordBypasses(ctx context.Context) error {
 			d.Log.Error("a note of a bypass cannot be read", telemetry.KeyPath, taken, telemetry.KeyError, err)
 			b = BypassChange{Action: "bypass", Time: time.Now(), Reason: "unreadable note"}
 		}
+		b.Reason = d.words(b.Reason)
 		if err := d.append(ctx, pipeline.Record{Kind: pipeline.KindAdmin, Time: b.Time, Body: b}); err != nil {
 			return err
 		}

@@ -27,7 +27,7 @@ func (d *daemon) journalOptions() (journal.Options, error) {
 		if err != nil {
 			return o, &UsageError{fmt.Errorf("record.recipients: %w", err)}
 		}
-		o.Seal = s.Seal
+		o.Seal, d.originals = s.Seal, s
 	}
 	return o, nil
 }

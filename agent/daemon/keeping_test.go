@@ -112,7 +112,8 @@ func TestStartIsRecorded(t *testing.T) {
 	ctx := context.Background()
 	secret := "sk-" + "ant-api03-" + strings.Repeat("Ab3dEf6hIj", 9) + "AA-AAAAAA" + "AA"
 	file, dir := filepath.Join(t.TempDir(), "config.yaml"), t.TempDir()
-	text := "# the key was " + secret + "\nadmin: {admins: [1000]} # ada@example.org\n"
+	text := "# the key was " + secret + "\nadmin: {admins: [1000]} # ada@example.org\napprovals: {webhook: {url: 'https://hooks.example.org/services/hush?k=hush'}}\n"
+	t.Setenv("SALLYPORT_POLICY_DIR", "/srv/other")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +121,8 @@ func TestStartIsRecorded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &daemon{Options: Options{ConfigFile: file, Version: "v1"}, journal: j}
+	d := &daemon{Options: Options{ConfigFile: file, Version: "v1"}, journal: j, cfg: &config.Config{}}
+	d.cfg.Approvals.Webhook.URL = "https://hooks.example.org/services/hush?k=hush"
 	if err := errors.Join(d.recordConfig(ctx), j.Close()); err != nil {
 		t.Fatal(err)
 	}
@@ -144,6 +146,12 @@ func TestStartIsRecorded(t *testing.T) {
 		sum := sha256.Sum256([]byte(text))
 		if strings.Contains(c.Text, secret) || !strings.Contains(c.Text, "ada@example.org") || c.SHA256 != hex.EncodeToString(sum[:]) || c.Version != "v1" {
 			t.Errorf("recorded %+v", c)
+		}
+		if strings.Contains(c.Text, "hush") || !strings.Contains(c.Text, "https://hooks.example.org/[path]") {
+			t.Errorf("the address of the webhook is recorded: %s", c.Text)
+		}
+		if len(c.Env) != 1 || c.Env["SALLYPORT_POLICY_DIR"] != "/srv/other" {
+			t.Errorf("the environment is recorded as %q", c.Env)
 		}
 		return
 	}

@@ -14,14 +14,16 @@ import (
 	"github.com/sallyport-dev/sallyport/pipeline/mask"
 	"github.com/sallyport-dev/sallyport/pipeline/mask/action"
 	"github.com/sallyport-dev/sallyport/pipeline/mask/custom"
+	"github.com/sallyport-dev/sallyport/pipeline/mask/known"
 	"github.com/sallyport-dev/sallyport/pipeline/policy"
 )
 
 // masking makes the rewriters of flow: those of the configuration and, in replies, those of the guardrails of the policy in force.
 type masking struct {
 	made   *custom.Made
-	base   *masker   // without guardrails; for requests
-	policy *policies // whose roles callers have
+	base   *masker    // without guardrails; for requests
+	policy *policies  // whose roles callers have
+	known  *known.Set // texts of requests, under base
 
 	mu   sync.Mutex // one set at a time
 	last atomic.Pointer[masker]
@@ -63,7 +65,7 @@ func newMasking(c *config.Mask, key []byte) (*masking, error) {
 	if err := table.Unknown(engine.Rules()); err != nil {
 		return nil, &UsageError{fmt.Errorf("mask: %w", err)}
 	}
-	return &masking{made: made, base: &masker{engine: engine, table: table}}, nil
+	return &masking{made: made, base: &masker{engine: engine, table: table}, known: known.New(knownTexts)}, nil
 }
 
 // prepare makes the masker of a set of policies, so that one that cannot be is refused before it is in force.
@@ -109,7 +111,7 @@ func (k *masking) Stream(carrier string, m *pipeline.Meta, before []byte) flow.R
 		return broken{err}
 	}
 	o := mask.StreamOptions{Session: m.Session, Context: before}
-	if roles := k.policy.RolesOf(m); m.Mode == pipeline.ModeObserve {
+	if roles := k.roles(now.table, m); m.Mode == pipeline.ModeObserve {
 		o.Plan = now.table.Record(carrier, roles)
 	} else {
 		o.Plan = now.table.Plan(carrier, roles)
@@ -117,10 +119,53 @@ func (k *masking) Stream(carrier string, m *pipeline.Meta, before []byte) flow.R
 	return now.engine.Stream(carrier, o)
 }
 
+// Clear tells whether it is known at once that Stream, or Request for the record, would change nothing of a text.
+func (k *masking) Clear(carrier string, m *pipeline.Meta, before, text []byte, record bool) bool {
+	now := k.base
+	if !record {
+		var err error
+		if now, err = k.of(k.policy.Set()); err != nil {
+			return false
+		}
+	}
+	roles := k.roles(now.table, m)
+	if record || m.Mode == pipeline.ModeObserve {
+		return now.engine.Clear(now.table.Record(carrier, roles), before, text)
+	}
+	return now.engine.Clear(now.table.Plan(carrier, roles), before, text)
+}
+
+// roles are those of the caller, if the table asks for any.
+func (k *masking) roles(t *action.Table, m *pipeline.Meta) []string {
+	if !t.ByRole() {
+		return nil
+	}
+	return k.policy.RolesOf(m)
+}
+
+// flow is the body of a record of a connection with secrets masked in what the application can choose.
+func (k *masking) flow(body any) any {
+	f, ok := body.(pipeline.Flow)
+	if !ok || k == nil {
+		return body
+	}
+	plan := k.base.table.Record(action.Args, nil)
+	for _, s := range []*string{&f.SNI, &f.Reason} {
+		if k.base.engine.Clear(plan, nil, []byte(*s)) {
+			continue
+		}
+		var err error
+		if *s, _, err = k.base.engine.Mask(action.Args, *s, mask.StreamOptions{Plan: plan}); err != nil {
+			*s = "[not masked]"
+		}
+	}
+	return f
+}
+
 // Request makes a rewriter for a text of a request: as it is sent, or as it is recorded.
 func (k *masking) Request(carrier string, m *pipeline.Meta, before []byte, sent bool) flow.Rewriter {
 	o := mask.StreamOptions{Session: m.Session, Context: before}
-	roles := k.policy.RolesOf(m)
+	roles := k.roles(k.base.table, m)
 	if !sent {
 		o.Plan = k.base.table.Record(carrier, roles)
 	} else if o.Plan = k.base.table.Sent(carrier, roles); o.Plan.Idle() {
@@ -128,6 +173,22 @@ func (k *masking) Request(carrier string, m *pipeline.Meta, before []byte, sent 
 	}
 	return k.base.engine.Stream(carrier, o)
 }
+
+// knownTexts is how many texts of requests are remembered: those of some hundred long conversations, for 1 to 2 MB.
+const knownTexts = 1 << 14
+
+// Known knows texts of requests again: the turns of a conversation repeat all that was said before.
+func (k *masking) Known(carrier string, m *pipeline.Meta, before, text []byte, sent bool) (key [16]byte, clean bool) {
+	if len(text) < known.Min {
+		return key, false
+	}
+	p := &m.Principal
+	key = k.known.Key(&known.Text{Caller: []string{p.SPIFFEID, p.User}, Roles: k.policy.RolesOf(m), Carrier: carrier, Sent: sent, Before: before, Text: text})
+	return key, k.known.Has(key)
+}
+
+// Clean remembers a text in which nothing was found.
+func (k *masking) Clean(key [16]byte) { k.known.Add(key) }
 
 // broken is the rewriter of a text that cannot be masked.
 type broken struct{ err error }
@@ -138,7 +199,10 @@ func (b broken) Held() int                           { return 0 }
 func (b broken) Masks() []pipeline.Mask              { return nil }
 func (b broken) Release()                            {}
 
-var _ flow.RequestMasker = (*masking)(nil)
+var (
+	_ flow.Rememberer = (*masking)(nil)
+	_ flow.Clearer    = (*masking)(nil)
+)
 
 // openMasking compiles what the configuration says of masking.
 func (d *daemon) openMasking(context.Context) error {

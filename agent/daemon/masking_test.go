@@ -31,7 +31,7 @@ spec: {on: [response], match: {regex: '(?i)\bbadger-[0-9]{1,4}\b'}, action: mask
 `
 
 // maskDaemon has masking and a policy.
-func maskDaemon(t *testing.T, rules string, edit func(*config.Mask)) *daemon {
+func maskDaemon(t testing.TB, rules string, edit func(*config.Mask)) *daemon {
 	t.Helper()
 	dir := t.TempDir()
 	cfg := config.Default()

@@ -131,6 +131,7 @@ func (d *daemon) state(ctx context.Context) (metrics.State, error) {
 	out.Values["kernel_errors_total"] = float64(errs)
 	if d.archive != nil {
 		out.Values["archive_exchanges"], out.Values["archive_bytes"] = float64(s.Archive.Exchanges), float64(s.Archive.Bytes)
+		out.Values["archive_stopped"], out.Values["archive_rebuilds_total"] = flag[s.Archive.State == "stopped"], float64(s.Archive.Rebuilt)
 	}
 	if d.elastic != nil {
 		e := d.elastic.State()

@@ -114,9 +114,17 @@ func (d *daemon) openFlow(context.Context) error {
 	}
 	d.flow, err = flow.New(flow.Options{
 		Decider: d.policy, Holder: d.desk, Masker: d.masking, Log: d.journal, Sessions: d.watchers(),
-		Codecs: protocols(), HelpURL: d.cfg.Policy.HelpURL, Notice: d.notice,
+		Codecs: protocols(), HelpURL: d.cfg.Policy.HelpURL, Originals: d.sealing(), Notice: d.notice,
 	})
 	return err
+}
+
+// sealing is what seals replies; nil if they are not kept.
+func (d *daemon) sealing() func(exchange string) flow.Sealer {
+	if d.originals == nil {
+		return nil
+	}
+	return func(exchange string) flow.Sealer { return d.originals.Reply(exchange) }
 }
 
 // notice logs failures of parts that have nobody else to tell. Their errors hold no content.
@@ -196,6 +204,7 @@ func (l ledger) Flow(r pipeline.Record) {
 	if f, ok := r.Body.(pipeline.Flow); ok && f.Reason == selfTestReason {
 		return // twice a minute, by ourselves
 	}
+	r.Body = l.d.masking.flow(r.Body)
 	l.d.journal.Append(r)
 }
 

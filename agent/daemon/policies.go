@@ -261,17 +261,23 @@ func (p *policies) tell(s *adminapi.Status) {
 	}
 }
 
+// engine masks secrets in what is recorded. It has no rules of anybody's, so it compiles; nil else, and then texts are left out.
+func (p *policies) engine() *mask.Engine {
+	p.once.Do(func() { p.secrets, _ = mask.New(mask.Options{}) })
+	return p.secrets
+}
+
 // changes lists what differs between two snapshots; the first may be nil.
 func (p *policies) changes(from, to *snapshot.Folder) []PolicyFile {
-	p.once.Do(func() { p.secrets, _ = mask.New(mask.Options{}) }) // with no rules of anybody's, so it compiles; else the texts are left out
+	secrets := p.engine()
 	fresh, gone := to.Changed(from)
 	var out []PolicyFile
 	add := func(f snapshot.File, how string) {
 		c := PolicyFile{Name: f.Name, Change: how, SHA256: f.SHA256, UID: f.UID, GID: f.GID, Modified: f.Modified}
 		if how == "removed" {
 			c.SHA256 = ""
-		} else if raw, err := fs.ReadFile(to, f.Name); err == nil && p.secrets != nil { // it was read, so it is there
-			c.Text = withoutSecrets(p.secrets, raw)
+		} else if raw, err := fs.ReadFile(to, f.Name); err == nil && secrets != nil { // it was read, so it is there
+			c.Text = withoutSecrets(secrets, raw)
 		}
 		if u, err := user.LookupId(strconv.FormatUint(uint64(f.UID), 10)); err == nil {
 			c.Owner = u.Username

@@ -129,6 +129,7 @@ func (d *daemon) recordQuarantines(ctx context.Context) error {
 			c.Action, at = "quarantine.end", e.Ended
 		}
 		c.Boot, c.AtBoot, c.Recorded = "", 0, false
+		c.Reason = d.words(c.Reason) // sallyportd quarantine asks nobody
 		if err := d.append(ctx, pipeline.Record{Kind: pipeline.KindAdmin, Time: at, Body: c}); err != nil {
 			return err
 		}

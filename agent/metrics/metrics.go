@@ -110,7 +110,7 @@ func (m *Metrics) Answered(x *pipeline.Meta, o *pipeline.Outcome, used pipeline.
 			m.tokens.WithLabelValues(endpoint, t.kind).Add(float64(*t.n))
 		}
 	}
-	if differs(o.Usage.InputTokens, used.InputTokens) || differs(o.Usage.OutputTokens, used.OutputTokens) {
+	if o.Estimated(used) {
 		m.estimated.WithLabelValues(endpoint).Inc()
 	}
 	m.duration.WithLabelValues(endpoint).Observe(float64(o.DurationMS) / 1000)
@@ -118,11 +118,6 @@ func (m *Metrics) Answered(x *pipeline.Meta, o *pipeline.Outcome, used pipeline.
 	if o.HoldMS > 0 {
 		m.hold.Observe(float64(o.HoldMS) / 1000)
 	}
-}
-
-// differs tells whether what is counted is not what the provider said.
-func differs(said, counted *int64) bool {
-	return counted != nil && (said == nil || *said != *counted)
 }
 
 // cutters are who can end a reply.

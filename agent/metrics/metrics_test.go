@@ -48,6 +48,32 @@ func exchange() (*pipeline.Meta, *pipeline.Call, *pipeline.Outcome) {
 	return m, c, o
 }
 
+// TestEstimated: what is counted as an estimate is what pipeline.Outcome calls one, as in the archive; also a cut reply whose tokens are
+// what the provider had said by then.
+func TestEstimated(t *testing.T) {
+	n := int64(9)
+	all := pipeline.Usage{InputTokens: &n, OutputTokens: &n}
+	for _, c := range []struct {
+		name string
+		o    pipeline.Outcome
+		want bool
+	}{
+		{"said", pipeline.Outcome{Text: "word", Usage: all}, false},
+		{"not said", pipeline.Outcome{Text: "word"}, true},
+		{"cut", pipeline.Outcome{Text: "word", Cut: "upstream", Usage: all}, true},
+		{"kept", pipeline.Outcome{Text: "word", ReplyOf: "exc_1"}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := New(Options{Endpoints: []string{"openai"}, State: func(context.Context) (State, error) { return State{}, nil }})
+			x, _, _ := exchange()
+			m.Answered(x, &c.o, c.o.Used(400))
+			if got := strings.Contains(scrape(t, m.Handler()), `sallyport_estimated_exchanges_total{endpoint="openai"} 1`); got != c.want {
+				t.Errorf("counted: %t", got)
+			}
+		})
+	}
+}
+
 func TestMetrics(t *testing.T) {
 	m := New(Options{Version: "v1", Scopes: []string{"agents"}, Endpoints: []string{"openai"}, Types: []string{"EMAIL"}, State: func(context.Context) (State, error) { return full(), nil }})
 	x, _, o := exchange()

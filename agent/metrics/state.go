@@ -35,6 +35,8 @@ var numbers = []struct {
 	{"journal_full", "1 while the journal takes no new exchanges.", false},
 	{"archive_exchanges", "Exchanges in the search store.", false},
 	{"archive_bytes", "Size of the search store.", false},
+	{"archive_stopped", "1 while the search store takes no exchanges.", false},
+	{"archive_rebuilds_total", "How often a search store that could not be used was built anew since the start.", true},
 	{"elasticsearch_lag_records", "Records that Elasticsearch has not taken yet.", false},
 	{"elasticsearch_documents_total", "Documents that Elasticsearch has taken since the start.", true},
 	{"elasticsearch_dead_letters_total", "Documents that Elasticsearch refused for good since the start.", true},

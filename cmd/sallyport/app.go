@@ -92,6 +92,9 @@ func (a *app) dispatch(ctx context.Context, args []string) error {
 		return unknown(args)
 	}
 	fs, act := a.prepare(c)
+	if strings.Contains(c.args, "QUERY") {
+		rest = conditions(rest)
+	}
 	rest, err := parse(fs, rest, c.verbatim)
 	if errors.Is(err, flag.ErrHelp) {
 		return a.explain(c)
@@ -186,8 +189,19 @@ func (a *app) printJSON(v any) error {
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
 	err := e.Encode(v)
+	if err == nil {
+		_, err = io.WriteString(a.out, escaped(raw.String()))
+	}
+	if err != nil {
+		return fmt.Errorf("writing the answer: %w", err)
+	}
+	return nil
+}
+
+// escaped is JSON without what could steer a terminal.
+func escaped(raw string) string {
 	var out strings.Builder
-	for _, r := range raw.String() {
+	for _, r := range raw {
 		if !steers(r) {
 			out.WriteRune(r)
 			continue
@@ -196,20 +210,14 @@ func (a *app) printJSON(v any) error {
 			fmt.Fprintf(&out, "\\u%04x", unit)
 		}
 	}
-	if err == nil {
-		_, err = io.WriteString(a.out, out.String())
-	}
-	if err != nil {
-		return fmt.Errorf("writing the answer: %w", err)
-	}
-	return nil
+	return out.String()
 }
 
-// printLine writes one value on a line.
+// printLine writes one value on a line, escaped as printJSON does.
 func (a *app) printLine(v any) error {
 	raw, err := json.Marshal(v)
 	if err == nil {
-		_, err = fmt.Fprintf(a.out, "%s\n", raw)
+		_, err = fmt.Fprintln(a.out, escaped(string(raw)))
 	}
 	if err != nil {
 		return fmt.Errorf("writing the answer: %w", err)
@@ -246,7 +254,7 @@ func clean(s string) string {
 
 // steers tells runes of escape sequences, those that end lines, and those that are invisible or change the direction.
 func steers(r rune) bool {
-	return r != '\n' && r != '\t' && (unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp))
+	return r != '\n' && r != '\t' && (unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Other_Default_Ignorable_Code_Point))
 }
 
 // The colours that paint knows.

@@ -49,24 +49,69 @@ func TestParse(t *testing.T) {
 
 // TestSteers: what programs and models write does not steer the terminal of who decides about it, in whatever format.
 func TestSteers(t *testing.T) {
-	evil := "a\u202eb\u009bc\u007fd\u2028e\U000e0041f\u200bg\x1bh"
-	if got, want := clean(evil), strings.Join(strings.Split("abcdefgh", ""), "\uFFFD"); got != want {
+	evil := "a\u202eb\u009bc\u007fd\u2028e\U000e0041f\u200bg\u3164h\x1bi"
+	if got, want := clean(evil), strings.Join(strings.Split("abcdefghi", ""), "\uFFFD"); got != want {
 		t.Errorf("cleaned %q, want %q", got, want)
 	}
-	var out bytes.Buffer
-	a := &app{out: &out}
-	if err := a.printJSON(map[string]any{"x": evil, "args": json.RawMessage(`{"p":"` + evil[:len(evil)-2] + `"}`)}); err != nil {
-		t.Fatal(err)
+	for name, print := range map[string]func(*app, any) error{"document": (*app).printJSON, "line": (*app).printLine} {
+		var out bytes.Buffer
+		if err := print(&app{out: &out}, map[string]any{"x": evil, "args": json.RawMessage(`{"p":"` + evil[:len(evil)-2] + `"}`)}); err != nil {
+			t.Fatal(err)
+		}
+		if strings.ContainsFunc(out.String(), steers) {
+			t.Errorf("%s: %q", name, out.String())
+		}
+		var back struct {
+			X    string
+			Args struct{ P string }
+		}
+		if err := json.Unmarshal(out.Bytes(), &back); err != nil || back.X != evil || back.Args.P != evil[:len(evil)-2] {
+			t.Errorf("%s: %+q, %v", name, back, err)
+		}
 	}
-	if strings.ContainsFunc(out.String(), steers) {
-		t.Errorf("%q", out.String())
+}
+
+// TestConditions: what a query excludes is no flag, as long as it cannot be one.
+func TestConditions(t *testing.T) {
+	for in, want := range map[string]string{
+		"":                               "--",
+		"tool:x --limit 3":               "tool:x --limit 3 --",
+		"-tool:x --limit 3 word":         "--limit 3 word -- -tool:x",
+		`-"a b" -o json`:                 `-o json -- -"a b"`,
+		"-since=2026-01-31T00:00:00Z x":  "-since=2026-01-31T00:00:00Z x --",
+		"word -- -word":                  "word -- -word",
+		"-is:held word -- -word":         "word -- -is:held -word",
+		"--since 2026-01-31T00:00:00Z -": "--since 2026-01-31T00:00:00Z - --",
+	} {
+		var args []string
+		for _, s := range strings.Split(strings.ReplaceAll(in, "a b", "a_b"), " ") {
+			if s != "" {
+				args = append(args, strings.ReplaceAll(s, "a_b", "a b"))
+			}
+		}
+		if got := strings.Join(conditions(args), " "); got != want {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
 	}
-	var back struct {
-		X    string
-		Args struct{ P string }
-	}
-	if err := json.Unmarshal(out.Bytes(), &back); err != nil || back.X != evil || back.Args.P != evil[:len(evil)-2] {
-		t.Errorf("%+q, %v", back, err)
+}
+
+// TestCell: names that programs chose are no formulas in a spreadsheet.
+func TestCell(t *testing.T) {
+	for in, want := range map[string]string{
+		"":                  "",
+		"gpt-4o":            "gpt-4o",
+		"=1+1":              "'=1+1",
+		"@SUM(A1)":          "'@SUM(A1)",
+		" \t=1+1":           "'=1+1",
+		"\n=1+1":            "'=1+1",
+		"\uFF1D1":           "'\uFF1D1",
+		"a;=cmd|' /C x'!A0": "'a,=cmd|' /C x'!A0",
+		"a\n=1":             "a =1",
+		"\u200b=1":          "\uFFFD=1",
+	} {
+		if got := cell(in); got != want {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
 	}
 }
 

@@ -347,7 +347,7 @@ func at(t time.Time) string {
 	if t.IsZero() {
 		return "-"
 	}
-	return t.Local().Format(time.DateTime)
+	return seconds(t)
 }
 
 func stateColour(state string) string {

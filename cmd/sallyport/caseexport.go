@@ -60,7 +60,7 @@ const mostCase = 1000
 
 func (a *app) exportCase(ctx context.Context, c *caseFile, ids []string, out, anchors string) (err error) {
 	if _, err := os.Stat(c.journal); err != nil {
-		return fmt.Errorf("reading the journal: %w", err)
+		return noJournal("reading the journal", err)
 	}
 	if anchors != "" {
 		if c.anchors, err = anchor.Read(anchors); err != nil {
@@ -110,6 +110,7 @@ func (a *app) exportCase(ctx context.Context, c *caseFile, ids []string, out, an
 			c.manifest.Notes = append(c.manifest.Notes, fmt.Sprintf("no signed checkpoint covers the last records of generation %d yet: export again later, or verify the whole journal", g))
 		}
 	}
+	c.missing()
 	if err := c.write(ctx, out, read); err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"slices"
 	"time"
@@ -30,11 +31,13 @@ type caseFile struct {
 	anchors  []anchor.Anchor
 	manifest manifest
 
-	first, last map[uint64]uint64            // of each generation: the records from its first in the case to the checkpoint that signs its last
-	signed      map[uint64]bool              // last is that checkpoint
-	seen        map[string]bool              // sessions that have records
-	versions    map[string]map[string]string // texts of a version of the policy, by file
-	used        map[string]bool              // versions that decided something in the case
+	first, last map[uint64]uint64          // of each generation: the records from its first in the case to the checkpoint that signs its last
+	signed      map[uint64]bool            // last is that checkpoint
+	seen        map[string]bool            // sessions that have records
+	exchanges   map[string]bool            // that have records in the case
+	principals  map[string]map[string]bool // of each session
+	gone        map[string]map[string]int  // of each session: records without their contents, by why
+	policy      casePolicy
 }
 
 // manifest is MANIFEST.json of a case.
@@ -46,6 +49,8 @@ type manifest struct {
 	Sessions []string       `json:"sessions"`
 	Recorded bool           `json:"reading_recorded"` // the journal says that the case was read
 	Records  int            `json:"records"`
+	Holds    []journal.Hold `json:"holds,omitempty"` // legal holds on the sessions, in force when the case was made
+	Policies []policyTexts  `json:"policies,omitempty"`
 	Notes    []string       `json:"notes,omitempty"` // what is missing
 	Files    []manifestFile `json:"files"`
 }
@@ -83,9 +88,13 @@ func (c *caseFile) each(ctx context.Context, take func(*journal.Entry) error) er
 // survey finds what of the journal belongs to the case.
 func (c *caseFile) survey(ctx context.Context) error {
 	c.first, c.last, c.signed, c.seen = map[uint64]uint64{}, map[uint64]uint64{}, map[uint64]bool{}, map[string]bool{}
-	c.versions, c.used = map[string]map[string]string{}, map[string]bool{}
-	var now map[string]string
-	return c.each(ctx, func(e *journal.Entry) error {
+	c.exchanges, c.principals, c.gone = map[string]bool{}, map[string]map[string]bool{}, map[string]map[string]int{}
+	c.policy = casePolicy{versions: map[string]map[string]policyText{}, used: map[string]bool{}}
+	var holds []journal.Hold
+	err := c.each(ctx, func(e *journal.Entry) (err error) {
+		if holds, err = journal.FoldHolds(holds, e); err != nil {
+			return err
+		}
 		switch {
 		case c.sessions[e.Session] && e.Session != "":
 			if c.first[e.Generation] == 0 {
@@ -94,15 +103,7 @@ func (c *caseFile) survey(ctx context.Context) error {
 			c.last[e.Generation], c.signed[e.Generation] = e.Sequence, false
 			c.seen[e.Session] = true
 			c.manifest.Records++
-			if e.Kind == pipeline.KindIntent || e.Kind == pipeline.KindDecision {
-				var x struct {
-					Policy string `json:"policy"`
-				}
-				if err := e.Metadata(&x); err != nil {
-					return err
-				}
-				c.used[x.Policy] = true
-			}
+			return c.own(e)
 		case e.Kind == pipeline.KindCheckpoint && c.first[e.Generation] != 0 && !c.signed[e.Generation]:
 			var x journal.Checkpoint
 			if err := e.Metadata(&x); err != nil {
@@ -112,30 +113,51 @@ func (c *caseFile) survey(ctx context.Context) error {
 				c.last[e.Generation], c.signed[e.Generation] = e.Sequence, true
 			}
 		case e.Kind == pipeline.KindPolicy:
-			var x struct {
-				Version, Previous string
-				Files             []struct{ Name, Change, Text string }
-			}
-			if err := e.Decode(&x); err != nil {
-				return err
-			}
-			next := map[string]string{}
-			if x.Previous != "" {
-				for name, text := range now {
-					next[name] = text
-				}
-			}
-			for _, f := range x.Files {
-				next[f.Name] = f.Text
-				if f.Change == "removed" {
-					delete(next, f.Name)
-				}
-			}
-			now = next
-			c.versions[x.Version] = next
+			return c.policy.take(e)
 		}
 		return nil
 	})
+	for _, h := range holds {
+		for id := range c.sessions {
+			if h.Session == id || h.Principal != "" && c.principals[id][h.Principal] {
+				c.manifest.Holds = append(c.manifest.Holds, h)
+				break
+			}
+		}
+	}
+	return err
+}
+
+// own looks at a record of the case.
+func (c *caseFile) own(e *journal.Entry) error {
+	if e.Exchange != "" {
+		c.exchanges[e.Exchange] = true
+	}
+	switch state, err := e.Content(); {
+	case err != nil:
+		return err
+	case state != journal.ContentHere:
+		if c.gone[e.Session] == nil {
+			c.gone[e.Session] = map[string]int{}
+		}
+		c.gone[e.Session][state]++
+	}
+	if e.Kind != pipeline.KindIntent && e.Kind != pipeline.KindDecision {
+		return nil
+	}
+	var x struct {
+		Policy    string             `json:"policy"`
+		Principal pipeline.Principal `json:"principal"`
+	}
+	if err := e.Metadata(&x); err != nil {
+		return err
+	}
+	c.policy.used[x.Policy] = true
+	if c.principals[e.Session] == nil {
+		c.principals[e.Session] = map[string]bool{}
+	}
+	c.principals[e.Session][x.Principal.SPIFFEID], c.principals[e.Session][x.Principal.User] = true, true
+	return nil
 }
 
 // link is a line of chain.jsonl.
@@ -264,9 +286,15 @@ func (c *caseFile) fill(ctx context.Context, w *caseWriter, read func(id string)
 			break
 		}
 		s, err := read(id)
+		if missing := (*adminapi.StatusError)(nil); errors.As(err, &missing) && missing.Status == http.StatusNotFound {
+			c.manifest.Notes = append(c.manifest.Notes, "the daemon does not have session "+id+" as a conversation any more: it is in records.jsonl only")
+			continue
+		}
 		if err != nil {
 			return err
 		}
+		// It may have gone on since the records were looked at.
+		s.Exchanges = slices.DeleteFunc(s.Exchanges, func(x adminapi.Exchange) bool { return !c.exchanges[x.ExchangeID] })
 		if err := one("sessions/"+fileName(id)+".json", func(w io.Writer) error { return indented(w, &s) }); err != nil {
 			return err
 		}
@@ -294,28 +322,6 @@ func (c *caseFile) fill(ctx context.Context, w *caseWriter, read func(id string)
 	err = one("MANIFEST.json", func(w io.Writer) error { return indented(w, &c.manifest) })
 	c.manifest.Files = files
 	return err
-}
-
-// policies adds the texts of all versions of the policy that decided something.
-func (c *caseFile) policies(one func(string, func(io.Writer) error) error) error {
-	for _, version := range sortedKeys(c.used) {
-		texts, ok := c.versions[version]
-		if version == "" {
-			continue
-		}
-		if !ok {
-			c.manifest.Notes = append(c.manifest.Notes, "the journal does not have the text of policy version "+version)
-		}
-		for _, name := range sortedKeys(texts) {
-			if err := one("policy/"+fileName(version)+"/"+fileName(name), func(w io.Writer) error {
-				_, err := io.WriteString(w, texts[name])
-				return err
-			}); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 // fileName makes a name one that can be a file's.

@@ -62,7 +62,7 @@ func (a *app) showAsked(b *strings.Builder, x *adminapi.Exchange, before []pipel
 	if x.Stream {
 		asked += ", streamed"
 	}
-	fmt.Fprintf(b, "── %s  %s  %s  %s\n", x.Time.Local().Format("15:04:05"), a.paint(bold, clean(oneLine(or(asked, x.Request.Method+" "+x.Request.Target)))),
+	fmt.Fprintf(b, "── %s  %s  %s  %s\n", seconds(x.Time), a.paint(bold, clean(oneLine(or(asked, x.Request.Method+" "+x.Request.Target)))),
 		clean(oneLine("at "+or(x.Endpoint, "unknown endpoint"))), clean(x.ExchangeID))
 	if x.Parent != "" {
 		field(b, "goes on from", x.Parent)
@@ -115,6 +115,9 @@ func (a *app) showEnd(b *strings.Builder, x *adminapi.Exchange) {
 	a.showVerdict(b, x)
 	if len(x.Masked) > 0 {
 		field(b, "masked", tellMasks(x.Masked))
+	}
+	if x.Originals != nil {
+		field(b, "original", tellOriginals(x))
 	}
 	field(b, "outcome", outcome(x))
 }
@@ -170,6 +173,29 @@ func outcome(x *adminapi.Exchange) string {
 		parts = append(parts, strings.TrimSuffix("cut: "+x.Response.Cut+": "+x.Response.CutReason, ": "))
 	}
 	return strings.Join(parts, ", ")
+}
+
+// tellOriginals says what can be unsealed of an exchange, and what cannot.
+func tellOriginals(x *adminapi.Exchange) string {
+	var lines []string
+	o := x.Originals
+	switch {
+	case o.Request:
+		lines = append(lines, "of the request is sealed: sallyport unseal "+x.ExchangeID)
+	case o.RequestMissing != "":
+		lines = append(lines, "of the request is not kept: "+oneLine(o.RequestMissing))
+	}
+	switch {
+	case o.Reply != nil:
+		s := fmt.Sprintf("of the reply is sealed, %s", plural(int(o.Reply.Bytes), "byte"))
+		if o.Reply.Cut != "" {
+			s += ", cut: " + oneLine(o.Reply.Cut)
+		}
+		lines = append(lines, s+": sallyport unseal --reply "+x.ExchangeID)
+	case o.ReplyMissing != "":
+		lines = append(lines, "of the reply is not kept: "+oneLine(o.ReplyMissing))
+	}
+	return strings.Join(lines, "\n")
 }
 
 // shownMasks is how many masks are told one by one.

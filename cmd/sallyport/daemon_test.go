@@ -87,6 +87,8 @@ func session() adminapi.Session {
 			{Kind: pipeline.StepPrompt, Text: "Who is [EMAIL]?\nAnd clean up.\x1b]0;owned\x07"}}},
 		Body: json.RawMessage(`{"model":"gpt-4o-mini","big":12345678901234567890}`), BodyBytes: 50,
 		Masks: []pipeline.Mask{{Carrier: "text", Type: "EMAIL", Rule: "mail", Why: "a name, @ and a domain", Fingerprint: "00c1d2e3f4a5b697", At: 7, Len: 15, With: "[EMAIL]"}},
+
+		SealedOriginal: json.RawMessage(`{"box":"sealed"}`),
 	}
 	tokens := func(n int64) *int64 { return &n }
 	refused := pipeline.Step{Kind: pipeline.StepToolCall, Name: "bash", ID: "call_2", Index: 1, Args: json.RawMessage(`{"cmd": "rm -rf /"}`)}
@@ -94,10 +96,13 @@ func session() adminapi.Session {
 		Decisions: []adminapi.Timed[pipeline.Decision]{{Time: second(1), Body: decision(&refused)}},
 		Outcome: &pipeline.Outcome{Status: 200, Verdict: decision(nil).Verdict, Decision: "dec_1", Enforced: true, Finish: []string{"tool_calls"},
 			Text: "Let me see.", Tools: []pipeline.Step{{Kind: pipeline.StepToolCall, Name: "search", ID: "call_1", Args: json.RawMessage(`{"q":"x"}`)}, refused},
-			Usage: pipeline.Usage{InputTokens: tokens(11), OutputTokens: tokens(22)}, BytesReleased: 400, DurationMS: 250, FirstReleaseMS: 40, OverheadUS: 300}})
+			Usage: pipeline.Usage{InputTokens: tokens(11), OutputTokens: tokens(22)}, BytesReleased: 400, DurationMS: 250, FirstReleaseMS: 40, OverheadUS: 300,
+			Original: &pipeline.Kept{Pieces: 2, Bytes: 90_000, Cut: pipeline.KeptNotRead}}})
+	in.SealedOriginal = nil
 	in.Call.Steps = append(in.Call.Steps, pipeline.Step{Kind: pipeline.StepToolCall, Name: "search", ID: "call_1", Args: json.RawMessage(`{"q":"x"}`)},
 		pipeline.Step{Kind: pipeline.StepToolResult, ID: "call_1", Text: "found"})
 	in.Parent = "exc_1"
+	in.OriginalMissing = "no recipient\x1b[2J"
 	next := adminapi.NewExchange(adminapi.Parts{Session: "ses_1", Exchange: "exc_2", Time: second(5), Intent: &in})
 	return adminapi.NewSession([]adminapi.Exchange{first, next})
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 	"time"
@@ -54,6 +55,9 @@ func (f *elasticFlags) complete() error {
 		f.config = defaultConfig
 	}
 	c, err := config.Load(f.config, nil)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: name it with --config, or the server with --url", err)
+	}
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"strings"
 
 	"github.com/sallyport-dev/sallyport/pipeline/journal"
@@ -43,12 +44,23 @@ give them with --anchors, a file or a folder. --key is the public key with which
 				rep, err := journal.VerifyWith(dir, o)
 				a.endProgress()
 				if err != nil {
-					return fmt.Errorf("verifying the journal: %w", err)
+					return noJournal("verifying the journal", err)
 				}
 				return a.showReport(dir, &rep)
 			}
 		},
 	}
+}
+
+// noJournal says what to do if a folder cannot be read as a journal.
+func noJournal(what string, err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%s: %w: give the folder that record.dir of the configuration names", what, err)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%s: %w: only root may read it", what, err)
+	}
+	return fmt.Errorf("%s: %w", what, err)
 }
 
 func journalDir(args []string) (string, error) {
@@ -105,9 +117,15 @@ func (a *app) showReport(dir string, rep *journal.Report) error {
 			[]string{"journal", s.Journal}, []string{"key", fmt.Sprintf("%s (epoch %d)", s.Key, s.First)})
 	}
 	if rep.Evidence == journal.EvidenceAnchored {
-		rows = append(rows, []string{"evidence", fmt.Sprintf("anchored: %s agree", plural(rep.Anchors, "checkpoint")+" kept elsewhere")})
+		rows = append(rows, []string{"evidence", fmt.Sprintf("anchored: %s agree, the newest of %s: what is younger rests on this host", plural(rep.Anchors, "checkpoint")+" kept elsewhere", clock(rep.Anchored))})
 	} else {
 		rows = append(rows, []string{"evidence", "local only: whoever has this host can have written it anew, or cut off its end"})
+	}
+	if rep.ExpiredAnchors > 0 {
+		rows = append(rows, []string{"anchors", fmt.Sprintf("%d of records that record.retention removed, as the record says", rep.ExpiredAnchors)})
+	}
+	if rep.Foreign > 0 {
+		rows = append(rows, []string{"anchors", fmt.Sprintf("%d of other journals: is this the one that you mean?", rep.Foreign)})
 	}
 	if rep.Repairs > 0 {
 		rows = append(rows, []string{"repaired", fmt.Sprintf("%d times: what was damaged lies in damaged-… beside it", rep.Repairs)})

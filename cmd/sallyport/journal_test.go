@@ -23,6 +23,7 @@ func journalCmd(ts *testscript.TestScript, _ bool, args []string) {
 		o.Anchors = anchor.Open(ts.MkAbs(args[1]))
 	}
 	originals := map[string][]byte{}
+	var seal *original.Sealer
 	if len(args) > 2 {
 		var keys []string
 		for _, name := range args[2:] {
@@ -33,7 +34,7 @@ func journalCmd(ts *testscript.TestScript, _ bool, args []string) {
 		}
 		s, err := original.New(keys)
 		ts.Check(err)
-		o.Seal, originals["ada"] = s.Seal, []byte(`{"say":"the very words"}`)
+		o.Seal, originals["ada"], seal = s.Seal, []byte(`{"say":"the very words"}`), s
 	}
 	j, err := journal.Open(o)
 	ts.Check(err)
@@ -43,6 +44,9 @@ func journalCmd(ts *testscript.TestScript, _ bool, args []string) {
 				Body: &pipeline.Intent{Principal: pipeline.Principal{User: who}, Body: []byte(`{"say":"words of ` + who + `"}`), Original: originals[who]}})
 			ts.Check(<-durable)
 		}
+		if seal != nil {
+			replies(ts, j, seal)
+		}
 	}
 	now := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
 	for i := range 10 {
@@ -50,6 +54,40 @@ func journalCmd(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Check(<-durable)
 	}
 	ts.Check(j.Close())
+}
+
+// replies writes exchanges of ses_1 of whose replies something was masked: whole, cut, still coming, and not kept.
+func replies(ts *testscript.TestScript, j *journal.Journal, s *original.Sealer) {
+	for i, x := range []struct {
+		name   string
+		last   bool
+		cut    string
+		reason string
+		ended  bool
+	}{{"ada", true, "", "", true}, {"cut", true, pipeline.KeptLimit, "", true}, {"open", false, "", "", false}, {"lost", false, "", "no recipient\x1b[2J", true}} {
+		record := pipeline.Record{Time: time.Date(2026, 1, 31, 11, 5, i, 0, time.UTC), Session: "ses_1", Exchange: "exc_" + x.name}
+		put := func(kind string, body any) {
+			record.Kind, record.Body = kind, body
+			_, durable := j.Append(record)
+			ts.Check(<-durable)
+		}
+		if x.name != "ada" {
+			put(pipeline.KindIntent, &pipeline.Intent{Body: []byte(`{"say":"words"}`)})
+		}
+		out := &pipeline.Outcome{Status: 200, Text: "[MASKED]", OriginalMissing: x.reason}
+		if x.reason == "" {
+			r := s.Reply(record.Exchange)
+			key, err := r.Key()
+			ts.Check(err)
+			put(pipeline.KindOriginal, &pipeline.Original{Seq: 0, Bytes: 10, Key: key, Data: r.Piece(nil, []byte("what came "), false)})
+			put(pipeline.KindOriginal, &pipeline.Original{Seq: 1, Bytes: 4, Data: r.Piece(nil, []byte("back"), x.last)})
+			r.Close()
+			out.Original = &pipeline.Kept{Pieces: 2, Bytes: 14, Cut: x.cut}
+		}
+		if x.ended {
+			put(pipeline.KindOutcome, out)
+		}
+	}
 }
 
 // flipCmd changes one byte of a journal: "flip DIR TEXT" changes the first byte of TEXT in the newest segment.

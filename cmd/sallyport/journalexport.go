@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -27,13 +29,17 @@ included as far as their keys are there. "content" says why one is missing: eras
 its keys), omitted. Needs no daemon, but the right to read the folder: root.
 
 --since and --until take an age (12h, 7d), a date, or an RFC 3339 time. With --session or --principal only what belongs to
-those is written; a principal is a SPIFFE ID or a user.`,
+those is written; a principal is a SPIFFE ID or a user. With --kind only such records are: what administrators did is
+admin,policy,config, what people were asked approval,elevation, what was refused or changed decision, connections without
+a recorded exchange flow, and where something may be missing gap.`,
 		flags: func(a *app, fs *flag.FlagSet) action {
 			format := fs.String("o", "jsonl", "output `format`: jsonl or json, one list")
 			since := fs.String("since", "", "records since this `time`, or of this age")
 			until := fs.String("until", "", "records before this `time`, or of at least this age")
 			session := fs.String("session", "", "records of the session with this `ID`")
 			principal := fs.String("principal", "", "records of the sessions of this `principal`")
+			all := strings.Join(journal.Kinds(), ", ")
+			kinds := fs.String("kind", "", "records of these `kinds`, with commas between: "+all)
 			return func(ctx context.Context, args []string) error {
 				dir, err := journalDir(args)
 				if err != nil {
@@ -43,6 +49,15 @@ those is written; a principal is a SPIFFE ID or a user.`,
 					return wrong("-o %q: want jsonl or json", *format)
 				}
 				x := export{list: *format == "json", session: *session, principal: *principal, sessions: map[string]bool{}}
+				for k := range strings.SplitSeq(*kinds, ",") {
+					if k = strings.TrimSpace(k); *kinds != "" && !slices.Contains(journal.Kinds(), k) {
+						return wrong("--kind %q: want %s", k, all)
+					}
+					x.kinds = append(x.kinds, k)
+				}
+				if *kinds == "" {
+					x.kinds = nil
+				}
 				now := time.Now()
 				if x.since, err = parseSince(*since, now); err == nil {
 					x.until, err = parseSince(*until, now)
@@ -58,7 +73,8 @@ those is written; a principal is a SPIFFE ID or a user.`,
 
 // export says which records are written.
 type export struct {
-	list               bool // one list, not a line each
+	kinds              []string // nil = all
+	list               bool     // one list, not a line each
 	since, until       time.Time
 	session, principal string
 	sessions           map[string]bool // of the principal, as far as was read
@@ -76,13 +92,13 @@ func (x *export) wants(e *journal.Entry) (bool, error) {
 			x.sessions[e.Session] = true
 		}
 	}
-	return !e.Time.Before(x.since) && (x.until.IsZero() || e.Time.Before(x.until)) &&
+	return (x.kinds == nil || slices.Contains(x.kinds, e.Kind)) && !e.Time.Before(x.since) && (x.until.IsZero() || e.Time.Before(x.until)) &&
 		(x.session == "" || e.Session == x.session) && (x.principal == "" || x.sessions[e.Session]), nil
 }
 
 func (a *app) exportJournal(ctx context.Context, dir string, x *export) error {
 	if _, err := os.Stat(dir); err != nil {
-		return fmt.Errorf("reading the journal: %w", err)
+		return noJournal("reading the journal", err)
 	}
 	r, err := journal.OpenReader(dir, pipeline.Position{})
 	if err != nil {
@@ -112,6 +128,7 @@ func (a *app) exportJournal(ctx context.Context, dir string, x *export) error {
 		var line []byte
 		if wanted && err == nil {
 			line, err = json.Marshal(e)
+			line = []byte(escaped(string(line)))
 		}
 		if err != nil {
 			_ = out.Flush() // what was read before is sound; the error says what is missing
@@ -178,7 +195,7 @@ Damage is evidence: find out what did it before you go on. Anchors still show wh
 				}
 				rep, err := journal.Verify(dir)
 				if err != nil {
-					return fmt.Errorf("verifying the journal: %w", err)
+					return noJournal("verifying the journal", err)
 				}
 				if rep.Problem != nil && !*yes {
 					fmt.Fprintf(a.out, "%s; %d records lie before it\n", rep.Problem.Error(), rep.Records)

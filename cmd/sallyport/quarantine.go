@@ -69,7 +69,7 @@ func until(t time.Time) string {
 	if t.IsZero() {
 		return "until it is lifted"
 	}
-	return "until " + t.Local().Format(time.DateTime)
+	return "until " + seconds(t)
 }
 
 func (a *app) listQuarantines(ctx context.Context, args []string) error {

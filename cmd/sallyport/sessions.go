@@ -45,10 +45,14 @@ func sessionsListCommand() command {
 				}
 				rows := [][]string{{"SESSION", "LAST", "WHO", "WHAT", "MODELS", "EXCHANGES", "DENIED", "MASKED"}}
 				for _, s := range list {
-					rows = append(rows, []string{s.ID, s.Last.Local().Format("2006-01-02 15:04:05"), who(s.Principal, s.Workload), what(s.Workload),
+					rows = append(rows, []string{s.ID, seconds(s.Last), who(s.Principal, s.Workload), what(s.Workload),
 						strings.Join(s.Models, ","), strconv.Itoa(s.Count), strconv.Itoa(s.Denied), strconv.Itoa(s.Masked)})
 				}
-				return a.table(rows)
+				if err := a.table(rows); err != nil || len(list) < *limit {
+					return err
+				}
+				_, err = fmt.Fprintf(a.out, "these are the newest %d: there may be more, see --limit and --since\n", len(list))
+				return err
 			}
 		},
 	}

@@ -23,7 +23,7 @@ func (a *app) showTree(s *adminapi.Session) error {
 		here[x.ExchangeID] = true
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s  %s\n", a.paint(bold, clean(s.ID)), plural(s.Count, "exchange"))
+	fmt.Fprintf(&b, "%s  %s from %s on\n", a.paint(bold, clean(s.ID)), plural(s.Count, "exchange"), seconds(s.Started))
 	// Turn after turn a conversation is one child deep: it is written in one column, and only branches are indented.
 	var draw func(x *adminapi.Exchange, first, below string)
 	draw = func(x *adminapi.Exchange, first, below string) {

@@ -27,7 +27,7 @@ func TestTree(t *testing.T) {
 	if err := a.showTree(&s); err != nil {
 		t.Fatal(err)
 	}
-	want := `ses_1  6 exchanges
+	want := `ses_1  6 exchanges from 2026-01-31 12:00:00 UTC on
 12:00:00  exc_1  chat m�[2J  allow
   · search → exc_2
   · read

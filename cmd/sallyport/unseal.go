@@ -7,25 +7,25 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 
 	"filippo.io/age"
 
-	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/journal"
 	"github.com/sallyport-dev/sallyport/pipeline/journal/original"
 )
 
 func unsealCommand() command {
 	return command{
-		name: "unseal", args: "EXCHANGE [DIR]", short: "read the original of a masked request, for two people together",
-		long: `With record.original: sealed the record keeps requests of which something was masked as they were, encrypted so that it takes
-two of the people in record.recipients. Each gives an age identity file with --identity. Writes the request to standard output.
+		name: "unseal", args: "EXCHANGE [DIR]", short: "read the original of a masked request or reply, for two people together",
+		long: `With record.original: sealed the record keeps requests and replies of which something was masked as they were, encrypted so that
+it takes two of the people in record.recipients. Each gives an age identity file with --identity. Writes the request to standard output,
+or with --reply the reply, as the provider sent it; if that is not all of it, that is an error besides.
 Reads the journal in DIR (` + defaultJournal + `); needs no daemon, but the right to read the folder: root. What was erased is gone.`,
 		flags: func(a *app, fs *flag.FlagSet) action {
 			var files []string
 			fs.Func("identity", "the age identity `file` of one person; twice", func(s string) error { files = append(files, s); return nil })
+			reply := fs.Bool("reply", false, "the reply, not the request")
 			return func(ctx context.Context, args []string) error {
 				if len(args) == 0 || len(files) != 2 {
 					return wrong("takes EXCHANGE, and --identity FILE twice: one of each of two people")
@@ -40,16 +40,13 @@ Reads the journal in DIR (` + defaultJournal + `); needs no daemon, but the righ
 						return err
 					}
 				}
-				sealed, err := sealedOriginal(ctx, dir, args[0])
+				o, err := journal.FindOriginals(ctx, dir, args[0])
 				if err != nil {
 					return err
 				}
-				b, err := original.Open(sealed, who[0], who[1])
-				if err != nil {
-					return fmt.Errorf("unsealing %s: %w", clean(args[0]), err)
-				}
-				_, err = a.out.Write(b)
-				return err
+				b, err := unsealed(o, *reply, who)
+				_, werr := a.out.Write(b)
+				return errors.Join(err, werr)
 			}
 		},
 	}
@@ -68,43 +65,38 @@ func readIdentities(name string) ([]age.Identity, error) {
 	return ids, nil
 }
 
-// sealedOriginal finds what is sealed of an exchange.
-func sealedOriginal(ctx context.Context, dir, exchange string) ([]byte, error) {
-	if _, err := os.Stat(dir); err != nil {
-		return nil, fmt.Errorf("reading the journal: %w", err)
+// unsealed is the original of the request, or of the reply, of an exchange. With an error it is not whole.
+func unsealed(o *journal.Originals, reply bool, who [2][]age.Identity) ([]byte, error) {
+	name, other, missing, there, others := "request", "reply: use --reply", o.RequestMissing, o.Request != nil, o.Key != nil
+	if reply {
+		name, other, missing, there, others = "reply", "request: leave --reply out", o.ReplyMissing, o.Key != nil, o.Request != nil
 	}
-	r, err := journal.OpenReader(dir, pipeline.Position{})
-	if err != nil {
-		return nil, fmt.Errorf("reading the journal: %w", err)
+	switch {
+	case there:
+	case o.Content != journal.ContentHere:
+		return nil, fmt.Errorf("the contents of %s are not there any more: %s", clean(o.Exchange), o.Content)
+	case missing != "":
+		return nil, fmt.Errorf("nothing is sealed of the %s of %s, though something was masked in it: %s", name, clean(o.Exchange), clean(oneLine(missing)))
+	case others:
+		return nil, fmt.Errorf("nothing is sealed of the %s of %s, where nothing was masked, but of its %s", name, clean(o.Exchange), other)
+	default:
+		return nil, fmt.Errorf("nothing is sealed of the %s of %s: nothing was masked in it, or record.original was not set", name, clean(o.Exchange))
 	}
-	defer r.Close()
-	for n := 0; ; n++ {
-		e, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			return nil, fmt.Errorf("the journal in %s has no exchange %s", dir, clean(exchange))
-		}
-		if err == nil && n%1024 == 0 {
-			err = ctx.Err()
-		}
+	if !reply {
+		b, err := original.Open(o.Request, who[0], who[1])
 		if err != nil {
-			return nil, fmt.Errorf("reading the journal (sallyport journal verify says more): %w", err)
+			err = fmt.Errorf("unsealing %s: %w", clean(o.Exchange), err)
 		}
-		if e.Kind != pipeline.KindIntent || e.Exchange != exchange {
-			continue
-		}
-		var in pipeline.Intent
-		state, err := e.Content()
-		if err == nil {
-			err = e.Decode(&in)
-		}
-		switch {
-		case err != nil:
-			return nil, err
-		case state != journal.ContentHere:
-			return nil, fmt.Errorf("the contents of %s are not there any more: %s", clean(exchange), state)
-		case in.SealedOriginal == nil:
-			return nil, fmt.Errorf("nothing is sealed of %s: nothing was masked in it, or record.original was not set", clean(exchange))
-		}
-		return in.SealedOriginal, nil
+		return b, err
 	}
+	b, whole, err := original.OpenReply(o.Exchange, o.Key, o.Pieces, who[0], who[1])
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("unsealing the reply of %s: %w", clean(o.Exchange), err)
+	case o.Reply != nil && o.Reply.Cut != "":
+		return b, fmt.Errorf("this is not all of the reply of %s: %d bytes are kept, cut: %s (docs/journal-format.md says what that means)", clean(o.Exchange), len(b), clean(o.Reply.Cut))
+	case !whole:
+		return b, fmt.Errorf("this is not all of the reply of %s: %d bytes were kept when the daemon ended, or it still comes", clean(o.Exchange), len(b))
+	}
+	return b, nil
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/sallyport-dev/sallyport/agent/adminapi"
 )
@@ -197,10 +198,13 @@ func (a *app) usageCSV(rows []usageRow, p *prices) error {
 	return nil
 }
 
-// cell makes text fit for a spreadsheet, which takes what begins like a formula for one.
+// cell makes text fit for a spreadsheet, which takes what begins like a formula for one. Where its language separates cells by semicolons
+// one begins behind each of these, too: they become commas, and what was changed begins with a quotation mark.
 func cell(s string) string {
-	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
-		return "'" + clean(s)
+	s = clean(oneLine(s))
+	first, _ := utf8.DecodeRuneInString(s)
+	if strings.ContainsRune("=+-@\uFF1D\uFF0B\uFF0D\uFF20", first) && s != "" || strings.Contains(s, ";") {
+		return "'" + strings.ReplaceAll(s, ";", ",")
 	}
-	return clean(s)
+	return s
 }

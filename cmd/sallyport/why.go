@@ -120,6 +120,9 @@ func clock(t time.Time) string {
 	return t.Local().Format("2006-01-02 15:04:05.000 MST")
 }
 
+// seconds is clock without fractions, for listings.
+func seconds(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05 MST") }
+
 func actionColour(action string) string {
 	switch action {
 	case "deny":

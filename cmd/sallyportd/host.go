@@ -68,7 +68,7 @@ func bypass(f *flag.FlagSet, file *string, args []string, out io.Writer) error {
 	if *d == 0 {
 		fmt.Fprintf(out, "scope %s is no longer bypassed\n", *scope)
 	} else {
-		fmt.Fprintf(out, "scope %s goes direct until %s; it ends by itself\n", *scope, time.Now().Add(*d).Format(time.TimeOnly))
+		fmt.Fprintf(out, "scope %s goes direct until %s; it ends by itself\n", *scope, time.Now().Add(*d).Format("2006-01-02 15:04:05 MST"))
 	}
 	return nil
 }

@@ -70,5 +70,5 @@ func ends(t time.Time) string {
 	if t.IsZero() {
 		return "until it is lifted"
 	}
-	return "until " + t.Local().Format(time.DateTime)
+	return "until " + t.Local().Format("2006-01-02 15:04:05 MST")
 }

@@ -25,42 +25,42 @@ const maxText = 8 << 20
 // maxKnown bounds the memory for values that were seen.
 const maxKnown = 100_000
 
-// statements are prepared once for a batch.
+// statements are prepared once for a file, and used in one transaction at a time. None may be one before which SQLite sets a savepoint (RETURNING is
+// enough for that): at each, the index writes out what it has gathered, as a part of its own.
 type statements struct {
 	ctx                                              context.Context
-	row, find, word, uses, session, taken, has, deep *sql.Stmt
+	row, find, word, fresh, uses, session, has, deep *sql.Stmt
 }
 
-func prepare(ctx context.Context, tx *sql.Tx) (s *statements, err error) {
-	s = &statements{ctx: ctx}
+func prepare(ctx context.Context, db *sql.DB) (s statements, err error) {
 	for _, p := range []struct {
 		to  **sql.Stmt
 		sql string
 	}{
 		{&s.row, "INSERT INTO exchanges VALUES (?" + strings.Repeat(", ?", 30) + ")"},
 		{&s.find, "INSERT INTO found (rowid, fields, text) VALUES (?, ?, ?)"},
-		{&s.word, "INSERT INTO words (field, value, uses) VALUES (?, ?, 0) ON CONFLICT (field, value) DO UPDATE SET uses = uses RETURNING id"},
+		{&s.word, "SELECT id FROM words WHERE field = ? AND value = ?"},
+		{&s.fresh, "INSERT INTO words (field, value, uses) VALUES (?, ?, 0)"},
 		{&s.uses, "UPDATE words SET uses = uses + ? WHERE id = ?"},
 		{&s.session, `INSERT INTO sessions VALUES (?1, ?2, ?2, 1, ?3, ?4) ON CONFLICT (id) DO UPDATE SET started = min(started, ?2), last = max(last, ?2),
 			exchanges = exchanges + 1, denied = denied + ?3, masked = masked + ?4`},
-		{&s.taken, "SELECT 1 FROM exchanges WHERE n = ?"},
-		{&s.has, "SELECT 1 FROM exchanges WHERE id = ?"},
+		{&s.has, "SELECT EXISTS (SELECT 1 FROM exchanges WHERE id = ?1), EXISTS (SELECT 1 FROM exchanges WHERE n = ?2), EXISTS (SELECT 1 FROM sessions WHERE id = ?3)"},
 		{&s.deep, "SELECT steps, answer FROM exchanges WHERE id = ?"},
 	} {
-		if *p.to, err = tx.PrepareContext(ctx, p.sql); err != nil {
-			return nil, err
+		if *p.to, err = db.PrepareContext(ctx, p.sql); err != nil {
+			return s, err
 		}
 	}
 	return s, nil
 }
 
-// one asks for a single number; ok says whether there is one.
-func (s *statements) one(st *sql.Stmt, arg any) (v int64, ok bool, err error) {
-	err = st.QueryRowContext(s.ctx, arg).Scan(&v)
-	if errors.Is(err, sql.ErrNoRows) {
-		return 0, false, nil
+// in gives the statements to a transaction.
+func (s statements) in(ctx context.Context, tx *sql.Tx) *statements {
+	s.ctx = ctx
+	for _, p := range []**sql.Stmt{&s.row, &s.find, &s.word, &s.fresh, &s.uses, &s.session, &s.has, &s.deep} {
+		*p = tx.StmtContext(ctx, *p)
 	}
-	return v, err == nil, err
+	return &s
 }
 
 // add brings exchanges, and how far the journal has been read with them, into the archive, and takes the words of erased ones out.
@@ -69,29 +69,38 @@ func (a *Archive) add(ctx context.Context, parts []*journal.Parts, at place, gon
 	if err != nil {
 		return err
 	}
-	return a.in(ctx, func(tx *sql.Tx) error {
-		if len(parts)+len(gone) > 0 {
-			s, err := prepare(ctx, tx)
-			if err != nil {
-				return err
-			}
-			for _, p := range parts {
-				if err := a.addOne(s, p); err != nil {
+	put := func(mark []byte) error {
+		return a.in(ctx, func(tx *sql.Tx) error {
+			if len(parts) > 0 {
+				s := a.sql.in(ctx, tx)
+				for _, p := range parts {
+					if err := a.addOne(s, p); err != nil {
+						return err
+					}
+				}
+				if err := a.count(s); err != nil {
 					return err
 				}
 			}
-			for i := range gone {
-				if err := a.erase(s, tx, &gone[i]); err != nil {
-					return err
-				}
+			if mark == nil {
+				return nil
 			}
-			if err := a.count(s); err != nil {
+			_, err := tx.ExecContext(ctx, "INSERT OR REPLACE INTO meta VALUES ('place', ?)", string(mark))
+			return err
+		})
+	}
+	if len(gone) > 0 { // session by session: that they are done is stored at the end, and what was done in part is done again
+		if err := put(nil); err != nil {
+			return err
+		}
+		parts = nil
+		for i := range gone {
+			if err := a.erase(ctx, &gone[i]); err != nil {
 				return err
 			}
 		}
-		_, err := tx.ExecContext(ctx, "INSERT OR REPLACE INTO meta VALUES ('place', ?)", string(mark))
-		return err
-	})
+	}
+	return put(mark)
 }
 
 // count adds up how often values were used.
@@ -106,19 +115,15 @@ func (a *Archive) count(s *statements) error {
 }
 
 func (a *Archive) addOne(s *statements, p *journal.Parts) error {
-	if _, have, err := s.one(s.has, p.Exchange); have || err != nil {
-		return err
-	}
-	n := p.Time.UnixMicro()
-	for {
-		_, taken, err := s.one(s.taken, n)
-		if err != nil {
+	n, known := p.Time.UnixMicro(), false // known: other exchanges of the session are there
+	for ; ; n++ {
+		var have, taken bool
+		if err := s.has.QueryRowContext(s.ctx, p.Exchange, n, p.Session).Scan(&have, &taken, &known); have || err != nil {
 			return err
 		}
 		if !taken {
 			break
 		}
-		n++
 	}
 	x := p.Document()
 	steps := pipeline.Messages(x.Steps)
@@ -133,7 +138,12 @@ func (a *Archive) addOne(s *statements, p *journal.Parts) error {
 			fresh = fresh[1:]
 		}
 	}
-	words := every
+	var words strings.Builder
+	words.WriteString(every)
+	stands := func(field, value string) {
+		words.WriteByte(' ')
+		words.WriteString(token(field, value))
+	}
 	var ids []int64
 	for _, f := range a.fields {
 		if f.get == nil {
@@ -145,7 +155,7 @@ func (a *Archive) addOne(s *statements, p *journal.Parts) error {
 		}
 		slices.Sort(values)
 		for _, v := range slices.Compact(values) {
-			words += " " + token(f.Name, v)
+			stands(f.Name, v)
 			if f.Many {
 				continue
 			}
@@ -158,9 +168,9 @@ func (a *Archive) addOne(s *statements, p *journal.Parts) error {
 	}
 	used := p.Outcome.Used(p.Intent.BodyBytes)
 	estimated := 0
-	if (p.Outcome.Usage.InputTokens == nil || p.Outcome.Usage.OutputTokens == nil || p.Outcome.Cut != "") && value(used.InputTokens)+value(used.OutputTokens) > 0 {
+	if p.Outcome.Estimated(used) {
 		estimated = 1
-		words += " " + token("is", "estimated")
+		stands("is", "estimated")
 		id, err := a.note(s, "is", "estimated")
 		if err != nil {
 			return err
@@ -172,7 +182,8 @@ func (a *Archive) addOne(s *statements, p *journal.Parts) error {
 		n     int64
 	}{{"status", int64(x.Status)}, {"masks", int64(len(x.Masked))}, {"tokens", value(used.InputTokens) + value(used.OutputTokens)}, {"duration", x.DurationMS}} {
 		r := rangeOf(v.field, v.n)
-		words += " " + token(v.field, r.name()) + " " + token(v.field, r.octave())
+		stands(v.field, r.name())
+		stands(v.field, r.octave())
 		if _, err := a.note(s, v.field, r.name()); err != nil {
 			return err
 		}
@@ -181,7 +192,7 @@ func (a *Archive) addOne(s *statements, p *journal.Parts) error {
 	if err != nil {
 		return err
 	}
-	if _, err := s.find.ExecContext(s.ctx, n, words, text(&x, fresh)); err != nil {
+	if _, err := s.find.ExecContext(s.ctx, n, words.String(), text(&x, fresh)); err != nil {
 		return err
 	}
 	var tools []string
@@ -199,8 +210,14 @@ func (a *Archive) addOne(s *statements, p *journal.Parts) error {
 	if denied(&x) {
 		was = 1
 	}
-	_, err = s.session.ExecContext(s.ctx, x.SessionID, n, was, len(x.Masked))
-	return err
+	if _, err := s.session.ExecContext(s.ctx, x.SessionID, n, was, len(x.Masked)); err != nil {
+		return err
+	}
+	a.more.exchanges++
+	if !known {
+		a.more.sessions++
+	}
+	return nil
 }
 
 // note adds a value to the list of those that globs are looked up in, and gives its number there.
@@ -211,7 +228,14 @@ func (a *Archive) note(s *statements, field, v string) (id int64, err error) {
 		if len(a.known) >= maxKnown {
 			clear(a.known)
 		}
-		if err := s.word.QueryRowContext(s.ctx, field, v).Scan(&id); err != nil {
+		err := s.word.QueryRowContext(s.ctx, field, v).Scan(&id)
+		if errors.Is(err, sql.ErrNoRows) {
+			var r sql.Result
+			if r, err = s.fresh.ExecContext(s.ctx, field, v); err == nil {
+				id, err = r.LastInsertId()
+			}
+		}
+		if err != nil {
 			return 0, err
 		}
 		a.known[k] = id

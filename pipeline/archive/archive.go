@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,7 +20,7 @@ import (
 )
 
 // version is that of the schema. A file of another one is made anew.
-const version = 2
+const version = 3
 
 // Options configures Open.
 type Options struct {
@@ -30,18 +31,28 @@ type Options struct {
 	Now      func() time.Time
 }
 
-// Archive is an open search store. It may be used by any number of goroutines; one of them may feed it.
+// Archive is a search store. It may be used by any number of goroutines; one of them may feed it.
 type Archive struct {
-	o      Options
-	fields []Field // see Fields
-	read   atomic.Pointer[sql.DB]
-	stop   atomic.Pointer[context.CancelCauseFunc] // ends Follow; nil while nothing follows
+	o       Options
+	fields  []Field // see Fields
+	read    atomic.Pointer[sql.DB]
+	file    atomic.Pointer[os.FileInfo]             // that is open
+	closed  atomic.Pointer[error]                   // why the file is not open; nil if it is
+	renewed atomic.Int64                            // how often a file was replaced that could not be used
+	stop    atomic.Pointer[context.CancelCauseFunc] // ends Follow; nil while nothing follows
+	nudge   atomic.Pointer[context.CancelFunc]      // ends its waiting for records; nil while it does not wait
+	asked   chan struct{}                           // holds one for each query that runs
 
 	mu    sync.Mutex // of writing
 	write *sql.DB
+	sql   statements
 	known map[string]int64 // values of fields that are in the list of values, and their numbers there
 	used  map[int64]int64  // how often values were used in the transaction
+	more  totals           // what the transaction adds to those of the file; negative for what it takes away
 }
+
+// totals are numbers of rows. They are kept with the rows, in the same transactions, for counting a million takes too long for a status.
+type totals struct{ exchanges, sessions int64 }
 
 const schema = `
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -57,13 +68,21 @@ CREATE INDEX exchanges_credential ON exchanges (credential, workload) WHERE cred
 CREATE TABLE sessions (
 	id TEXT PRIMARY KEY, started INTEGER NOT NULL, last INTEGER NOT NULL, exchanges INTEGER NOT NULL, denied INTEGER NOT NULL, masked INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX sessions_last ON sessions (last);
+CREATE TABLE totals (one INTEGER PRIMARY KEY CHECK (one = 1), exchanges INTEGER NOT NULL, sessions INTEGER NOT NULL);
+INSERT INTO totals VALUES (1, 0, 0);
 CREATE TABLE words (id INTEGER PRIMARY KEY, field TEXT NOT NULL, value TEXT NOT NULL, uses INTEGER NOT NULL, UNIQUE (field, value));
 ` + index
 
+// Of the time that it takes to add exchanges a quarter goes into merging the index. The more parts of it are merged at once, the less often each word
+// is written anew; and the more parts a query looks into. Parts of which a tenth was deleted would be written anew by themselves, again and again while
+// exchanges expire in their order: scrubbing does so once a day.
 const index = `CREATE VIRTUAL TABLE found USING fts5(fields, text, content='', contentless_delete=1, tokenize="unicode61 remove_diacritics 2");
+INSERT INTO found (found, rank) VALUES ('automerge', 8), ('deletemerge', 0), ('hashsize', 8388608);
 `
 
-// Open opens the file, and makes a new one if there is none or if it cannot be used: then it is empty until it is fed.
+// Open opens the file, and makes a new one if there is none, or if it is damaged or of another version: then it is empty until it is fed. If it
+// cannot be opened for another reason, which may pass, it is left as it is: the archive is returned with the error, says so to whoever asks, and
+// Follow tries again.
 func Open(ctx context.Context, o Options) (*Archive, error) {
 	if o.Deadline <= 0 {
 		o.Deadline = 3 * time.Second
@@ -74,18 +93,28 @@ func Open(ctx context.Context, o Options) (*Archive, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	a, err := open(ctx, o)
-	if err == nil {
-		return a, nil
+	a := &Archive{o: o, fields: Fields(), asked: make(chan struct{}, queries)}
+	a.closed.Store(&errUnopened)
+	return a, a.reopen(ctx)
+}
+
+// reopen opens the file if it is not open.
+func (a *Archive) reopen(ctx context.Context) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if why := a.closed.Load(); why == nil || *why == errClosed {
+		return a.shut()
 	}
-	if _, serr := os.Stat(o.Path); errors.Is(serr, fs.ErrNotExist) {
-		return nil, err
+	err := a.open(ctx)
+	if err != nil && ctx.Err() == nil && IsDamaged(err) {
+		a.o.Log.Warn("the archive cannot be used and is built anew from the journal", "error", err)
+		a.renewed.Add(1)
+		if err = remove(a.o.Path); err == nil {
+			err = a.open(ctx)
+		}
 	}
-	o.Log.Warn("the archive cannot be used and is built anew from the journal", "error", err)
-	if err := remove(o.Path); err != nil {
-		return nil, err
-	}
-	return open(ctx, o)
+	a.opened(err)
+	return err
 }
 
 func remove(path string) error {
@@ -98,77 +127,114 @@ func remove(path string) error {
 }
 
 // Renew replaces the file by an empty one, which the next Follow fills. It is for a file that was damaged while it was in use (IsDamaged);
-// queries that run then fail.
+// queries that run then fail. After an error nothing is open, and Renew may be tried again.
 func (a *Archive) Renew(ctx context.Context) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.renewed.Add(1)
 	if err := a.close(); err != nil {
 		a.o.Log.Warn("closing an archive that cannot be used", "error", err)
 	}
-	if err := remove(a.o.Path); err != nil {
-		return err
+	err := remove(a.o.Path)
+	if err == nil {
+		err = a.open(ctx)
 	}
-	fresh, err := open(ctx, a.o)
-	if err != nil {
-		return err
-	}
-	a.write, a.known = fresh.write, fresh.known
-	a.read.Store(fresh.read.Load())
-	return nil
+	a.opened(err)
+	return err
 }
 
-func open(ctx context.Context, o Options) (a *Archive, err error) {
-	f, err := os.OpenFile(o.Path, os.O_CREATE, 0o600) // SQLite would make it readable by all
+// open is called with the lock held and no file open.
+func (a *Archive) open(ctx context.Context) (err error) {
+	f, err := os.OpenFile(a.o.Path, os.O_CREATE, 0o600) // SQLite would make it readable by all
 	if err != nil {
-		return nil, fmt.Errorf("opening the archive: %w", err)
+		return fmt.Errorf("opening the archive: %w", err)
 	}
 	if err := f.Close(); err != nil {
-		return nil, fmt.Errorf("opening the archive: %w", err)
+		return fmt.Errorf("opening the archive: %w", err)
 	}
-	a = &Archive{o: o, fields: Fields(), known: map[string]int64{}, used: map[int64]int64{}}
+	a.known, a.used, a.more = map[string]int64{}, map[int64]int64{}, totals{}
 	defer func() {
 		if err != nil {
-			err = errors.Join(fmt.Errorf("opening the archive: %w", err), a.Close())
-			a = nil
+			err = errors.Join(fmt.Errorf("opening the archive: %w", damage(err)), a.close())
 		}
 	}()
 	// What is lost when the machine dies is read from the journal again.
-	dsn := "file:" + (&url.URL{Path: o.Path}).EscapedPath() + "?_pragma=journal_mode(wal)&_pragma=synchronous(normal)&_pragma=busy_timeout(5000)&_pragma=temp_store(memory)"
-	// What is deleted is overwritten: words of erased sessions must not stay in pages that are free.
-	if a.write, err = sql.Open("sqlite", dsn+"&_txlock=immediate&_pragma=cache_size(-16384)&_pragma=secure_delete(on)"); err != nil {
-		return a, err
+	dsn, common := "file:"+(&url.URL{Path: a.o.Path}).EscapedPath()+"?", "_pragma=journal_mode(wal)&_pragma=synchronous(normal)&_pragma=busy_timeout(5000)&_pragma=temp_store(memory)"
+	// What is deleted is overwritten: words of erased sessions must not stay in pages that are free. How a file is vacuumed is set before anything is in it.
+	if a.write, err = sql.Open("sqlite", dsn+"_pragma=auto_vacuum(incremental)&"+common+"&_txlock=immediate&_pragma=cache_size(-16384)&_pragma=secure_delete(on)&_pragma=journal_size_limit(33554432)"); err != nil {
+		return err
 	}
 	a.write.SetMaxOpenConns(1)
-	var have int
-	if err := a.write.QueryRowContext(ctx, "PRAGMA user_version").Scan(&have); err != nil {
-		return a, err
+	if err := a.made(ctx); err != nil {
+		return err
 	}
-	switch have {
-	case 0:
-		if _, err := a.write.ExecContext(ctx, schema+fmt.Sprintf("PRAGMA user_version = %d", version)); err != nil {
-			return a, err
-		}
-	case version:
-	default:
-		return a, fmt.Errorf("its version is %d, this program's is %d", have, version)
+	if a.sql, err = prepare(ctx, a.write); err != nil {
+		return err
 	}
 	var some sql.NullInt64
 	if err := a.write.QueryRowContext(ctx, "SELECT max(n) FROM exchanges").Scan(&some); err != nil {
-		return a, err
+		return err
 	}
-	read, err := sql.Open("sqlite", dsn+"&_pragma=query_only(1)&_pragma=cache_size(-8192)")
+	read, err := sql.Open("sqlite", dsn+common+"&_pragma=query_only(1)&_pragma=cache_size(-8192)")
 	if err != nil {
-		return a, err
+		return err
 	}
-	read.SetMaxOpenConns(4)
+	read.SetMaxOpenConns(queries + 1) // one is for Stats
 	a.read.Store(read)
-	return a, nil
+	at, err := os.Stat(a.o.Path)
+	if err != nil {
+		return err
+	}
+	a.file.Store(&at)
+	return nil
 }
 
-// Close ends the use of the file.
+// made makes the tables if the file has none. Another process may be doing so too.
+func (a *Archive) made(ctx context.Context) (err error) {
+	tx, err := a.write.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	var have int
+	if err = tx.QueryRowContext(ctx, "PRAGMA user_version").Scan(&have); err == nil && have == 0 {
+		_, err = tx.ExecContext(ctx, schema+fmt.Sprintf("PRAGMA user_version = %d", version))
+	} else if err == nil && have != version {
+		err = &unusable{fmt.Errorf("its version is %d, this program's is %d", have, version)}
+	}
+	if err != nil {
+		return errors.Join(err, tx.Rollback())
+	}
+	return tx.Commit()
+}
+
+// These are what can be wrong with an archive that is not open, besides what came of opening it.
+var (
+	errClosed   = errors.New("it is closed")
+	errUnopened = errors.New("it is not open yet")
+)
+
+// opened notes what came of opening the file.
+func (a *Archive) opened(err error) {
+	if err == nil {
+		a.closed.Store(nil)
+		return
+	}
+	a.closed.Store(&err)
+}
+
+// shut tells why the file is not open; nil if it is.
+func (a *Archive) shut() error {
+	if why := a.closed.Load(); why != nil {
+		return fmt.Errorf("the archive is not open: %w", *why)
+	}
+	return nil
+}
+
+// Close ends the use of the file. The archive cannot be used any more.
 func (a *Archive) Close() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.closed.Store(&errClosed)
 	return a.close()
 }
 
@@ -182,9 +248,49 @@ func (a *Archive) close() error {
 	return errors.Join(errs...)
 }
 
+// unusable is a file that is no archive of ours, or not any more.
+type unusable struct{ err error }
+
+func (u *unusable) Error() string { return u.err.Error() }
+func (u *unusable) Unwrap() error { return u.err }
+
 // IsDamaged tells whether an error means that the file cannot be used: Renew it.
 func IsDamaged(err error) bool {
-	const corrupt, notADB = 11, 26 // SQLITE_CORRUPT, SQLITE_NOTADB
-	var e *sqlite.Error
-	return errors.As(err, &e) && (e.Code()&0xff == corrupt || e.Code()&0xff == notADB)
+	var u *unusable
+	return errors.As(err, &u) || errors.Is(err, errGone) || is(err, corrupt, notADB)
 }
+
+// damage marks an error of a statement that is ours, not made from a query, for what only a damaged file makes it fail with: tables that are not
+// there, or with other rows than we put there.
+func damage(err error) error {
+	if is(err, failed, constraint, mismatch) {
+		return &unusable{err}
+	}
+	return err
+}
+
+// Codes of SQLite.
+const (
+	failed, ioErr, corrupt, full, constraint, mismatch, notADB = 1, 10, 11, 13, 19, 20, 26
+)
+
+func is(err error, codes ...int) bool {
+	var e *sqlite.Error
+	return errors.As(err, &e) && slices.Contains(codes, e.Code()&0xff)
+}
+
+// errGone says that what is open has no name any more. Connections that are made anew would find another file, or make an empty one.
+var errGone = errors.New("its file was removed or replaced while it was in use")
+
+// gone is errGone if it is so.
+func (a *Archive) gone() error {
+	was := a.file.Load()
+	at, err := os.Stat(a.o.Path)
+	if was != nil && (errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(at, *was)) {
+		return errGone
+	}
+	return nil // an error of another kind is one of reading, too
+}
+
+// damaged tells whether an error means that the file cannot be used, or comes of its not being there.
+func (a *Archive) damaged(err error) bool { return IsDamaged(err) || a.gone() != nil }

@@ -18,8 +18,7 @@ import (
 // A batch is what goes into one transaction.
 const (
 	batchExchanges = 500
-	batchWait      = 300 * time.Millisecond
-	expireEvery    = 10 * time.Minute
+	batchWait      = 500 * time.Millisecond
 )
 
 // place says how far the journal has been read; it is stored with what was read.
@@ -54,6 +53,9 @@ func (a *Archive) Follow(ctx context.Context, j *journal.Journal) error {
 		a.stop.Store(nil)
 		stop(nil)
 	}()
+	if err := a.reopen(ctx); err != nil {
+		return err
+	}
 	at, err := a.place(ctx)
 	if err != nil {
 		return err
@@ -79,7 +81,9 @@ func (a *Archive) Follow(ctx context.Context, j *journal.Journal) error {
 	case caller.Err() != nil:
 		return nil
 	case ctx.Err() != nil: // a query found the file damaged
-		return context.Cause(ctx)
+		return errors.Join(context.Cause(ctx), a.gone())
+	case err != nil && a.gone() != nil:
+		return errors.Join(err, errGone)
 	case errors.Is(err, journal.ErrClosed):
 		return nil
 	}
@@ -98,7 +102,7 @@ func (a *Archive) Rebuild(ctx context.Context, dir string, tell func(exchanges i
 	f := &feeder{a: a, dir: dir, src: still{r}, folder: journal.NewFolder(), loader: loader(dir)}
 	total := 0
 	for {
-		n, err := f.step(ctx)
+		n, err := f.step(ctx, 0)
 		if total += n; tell != nil && n > 0 {
 			tell(total)
 		}
@@ -141,11 +145,8 @@ func (a *Archive) fits(ctx context.Context, dir string) error {
 		return nil
 	}
 	var refs journal.Refs
-	if err == nil {
-		err = json.Unmarshal([]byte(raw), &refs)
-	}
-	if err != nil {
-		return fmt.Errorf("reading the archive: %w", err)
+	if err = read(err, raw, &refs); err != nil {
+		return err
 	}
 	l := journal.NewLoader(dir)
 	defer l.Close()
@@ -162,30 +163,32 @@ func misfit(err error) bool {
 }
 
 func (f *feeder) run(ctx context.Context) error {
-	var expired time.Time
+	c := &care{a: f.a, dir: f.dir}
 	for {
-		if now := f.a.o.Now(); now.Sub(expired) >= expireEvery {
-			if _, err := f.a.Expire(ctx); err != nil {
-				return err
-			}
-			if err := f.a.lost(ctx, f.dir); err != nil {
-				return err
-			}
-			expired = now
-		}
-		if err := f.a.scrub(ctx); err != nil {
+		more, err := c.step(ctx)
+		if err = errors.Join(f.a.gone(), err); err != nil {
 			return err
 		}
-		if _, err := f.step(ctx); err != nil {
+		wait := time.Duration(0)
+		if more {
+			wait = carePause
+		}
+		if _, err := f.step(ctx, wait); err != nil {
 			return err
 		}
 	}
 }
 
-// step brings one batch in. After an error of the source, what was read before it is in the archive.
-func (f *feeder) step(ctx context.Context) (n int, err error) {
+// step brings one batch in; it waits for its first record no longer than most, if that is not 0. After an error of the source, what was read before
+// it is in the archive.
+func (f *feeder) step(ctx context.Context, most time.Duration) (n int, err error) {
 	wait, cancel := context.WithCancel(ctx)
 	defer cancel()
+	f.a.nudge.Store(&cancel)
+	defer f.a.nudge.Store(nil)
+	if most > 0 {
+		defer time.AfterFunc(most, cancel).Stop()
+	}
 	var parts []*journal.Parts
 	var gone []erased
 	var end error
@@ -239,69 +242,54 @@ func (a *Archive) place(ctx context.Context) (p place, err error) {
 	if errors.Is(err, sql.ErrNoRows) {
 		return p, nil
 	}
-	if err == nil {
-		err = json.Unmarshal([]byte(raw), &p)
+	return p, read(err, raw, &p)
+}
+
+// read reads what we stored as JSON, unless there is an error already. What cannot be read is not what we stored.
+func read(err error, raw string, to any) error {
+	if err = damage(err); err == nil {
+		if err = json.Unmarshal([]byte(raw), to); err != nil {
+			err = &unusable{err}
+		}
 	}
 	if err != nil {
 		err = fmt.Errorf("reading the archive: %w", err)
 	}
-	return p, err
+	return err
 }
 
 // empty makes the archive one that has read nothing.
 func (a *Archive) empty(ctx context.Context) error {
 	return a.in(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, "DELETE FROM meta; DELETE FROM exchanges; DELETE FROM sessions; DELETE FROM words; DROP TABLE found; "+index)
+		_, err := tx.ExecContext(ctx, "DELETE FROM meta; DELETE FROM exchanges; DELETE FROM sessions; DELETE FROM words; UPDATE totals SET exchanges = 0, sessions = 0; DROP TABLE found; "+index)
 		clear(a.known)
 		return err
 	})
 }
 
-// Expire forgets exchanges that are older than the archive is to retain, and says how many.
-func (a *Archive) Expire(ctx context.Context) (int64, error) {
-	if a.o.Retain <= 0 {
-		return 0, nil
-	}
-	return a.forget(ctx, "n < ?", a.o.Now().Add(-a.o.Retain).UnixMicro())
-}
-
-func (a *Archive) forget(ctx context.Context, which string, arg any) (n int64, err error) {
-	err = a.in(ctx, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, "DELETE FROM found WHERE rowid IN (SELECT n FROM exchanges WHERE "+which+")", arg); err != nil {
-			return err
-		}
-		r, err := tx.ExecContext(ctx, "DELETE FROM exchanges WHERE "+which, arg)
-		if err != nil {
-			return err
-		}
-		if n, err = r.RowsAffected(); n == 0 || err != nil {
-			return err
-		}
-		_, err = tx.ExecContext(ctx, "DELETE FROM sessions WHERE NOT EXISTS (SELECT 1 FROM exchanges e WHERE e.session = sessions.id)")
-		return err
-	})
-	if err != nil {
-		err = fmt.Errorf("forgetting exchanges in the archive: %w", err)
-	}
-	return n, err
-}
-
-// in runs f in a transaction.
+// in runs f in a transaction, and adds to the totals what f says.
 func (a *Archive) in(ctx context.Context, f func(*sql.Tx) error) (err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if err := a.shut(); err != nil {
+		return err
+	}
 	tx, err := a.write.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
-	if err = f(tx); err != nil {
-		err = errors.Join(err, tx.Rollback())
-	} else {
+	a.more = totals{}
+	if err = f(tx); err == nil && a.more != (totals{}) {
+		_, err = tx.ExecContext(ctx, "UPDATE totals SET exchanges = exchanges + ?, sessions = sessions + ?", a.more.exchanges, a.more.sessions)
+	}
+	if err == nil {
 		err = tx.Commit()
+	} else if back := tx.Rollback(); back != nil && !is(err, ioErr, full) { // of these SQLite itself has rolled back
+		err = errors.Join(err, back)
 	}
 	if err != nil { // what was noted in it is not in the file
 		clear(a.known)
 		clear(a.used)
 	}
-	return err
+	return damage(err)
 }

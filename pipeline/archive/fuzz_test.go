@@ -9,7 +9,8 @@ import (
 )
 
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{`principal:a* tool:shell -verdict:deny "wire \"x\" transfer" since:24h`, `-"`, `tokens:>=3`, `a:b:c`, `*`, `"" x`, "text : \x00 NEAR(a)", `since:2026-01-01T00:00:00Z`} {
+	for _, s := range []string{`principal:a* tool:shell -verdict:deny "wire \"x\" transfer" since:24h`, `-"`, `tokens:>=3`, `a:b:c`, `*`, `"" x`, "text : \x00 NEAR(a)", `since:2026-01-01T00:00:00Z`,
+		`a* -b* "c" NEAR(x y, 3)`, `since:65535d until:9999-12-31`, `since:0001-01-01 -until:2562047h`, `principal:*a*b*c*[?]*`, `-tokens:<9223372036854775807 duration:>=-1`, `""" ("a" OR b)^`} {
 		f.Add(s)
 	}
 	r := newRig(f)

@@ -11,6 +11,10 @@ import (
 )
 
 const (
+	// maxQuery is how long a query may be, in bytes.
+	maxQuery = 8 << 10
+	// maxPhrase is how many words a phrase may have.
+	maxPhrase = 256
 	// maxTerms is how many conditions a query may have.
 	maxTerms = 64
 	// maxGlob is how many values a glob may stand for.

@@ -156,11 +156,7 @@ func TestFailedBatch(t *testing.T) {
 	r := newRig(t)
 	fails := errors.New("no space")
 	err := r.a.in(t.Context(), func(tx *sql.Tx) error {
-		s, err := prepare(context.Background(), tx)
-		if err != nil {
-			return err
-		}
-		if _, err := r.a.note(s, "scope", "agents"); err != nil {
+		if _, err := r.a.note(r.a.sql.in(context.Background(), tx), "scope", "agents"); err != nil {
 			return err
 		}
 		return fails
@@ -171,6 +167,21 @@ func TestFailedBatch(t *testing.T) {
 	r.put(1, func(int, *pipeline.Intent, *pipeline.Outcome) {})
 	if got := r.find("scope:ag*"); got != "1" {
 		t.Errorf("found %q", got)
+	}
+}
+
+// TestOnePart: a batch becomes one part of the index, also if its values, sessions and all are new: parts must be merged, which is most of the work.
+func TestOnePart(t *testing.T) {
+	r := newRig(t)
+	for batch := 1; batch <= 3; batch++ {
+		r.put(200, func(_ int, in *pipeline.Intent, out *pipeline.Outcome) {
+			in.Principal.User, out.DurationMS = fmt.Sprint("user", r.n), int64(r.n)*997
+			in.Call.Steps = []pipeline.Step{{Kind: pipeline.StepPrompt, Text: fmt.Sprint("word", r.n)}}
+		})
+		var parts int
+		if err := r.a.write.QueryRow("SELECT count(DISTINCT id >> 37) FROM found_data WHERE id >= 1 << 37").Scan(&parts); err != nil || parts != batch {
+			t.Errorf("%d parts after %d batches, %v", parts, batch, err)
+		}
 	}
 }
 

@@ -38,9 +38,15 @@ func wrong(format string, args ...any) error { return &QueryError{fmt.Sprintf(fo
 // Parse reads a query: words, "phrases", wor*, field:value, field:"a value", field:glob*, number:>3, since:24h, until:2026-01-31, each of
 // which may have a - before it for the opposite. Times are an age, a date in local time, or RFC 3339. Case does not matter.
 func Parse(s string, now time.Time) (*Query, error) {
+	if len(s) > maxQuery {
+		return nil, wrong("it is longer than %d bytes", maxQuery)
+	}
 	q := &Query{}
 	fields := Fields()
 	for rest := strings.TrimSpace(s); rest != ""; rest = strings.TrimSpace(rest) {
+		if len(q.terms) > maxTerms {
+			return nil, wrong("it has more than %d conditions", maxTerms)
+		}
 		var t term
 		if r, ok := strings.CutPrefix(rest, "-"); ok && r != "" {
 			t.not, rest = true, r
@@ -138,6 +144,9 @@ func (q *Query) words(t term, value string, quoted bool) error {
 	}
 	if !strings.ContainsFunc(t.value, func(r rune) bool { return unicode.IsLetter(r) || unicode.IsNumber(r) }) {
 		return wrong("%q has no word in it", value)
+	}
+	if words := strings.FieldsFunc(t.value, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsNumber(r) }); len(words) > maxPhrase {
+		return wrong("a phrase has more than %d words", maxPhrase)
 	}
 	q.terms = append(q.terms, t)
 	return nil

@@ -19,6 +19,12 @@ import (
 // ErrDeadline says that a query took too long.
 var ErrDeadline = errors.New("the query takes too long: narrow it, for example with since:24h")
 
+// ErrBusy says that a query was not begun, for others ran all the time.
+var ErrBusy = errors.New("other queries keep the search store busy: try again in a moment")
+
+// queries is how many are answered at a time. Others wait, within their deadline.
+const queries = 4
+
 // ErrNotFound is returned for an ID that the archive does not have.
 var ErrNotFound = errors.New("not in the archive")
 
@@ -81,9 +87,29 @@ func (a *Archive) limited(ctx context.Context, f func(context.Context) error) er
 }
 
 func (a *Archive) within(ctx context.Context, deadline time.Duration, f func(context.Context) error) error {
+	if err := a.shut(); err != nil {
+		return err
+	}
 	limit, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
-	err := f(limit)
+	select {
+	case a.asked <- struct{}{}:
+	default:
+		select {
+		case a.asked <- struct{}{}:
+		case <-limit.Done():
+			if ctx.Err() != nil {
+				return fmt.Errorf("searching the archive: %w", ctx.Err())
+			}
+			return ErrBusy
+		}
+	}
+	defer func() { <-a.asked }()
+	return a.told(ctx, limit, f(limit))
+}
+
+// told is what the asker is told of an error; limit is ctx with the deadline.
+func (a *Archive) told(ctx, limit context.Context, err error) error {
 	var q *QueryError
 	switch {
 	case err == nil:
@@ -92,7 +118,7 @@ func (a *Archive) within(ctx context.Context, deadline time.Duration, f func(con
 		return ErrDeadline
 	case errors.As(err, &q):
 		return err
-	case IsDamaged(err):
+	case a.damaged(err):
 		if stop := a.stop.Load(); stop != nil {
 			(*stop)(err)
 		}
@@ -233,6 +259,33 @@ func (a *Archive) session(ctx context.Context, h Hit) (Session, error) {
 	return s, err
 }
 
+// Known gives what the archive has of some sessions, by ID, without an exchange of each.
+func (a *Archive) Known(ctx context.Context, ids []string) (out map[string]Session, err error) {
+	asked, err := json.Marshal(ids)
+	if err != nil {
+		return nil, err
+	}
+	out = map[string]Session{}
+	err = a.limited(ctx, func(ctx context.Context) error {
+		rows, err := a.read.Load().QueryContext(ctx, "SELECT id, started, last, exchanges, denied, masked FROM sessions WHERE id IN (SELECT value FROM json_each(?))", string(asked))
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var s Session
+			var started, last int64
+			if err := rows.Scan(&s.ID, &started, &last, &s.Exchanges, &s.Denied, &s.Masked); err != nil {
+				return err
+			}
+			s.Started, s.Last = time.UnixMicro(started).UTC(), time.UnixMicro(last).UTC()
+			out[s.ID] = s
+		}
+		return rows.Err()
+	})
+	return out, err
+}
+
 // Of lists the exchanges of a session, oldest first, or one exchange by its ID.
 func (a *Archive) Of(ctx context.Context, id string) (out []Hit, err error) {
 	err = a.limited(ctx, func(ctx context.Context) error {
@@ -261,30 +314,30 @@ type Stats struct {
 	Exchanges, Sessions int64
 	Oldest              time.Time // zero if it is empty
 	Bytes               int64     // of the file
+	Renewed             int64     // how often, since Open, a file was replaced that could not be used
 }
 
-// Stats counts.
+// Stats reads what is kept: it counts nothing, and does not wait for queries.
 func (a *Archive) Stats(ctx context.Context) (s Stats, err error) {
-	err = a.limited(ctx, func(ctx context.Context) error {
-		var oldest sql.NullInt64
-		var pages, size int64
-		if err := a.read.Load().QueryRowContext(ctx, "SELECT (SELECT count(*) FROM exchanges), (SELECT count(*) FROM sessions), (SELECT min(n) FROM exchanges)").
-			Scan(&s.Exchanges, &s.Sessions, &oldest); err != nil {
-			return err
-		}
-		if oldest.Valid {
-			s.Oldest = time.UnixMicro(oldest.Int64).UTC()
-		}
-		if err := a.read.Load().QueryRowContext(ctx, "PRAGMA page_count").Scan(&pages); err != nil {
-			return err
-		}
-		if err := a.read.Load().QueryRowContext(ctx, "PRAGMA page_size").Scan(&size); err != nil {
-			return err
-		}
-		s.Bytes = pages * size
-		return nil
-	})
-	return s, err
+	s.Renewed = a.renewed.Load()
+	if err := a.shut(); err != nil {
+		return s, err
+	}
+	limit, cancel := context.WithTimeout(ctx, a.o.Deadline)
+	defer cancel()
+	return s, a.told(ctx, limit, a.stats(limit, &s))
+}
+
+func (a *Archive) stats(ctx context.Context, s *Stats) error {
+	var oldest sql.NullInt64
+	if err := a.read.Load().QueryRowContext(ctx, `SELECT exchanges, sessions, (SELECT min(n) FROM exchanges),
+		(SELECT page_count FROM pragma_page_count) * (SELECT page_size FROM pragma_page_size) FROM totals`).Scan(&s.Exchanges, &s.Sessions, &oldest, &s.Bytes); err != nil {
+		return err
+	}
+	if oldest.Valid {
+		s.Oldest = time.UnixMicro(oldest.Int64).UTC()
+	}
+	return nil
 }
 
 // Number reads what Page.Next was written as; "" is 0.

@@ -207,6 +207,9 @@ func (x *exchange) readWhole(src *source, coding string) (body, raw []byte, err 
 			return nil, nil, err
 		}
 	}
+	if x.f.o.Originals != nil {
+		x.whole = body
+	}
 	if coded {
 		return body, x.buf.raw, nil
 	}

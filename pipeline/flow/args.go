@@ -23,7 +23,14 @@ func (x *exchange) maskArgs(args []byte) (masked []byte, masks []pipeline.Mask, 
 		if len(l.text) < llm.MinText {
 			return nil
 		}
-		with, found, err := x.maskWhole(pipeline.CarrierArgs, x.before(l.key), l.text)
+		var with []byte
+		var found []pipeline.Mask
+		var err error
+		if l.name {
+			with, found, err = x.maskName(pipeline.CarrierArgs, l.text)
+		} else {
+			with, found, err = x.maskWhole(pipeline.CarrierArgs, x.before(l.key), l.text)
+		}
 		if err != nil || len(found) == 0 {
 			return err
 		}

@@ -69,6 +69,17 @@ type Sessions interface {
 	Answered(m *pipeline.Meta, c *pipeline.Call, o *pipeline.Outcome, used pipeline.Usage)
 }
 
+// Sealer seals one reply as it came, piece by piece, for people who are not on this host (pipeline/journal/original). Nothing of it
+// can be read before Key was given away, by nobody. It is used by one goroutine.
+type Sealer interface {
+	// Key is what opens the pieces, as JSON, sealed to these people. An error holds nothing of the reply.
+	Key() ([]byte, error)
+	// Piece appends the next piece to dst, sealed, and says in it whether it is the last. plain is not kept.
+	Piece(dst, plain []byte, last bool) []byte
+	// Close destroys the key. Nothing else is called after it.
+	Close()
+}
+
 // Codecs finds the codec of a request; an error means "not inspected" and says why.
 type Codecs interface {
 	For(*pipeline.Endpoint, *pipeline.Head) (llm.Codec, error)

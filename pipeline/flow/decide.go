@@ -122,7 +122,7 @@ func (x *exchange) watchedOffers(a *asked) *pipeline.Verdict {
 		if o.Action != pipeline.Allow || len(o.Matched) == 0 || x.req.Call.Steps[i].Kind != pipeline.StepToolOffer {
 			continue
 		}
-		names = append(names, x.req.Call.Steps[i].Name)
+		names = append(names, x.word(x.req.Call.Steps[i].Name))
 		v.Matched = union(v.Matched, o.Matched)
 		o.Matched = nil
 	}
@@ -151,7 +151,7 @@ func (x *exchange) rule(ctx context.Context, step, shown *pipeline.Step) (*denia
 // ask guards against a policy that fails.
 func (x *exchange) ask(step *pipeline.Step) (v pipeline.Verdict, err error) {
 	err = x.inspect("policy", func() error {
-		v = x.f.o.Decider.Decide(x.m, &x.req.Call, step)
+		v = x.decides(step)
 		return nil
 	})
 	if err != nil {
@@ -214,7 +214,7 @@ func (x *exchange) decided(v pipeline.Verdict, shown *pipeline.Step, enforced bo
 	}
 	x.append(pipeline.KindDecision, &pipeline.Decision{
 		ID: id, Verdict: v, Mode: x.m.Mode, Enforced: enforced, Step: shown, Policy: x.f.o.Decider.Version(),
-		UID: x.m.Workload.UID, Scope: x.m.Scope, Model: x.req.Call.Model, Endpoint: x.m.Endpoint.Name, SPIFFEID: x.m.Principal.SPIFFEID,
+		UID: x.m.Workload.UID, Scope: x.m.Scope, Model: x.word(x.req.Call.Model), Endpoint: x.m.Endpoint.Name, SPIFFEID: x.m.Principal.SPIFFEID,
 	})
 	return id
 }

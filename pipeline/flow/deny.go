@@ -111,6 +111,7 @@ func (x *exchange) respondBody(d *denial, body []byte) error {
 
 // finish writes the outcome down.
 func (x *exchange) finish(status int) {
+	x.endOriginal()
 	now := x.f.o.Now()
 	x.out.Status = status
 	if x.began.IsZero() {

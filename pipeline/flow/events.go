@@ -219,7 +219,12 @@ func (m *events) event(ev *stream.Event) error {
 		return err
 	}
 	m.x.note(c)
-	if m.like == nil && (c.ID != "" || c.Model != "") {
+	words, err := m.x.words(c)
+	if err != nil {
+		return err
+	}
+	e.fixed = append(e.fixed, words...)
+	if m.like == nil && len(words) == 0 && (c.ID != "" || c.Model != "") {
 		m.like = append([]byte(nil), ev.Data...)
 	}
 	e.done, e.usage = c.Done, c.HasUsage

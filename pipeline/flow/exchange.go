@@ -46,6 +46,10 @@ type exchange struct {
 	ruled     []pipeline.Mask // the same, by guardrails
 	sent      bool            // the request is with the provider
 	bodyBytes int64           // of what was sent
+	heard     [16]heard       // words that were looked at
+	nextHeard int
+	kept      *original // of the reply, while it comes; nil: it is not kept
+	whole     []byte    // the reply, if it is no stream and its original may be kept
 }
 
 // buffers are reused from one exchange to the next.
@@ -83,6 +87,7 @@ func newExchange(f *Flow, m *pipeline.Meta, client pipeline.Client, up pipeline.
 }
 
 func (x *exchange) free() {
+	x.kept.drop()
 	b := x.buf
 	x.buf = nil
 	clear(x.req.Texts[:cap(x.req.Texts)])
@@ -168,7 +173,7 @@ func (x *exchange) settle(ctx context.Context, keep int) error {
 func (x *exchange) recordIntent(body []byte, unread error) {
 	in := &pipeline.Intent{
 		Flow: x.m.Flow, Scope: x.m.Scope, Mode: x.m.Mode, Workload: x.m.Workload, Principal: x.m.Principal, Endpoint: x.m.Endpoint,
-		Method: x.head.Method, Target: x.plain(cutQuery(x.head.Target)), UserAgent: x.plain(x.head.Get("User-Agent")), Credential: x.head.Credential,
+		Method: x.plain(x.head.Method), Target: x.plain(cutQuery(x.head.Target)), UserAgent: x.plain(x.head.Get("User-Agent")), Credential: x.head.Credential,
 		BodyBytes: int64(len(body)), Policy: x.f.o.Decider.Version(),
 		Parent: x.m.Parent, Chain: x.m.Chain, Opening: x.m.Opening,
 	}
@@ -185,7 +190,7 @@ func (x *exchange) recordIntent(body []byte, unread error) {
 	} else {
 		in.Uninspected = x.reason(unread)
 	}
-	model := x.plain(x.req.Call.Model)
+	model := x.word(x.req.Call.Model)
 	if model != x.req.Call.Model { // a key in the wrong place
 		in.Body, in.Uninspected = nil, "the name of the model holds what is to be masked"
 	}
@@ -195,9 +200,8 @@ func (x *exchange) recordIntent(body []byte, unread error) {
 		in.Original = body
 	}
 	x.h.body, x.h.shown = body, in.Body
-	in.Call = x.req.Call
+	in.Call = *x.call()
 	in.Call.Steps = x.steps
-	in.Call.Model = model
 	in.Repeats, in.SameFrame = x.f.o.Sessions.Recorded(x.m, x.steps)
 	x.asked = x.f.o.Now()
 	if !x.append(pipeline.KindIntent, in) {
@@ -231,6 +235,10 @@ const unshown = "[arguments that are no JSON]"
 // maskRequest fills the intent with the masked request and x.steps with the masked steps.
 func (x *exchange) maskRequest(body []byte, in *pipeline.Intent) error {
 	x.steps = append([]pipeline.Step(nil), x.req.Call.Steps...)
+	for i := range x.steps {
+		s := &x.steps[i]
+		s.Name, s.ID = x.word(s.Name), x.word(s.ID)
+	}
 	edits := x.buf.edits[:0]
 	moved := 0 // how far what follows has moved in the masked body
 	for i := range x.req.Texts {
@@ -245,7 +253,7 @@ func (x *exchange) maskRequest(body []byte, in *pipeline.Intent) error {
 				masks = []pipeline.Mask{{Carrier: pipeline.CarrierArgs, Type: "arguments", Len: len(t.Value), With: unshown}}
 			}
 		} else {
-			masked, masks, err = x.maskWhole(x.carrierOf(t), x.before(t.Key), t.Value)
+			masked, masks, err = x.maskText(x.carrierOf(t), t)
 		}
 		if err != nil {
 			return err

@@ -29,6 +29,10 @@ type Options struct {
 	EventLimit int    // largest event of a stream, bytes; 4 MiB
 	HelpURL    string // where people ask for access; named in denials
 
+	// Originals begins to seal the reply of an exchange as it came, which is recorded if something in it is masked; nil = that is
+	// not kept. What goes wrong with it is noticed and recorded, and changes nothing else.
+	Originals func(exchange string) Sealer
+
 	Now    func() time.Time
 	Notice func(stage string, err error) // told of failures of our own; errors hold no content. May be nil.
 }
@@ -38,6 +42,8 @@ type Flow struct {
 	o     Options
 	flood flood
 	vault *vault
+
+	clearer Clearer // the masker, if it is one
 }
 
 // New checks the options.
@@ -61,7 +67,9 @@ func New(o Options) (*Flow, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Flow{o: o, vault: v}, nil
+	f := &Flow{o: o, vault: v}
+	f.clearer, _ = o.Masker.(Clearer)
+	return f, nil
 }
 
 // Serve takes one exchange from head to outcome. It returns nil after a complete reply (a denial is one), an error

@@ -112,7 +112,7 @@ func (x *exchange) still(held pipeline.Verdict, shown, kept *pipeline.Step) (*de
 	for _, step := range steps {
 		var v pipeline.Verdict
 		if err := x.inspect("policy", func() error {
-			v = x.f.o.Decider.Decide(x.m, &x.req.Call, step)
+			v = x.decides(step)
 			return nil
 		}); err != nil {
 			return nil, err
@@ -138,7 +138,7 @@ func (x *exchange) still(held pipeline.Verdict, shown, kept *pipeline.Step) (*de
 
 // held describes what is held. People look at it for as long as they like: it must not share the memory of the request.
 func (x *exchange) held(d *denial, shown *pipeline.Step) *pipeline.Held {
-	h := &pipeline.Held{Meta: x.m, Call: &x.req.Call, Verdict: d.verdict, Decision: d.id, Use: x.m.Exchange, Raw: x.h.body, Body: x.h.shown,
+	h := &pipeline.Held{Meta: x.m, Call: x.call(), Verdict: d.verdict, Decision: d.id, Use: x.m.Exchange, Raw: x.h.body, Body: x.h.shown,
 		Target: x.head.Method + " " + x.head.Target}
 	if x.out.ReplyOf != "" {
 		h.Use = x.out.ReplyOf

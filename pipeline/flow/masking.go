@@ -19,6 +19,25 @@ type RequestMasker interface {
 	Request(carrier string, m *pipeline.Meta, before []byte, sent bool) Rewriter
 }
 
+// Rememberer is a RequestMasker that knows texts of requests again. Known gives a key under which it remembers this text, zero if it does not want to, and
+// says whether nothing is to be masked in it, as was found before. Clean tells of a text that was looked through without a finding.
+type Rememberer interface {
+	RequestMasker
+	Known(carrier string, m *pipeline.Meta, before, text []byte, sent bool) (key [16]byte, clean bool)
+	Clean(key [16]byte)
+}
+
+// known asks a masker that remembers texts for one of a request. r is nil if it is not to be told of this one.
+func (x *exchange) known(carrier string, before, text []byte) (r Rememberer, key [16]byte, clean bool) {
+	if r, _ = x.f.o.Masker.(Rememberer); r == nil || x.side == sideReply {
+		return nil, key, false
+	}
+	if key, clean = r.Known(carrier, x.m, before, text, x.side == sideSent); key == [16]byte{} {
+		return nil, key, false
+	}
+	return r, key, clean
+}
+
 // side is what texts are masked for.
 type side uint8
 
@@ -85,6 +104,9 @@ func (x *exchange) maskTexts(body []byte) ([]byte, error) {
 	var edits []llm.Edit
 	for i := range x.req.Texts {
 		t := &x.req.Texts[i]
+		if t.Word { // without it, the request would be another
+			continue
+		}
 		carrier := x.carrierOf(t)
 		rw := x.stream(carrier, nil)
 		if rw == nil {
@@ -97,7 +119,7 @@ func (x *exchange) maskTexts(body []byte) ([]byte, error) {
 		if t.Args {
 			masked, masks, err = x.maskArgs(t.Value)
 		} else {
-			masked, masks, err = x.maskWhole(carrier, x.before(t.Key), t.Value)
+			masked, masks, err = x.maskText(carrier, t)
 		}
 		if err != nil {
 			return nil, err

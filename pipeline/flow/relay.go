@@ -29,12 +29,17 @@ func (x *exchange) answerStream(ctx context.Context, src *source, head pipeline.
 	m := newEvents(ctx, x)
 	x.h.stream = m
 	defer m.reuse()
+	x.beginOriginal(m)
 	for {
 		p, rerr := next()
+		x.keep(p)
 		ended := errors.Is(rerr, io.EOF)
 		err := x.inspect("reply", func() error { return m.step(p, rerr) })
 		if err == nil && rerr != nil && !ended {
 			err = rerr
+		}
+		if err != nil {
+			x.keptSoFar(rerr)
 		}
 		if err == nil && (ended || m.final != nil) && !x.closed {
 			err = x.closeStream(ctx, m)
@@ -224,7 +229,7 @@ func (x *exchange) cut(by string, err error) {
 		err = cut.err
 	}
 	if err != nil {
-		s := err.Error()
+		s := x.shown(pipeline.CarrierError, err.Error(), "why cannot be said: it could not be masked")
 		x.out.CutReason = s[:min(len(s), 300)]
 	}
 }
@@ -318,8 +323,10 @@ func (x *exchange) watchStream(src *source, m *events, coding string) (whole boo
 		return false, err
 	}
 	defer done()
+	x.beginOriginal(m)
 	for {
 		p, rerr := next()
+		x.keep(p)
 		err := x.inspect("reply", func() error { return m.step(p, rerr) })
 		whole = whole || m.final != nil
 		m.out = append(m.out, m.final...)
@@ -329,6 +336,9 @@ func (x *exchange) watchStream(src *source, m *events, coding string) (whole boo
 				x.f.o.Notice("record", rerr)
 			}
 			m.out, m.segs = m.out[:0], m.segs[:0]
+		}
+		if err != nil || errors.Is(rerr, llm.ErrNotInspected) {
+			x.keptSoFar(rerr)
 		}
 		if err != nil {
 			return whole, err

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/llm"
@@ -14,6 +13,9 @@ import (
 
 // carrierOf is what a text of the request is.
 func (x *exchange) carrierOf(t *llm.Text) string {
+	if t.Word { // see word
+		return pipeline.CarrierArgs
+	}
 	if t.Step < 0 {
 		return pipeline.CarrierMetadata
 	}
@@ -42,7 +44,33 @@ func (x *exchange) before(key []byte) []byte {
 
 // maskPiece masks a text of a reply that is whole. masked is valid until the next call; it is nil if nothing was masked.
 func (x *exchange) maskPiece(p *llm.Piece) (masked []byte, masks []pipeline.Mask, err error) {
+	if p.Name {
+		return x.maskName(carrier(p), p.Text)
+	}
 	return x.maskWhole(carrier(p), x.before(p.Key), p.Text)
+}
+
+// maskText masks a text of a request.
+func (x *exchange) maskText(carrier string, t *llm.Text) (masked []byte, masks []pipeline.Mask, err error) {
+	if t.Name {
+		return x.maskName(carrier, t.Value)
+	}
+	return x.maskWhole(carrier, x.before(t.Key), t.Value)
+}
+
+// behind is what stands behind a key, by which a masker knows it.
+const behind = `": `
+
+// maskName is maskWhole for the key of a member. It is shown as one: names of people and addresses are not looked for in keys.
+func (x *exchange) maskName(carrier string, name []byte) (masked []byte, masks []pipeline.Mask, err error) {
+	x.buf.key = append(append(x.buf.key[:0], name...), behind...)
+	if masked, masks, err = x.maskWhole(carrier, nil, x.buf.key); err != nil || len(masks) == 0 {
+		return nil, nil, err
+	}
+	if masked, ok := bytes.CutSuffix(masked, []byte(behind)); ok {
+		return masked, masks, nil
+	}
+	return x.maskWhole(carrier, nil, name) // a value took what stands behind it
 }
 
 // carrier is what a text of a reply is.
@@ -59,6 +87,13 @@ const maskAtOnce = 16 << 10
 
 // maskWhole masks a text that is there as a whole. masked is valid until the next call; it is nil if nothing was masked.
 func (x *exchange) maskWhole(carrier string, before, text []byte) (masked []byte, masks []pipeline.Mask, err error) {
+	if x.clear(carrier, before, text) {
+		return nil, nil, nil
+	}
+	memory, key, clean := x.known(carrier, before, text)
+	if clean {
+		return nil, nil, nil
+	}
 	rw := x.stream(carrier, before)
 	defer rw.Release()
 	out, same, changed := x.buf.mask[:0], 0, false // same: bytes of text that came out as they went in, and are not in out
@@ -96,45 +131,8 @@ func (x *exchange) maskWhole(carrier string, before, text []byte) (masked []byte
 	if same != len(text) {
 		return nil, nil, errors.New("mask: text changed without a mask")
 	}
+	if memory != nil {
+		memory.Clean(key)
+	}
 	return nil, nil, nil
-}
-
-// reason is an error for records and people: what it is about, without our own prefix.
-func reason(err error) string {
-	return strings.TrimPrefix(err.Error(), llm.ErrNotInspected.Error()+": ")
-}
-
-// reason is the same with everything masked: it may quote what was not understood.
-func (x *exchange) reason(err error) string {
-	return x.shown(pipeline.CarrierError, reason(err), "why cannot be said: it could not be masked")
-}
-
-// word is what records show of a word of the provider's: what does not look like one is masked.
-func (x *exchange) word(s string) string {
-	if llm.Label([]byte(s)) {
-		return s
-	}
-	return x.shown(pipeline.CarrierMetadata, s, "[not masked]")
-}
-
-// plain is what records show of a word of the application's that steers a request, such as its path: secrets in it are masked.
-func (x *exchange) plain(s string) string {
-	if len(s) < llm.MinText {
-		return s
-	}
-	return x.shown(pipeline.CarrierArgs, s, "[not masked]")
-}
-
-// shown is a text with everything masked; instead stands for it if that fails.
-func (x *exchange) shown(carrier, s, instead string) string {
-	if err := x.inspect("mask for the record", func() error {
-		masked, masks, err := x.maskWhole(carrier, nil, []byte(s))
-		if len(masks) > 0 {
-			s = string(masked)
-		}
-		return err
-	}); err != nil {
-		return instead
-	}
-	return s
 }

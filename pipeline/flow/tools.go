@@ -30,10 +30,12 @@ func (x *exchange) decideCall(ctx context.Context, t *toolCall) error {
 	if t.name == "" {
 		return llm.NotInspected("tool call without a name")
 	}
-	if _, found, err := x.maskWhole(pipeline.CarrierArgs, nil, []byte(t.name)); err != nil {
-		return err
-	} else if len(found) > 0 { // a model writes what it likes
-		return llm.NotInspected("tool call whose name holds what is to be masked")
+	for _, w := range [...]string{t.name, t.id} { // a model writes what it likes
+		if _, found, err := x.maskWhole(pipeline.CarrierArgs, nil, []byte(w)); err != nil {
+			return err
+		} else if len(found) > 0 {
+			return llm.NotInspected("tool call whose name or ID holds what is to be masked")
+		}
 	}
 	masked, masks, err := x.maskArgs(t.args)
 	if err != nil {

@@ -23,7 +23,7 @@ func (x *exchange) transform(a *asked, body []byte) []byte {
 	drop, names := x.unoffered(a)
 	if !x.enforce {
 		if len(names) > 0 { // recorded as what would be done
-			gone := removal(a, drop, names)
+			gone := removal(a, drop, x.wordsOf(names))
 			a.gone = &gone
 			for i := range drop {
 				if drop[i] {
@@ -68,7 +68,7 @@ func (x *exchange) unoffered(a *asked) (drop []bool, names []string) {
 				drop[p.Step] = true
 				s := &x.req.Call.Steps[p.Step]
 				names = append(names, s.Name)
-				a.taken = append(a.taken, pipeline.Step{Kind: s.Kind, Name: strings.Clone(s.Name), Index: s.Index, ByProvider: s.ByProvider})
+				a.taken = append(a.taken, pipeline.Step{Kind: s.Kind, Name: x.word(strings.Clone(s.Name)), Index: s.Index, ByProvider: s.ByProvider})
 			}
 		}
 	}
@@ -183,7 +183,7 @@ func (x *exchange) rewrite(a *asked, body []byte, drop []bool, names []string) (
 	}
 	x.ruled = a.masks
 	if len(names) > 0 {
-		gone := removal(a, drop, names)
+		gone := removal(a, drop, x.wordsOf(names))
 		a.gone = &gone
 	}
 	kept := a.steps[:0]

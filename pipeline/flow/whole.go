@@ -20,7 +20,10 @@ func (x *exchange) processChunk(ctx context.Context, body []byte, c *llm.Chunk) 
 		return nil, false, llm.NotInspected("reply with %d texts and %d tool calls", len(c.Pieces), len(c.Tools))
 	}
 	x.note(c)
-	var edits []llm.Edit
+	edits, err := x.words(c)
+	if err != nil {
+		return nil, false, err
+	}
 	text := make([]string, len(c.Choices)) // new content of choices whose content is masked
 	var dirty []int                        // choices that had something masked or refused: token numbers would spell it
 	found := make([]int, len(c.Pieces))    // how many masks are in each

@@ -29,7 +29,7 @@ func TestSyncer(t *testing.T) {
 				if _, err := f.WriteAt([]byte("x"), int64(i)); err != nil {
 					t.Error(err)
 				}
-				if err := s.datasync(f); err != nil {
+				if err := s.datasync(f, 1); err != nil {
 					t.Error(err)
 				}
 			}
@@ -39,10 +39,14 @@ func TestSyncer(t *testing.T) {
 	if s.ctx == 0 {
 		t.Error("this kernel gives no aio context") // Linux 4.18 does
 	}
+	calls := s.calls
+	if err := s.datasync(f, crowd); err != nil || s.calls != calls {
+		t.Errorf("a crowd waits for a worker: %v", err)
+	}
 	if err := s.close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.datasync(f); err != nil {
+	if err := s.datasync(f, 1); err != nil {
 		t.Errorf("after close: %v", err)
 	}
 }
@@ -57,13 +61,13 @@ func TestSyncerErrors(t *testing.T) {
 	}
 	defer r.Close()
 	defer w.Close()
-	if err := s.datasync(w); !errors.Is(err, unix.EINVAL) {
+	if err := s.datasync(w, 1); !errors.Is(err, unix.EINVAL) {
 		t.Errorf("a pipe: %v, want EINVAL", err)
 	}
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.datasync(w); err == nil {
+	if err := s.datasync(w, 1); err == nil {
 		t.Error("a closed file is synced")
 	}
 }
@@ -72,7 +76,7 @@ func BenchmarkSync(b *testing.B) {
 	s := new(syncer)
 	defer s.close()
 	s.calls = aioAfter - 1
-	for name, do := range map[string]func(*os.File) error{"io_submit": s.datasync, "fdatasync": datasync} {
+	for name, do := range map[string]func(*os.File) error{"io_submit": func(f *os.File) error { return s.datasync(f, 1) }, "fdatasync": datasync} {
 		b.Run(name, func(b *testing.B) {
 			f, err := newSegmentFile(b.TempDir(), "test", 1<<20, true)
 			if err != nil {

@@ -104,7 +104,7 @@ func (j *Journal) read(ctx context.Context, f *follower) error {
 		j.mu.Lock()
 		if j.lives[e.Generation] { // what it did before this one opened is known
 			if e.Kind == pipeline.KindAdmin {
-				j.holds, _ = foldHolds(j.holds, e) // no error of an admin record
+				j.holds, _ = FoldHolds(j.holds, e) // no error of an admin record
 			}
 			j.ends[e.Generation] = e.Sequence
 		}

@@ -38,6 +38,10 @@ func bodyOf(body any) sealedBody {
 		}
 	case pipeline.Event:
 		return (*eventBody)(&v)
+	case *pipeline.Original:
+		if v != nil {
+			return (*originalBody)(v)
+		}
 	case *pipeline.Outcome:
 		if v != nil {
 			return (*outcomeBody)(v)
@@ -89,6 +93,33 @@ func (b *eventBody) metadata(dst []byte) ([]byte, error) {
 
 func (b *eventBody) content(dst []byte) ([]byte, int, bool, error) {
 	return append(dst, b.Data...), 0, true, nil
+}
+
+// originalBody has its data, which is sealed to auditors, sealed once more: so it goes with the session's key.
+type originalBody pipeline.Original
+
+func (b *originalBody) metadata(dst []byte) ([]byte, error) {
+	f := fields{b: dst}
+	f.open("", '{')
+	f.int("seq", int64(b.Seq))
+	f.int("bytes", int64(b.Bytes))
+	f.shut('}')
+	return f.b, f.err
+}
+
+func (b *originalBody) content(dst []byte) ([]byte, int, bool, error) {
+	start := len(dst)
+	if len(b.Key) > 0 {
+		f := fields{b: dst}
+		f.open("", '{')
+		f.anyIf("key", true, b.Key)
+		f.shut('}')
+		if dst = f.b; f.err != nil {
+			return dst, 0, false, f.err
+		}
+	}
+	split := len(dst) - start
+	return append(dst, b.Data...), split, true, nil
 }
 
 type outcomeBody pipeline.Outcome
@@ -210,7 +241,10 @@ func (j *Journal) encode(dst *bytes.Buffer, r *pipeline.Record, kind byte) (flag
 	if in != nil && len(in.Original) > 0 && j.o.Seal != nil {
 		with := *in
 		if with.SealedOriginal, err = j.o.Seal(in.Original); err != nil {
-			return 0, note, err
+			// The record of the request does not depend on it: it says that this is missing, and so do we.
+			with.SealedOriginal, with.OriginalMissing = nil, pipeline.Why(err)
+			j.o.Notice(fmt.Errorf("the original of a request is not kept: %w", err))
+			err = nil
 		}
 		in = &with
 		body = in

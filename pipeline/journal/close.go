@@ -40,7 +40,7 @@ func (j *Journal) Close() error {
 	defer j.mu.Unlock()
 	errs = append(errs, j.err)
 	if j.err == nil && j.synced == j.seq { // cut to the records: what is missing later was taken away, not torn
-		errs = append(errs, j.active.Truncate(j.off), j.sync(j.active))
+		errs = append(errs, j.active.Truncate(j.off), j.sync(j.active, 0))
 	}
 	for _, f := range append(j.retired, j.active) {
 		errs = append(errs, f.Close())

@@ -229,39 +229,3 @@ func TestKeysChange(t *testing.T) {
 		t.Errorf("contents %q", got)
 	}
 }
-
-// The original of a request is kept sealed if the record is told to, and in no other form; what cannot be sealed is not recorded.
-func TestOriginals(t *testing.T) {
-	record := func() pipeline.Record {
-		return pipeline.Record{Kind: pipeline.KindIntent, Session: "s", Exchange: "e", Body: &pipeline.Intent{Body: []byte(`"[EMAIL]"`), Original: []byte("canary-4711")}}
-	}
-	for name, seal := range map[string]func([]byte) ([]byte, error){
-		"not kept": nil,
-		"sealed":   func(b []byte) ([]byte, error) { return fmt.Appendf(nil, `{"box":%d}`, len(b)), nil },
-	} {
-		dir := t.TempDir()
-		o := options(t, dir)
-		o.Seal = seal
-		j := open(t, o)
-		put(t, j, record())
-		closeJournal(t, j)
-		for _, e := range entries(t, dir) {
-			var in pipeline.Intent
-			if e.Kind != pipeline.KindIntent {
-				continue
-			}
-			if err := e.Decode(&in); err != nil || (seal == nil) != (in.SealedOriginal == nil) || in.Original != nil || seal != nil && string(in.SealedOriginal) != `{"box":11}` {
-				t.Errorf("%s: %s %v", name, in.SealedOriginal, err)
-			}
-		}
-		if bytes.Contains(must(os.ReadFile(segmentPath(dir, 1))), []byte("canary")) {
-			t.Errorf("%s: the original is in the clear", name)
-		}
-	}
-	o := options(t, t.TempDir())
-	o.Seal = func([]byte) ([]byte, error) { return nil, errors.New("no recipient") }
-	j := open(t, o)
-	if _, done := j.Append(record()); <-done == nil {
-		t.Error("recorded without its original")
-	}
-}

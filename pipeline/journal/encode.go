@@ -193,6 +193,7 @@ func appendIntent(dst []byte, in *pipeline.Intent, part int) ([]byte, error) {
 		f.bool("same_frame", true)
 	}
 	f.anyIf("original", part == intentWhole && len(in.SealedOriginal) > 0, in.SealedOriginal)
+	f.textIf("original_missing", in.OriginalMissing)
 	f.shut('}')
 	return f.b, f.err
 }
@@ -289,6 +290,14 @@ func appendOutcome(dst []byte, o *pipeline.Outcome) ([]byte, error) {
 		}
 		f.shut(']')
 	}
+	if k := o.Original; k != nil {
+		f.open("original", '{')
+		f.int("pieces", int64(k.Pieces))
+		f.int("bytes", k.Bytes)
+		f.textIf("cut", k.Cut)
+		f.shut('}')
+	}
+	f.textIf("original_missing", o.OriginalMissing)
 	f.shut('}')
 	return f.b, f.err
 }

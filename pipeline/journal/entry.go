@@ -123,7 +123,7 @@ func (e *Entry) damage(what string) error {
 	return &Damage{Segment: e.Position.Segment, Offset: e.Position.Offset, What: what}
 }
 
-// Decode reads the body into v. An Intent gets its request body, an Event its data; both may point into the reader's memory. What
+// Decode reads the body into v. An Intent gets its request body, an Event or Original its data; they may point into the reader's memory. What
 // is not there any more, as Content says, is left out.
 func (e *Entry) Decode(v any) error {
 	docs, attachment, state, err := e.parts()
@@ -148,6 +148,8 @@ func (e *Entry) Decode(v any) error {
 		}
 	case *pipeline.Event:
 		v.Data = string(attachment)
+	case *pipeline.Original:
+		v.Data = attachment
 	}
 	return nil
 }
@@ -182,6 +184,9 @@ func (e *Entry) MarshalJSON() ([]byte, error) {
 		in.Body = validJSON(in.Body)
 	case pipeline.KindEvent:
 		body = new(pipeline.Event)
+		err = e.Decode(body)
+	case pipeline.KindOriginal:
+		body = new(pipeline.Original)
 		err = e.Decode(body)
 	case pipeline.KindOutcome:
 		body = new(pipeline.Outcome)

@@ -128,7 +128,7 @@ func TestErasureThatCannotBeRecorded(t *testing.T) {
 	j := open(t, options(t, dir))
 	put(t, j, by("bob", "ses_1", 0))
 	j.mu.Lock()
-	j.sync = func(*os.File) error { return errors.New("broken disk") }
+	j.sync = func(*os.File, int) error { return errors.New("broken disk") }
 	j.mu.Unlock()
 	if _, err := j.Erase(context.Background(), Subject{Session: "ses_1"}, auditor, ""); err == nil || !strings.Contains(err.Error(), "not begun") {
 		t.Errorf("got %v", err)

@@ -269,14 +269,14 @@ func TestSyncFailureLatches(t *testing.T) {
 	j := open(t, options(t, dir))
 	put(t, j, intent("exc_1"))
 	j.mu.Lock()
-	j.sync = func(*os.File) error { return unix.EIO }
+	j.sync = func(*os.File, int) error { return unix.EIO }
 	j.mu.Unlock()
 	_, done := j.Append(outcome("exc_1"))
 	if err := <-done; !errors.Is(err, unix.EIO) || !strings.Contains(err.Error(), "restart sallyportd") {
 		t.Fatalf("sync failed, but the record got %v", err)
 	}
 	j.mu.Lock()
-	j.sync = datasync
+	j.sync = func(f *os.File, _ int) error { return datasync(f) }
 	j.mu.Unlock()
 	for range 3 {
 		_, done := j.Append(outcome("exc_1"))

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"hash/crc32"
+	"slices"
 	"time"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
@@ -21,6 +22,7 @@ var kinds = [...]string{
 	1: KindOpen, 2: pipeline.KindCheckpoint, 3: pipeline.KindGap, 4: pipeline.KindFlow, 5: pipeline.KindIntent,
 	6: pipeline.KindEvent, 7: pipeline.KindOutcome, 8: pipeline.KindDecision, 9: pipeline.KindPolicy,
 	10: pipeline.KindConfig, 11: pipeline.KindAdmin, 12: pipeline.KindApproval, 13: pipeline.KindElevation,
+	14: pipeline.KindOriginal,
 }
 
 func kindNumber(kind string) (byte, bool) {
@@ -31,6 +33,9 @@ func kindNumber(kind string) (byte, bool) {
 	}
 	return 0, false
 }
+
+// Kinds names all types of record.
+func Kinds() []string { return slices.Clone(kinds[1:]) }
 
 // kindName names a type; one that this version does not know can still be read and verified.
 func kindName(n byte) string {

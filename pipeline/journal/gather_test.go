@@ -24,7 +24,7 @@ func stuck(t *testing.T) (j *Journal, x *Index, let func()) {
 	}
 	gate := make(chan struct{})
 	j.mu.Lock()
-	j.sync = func(f *os.File) error { <-gate; return datasync(f) }
+	j.sync = func(f *os.File, _ int) error { <-gate; return datasync(f) }
 	j.mu.Unlock()
 	t.Cleanup(func() { _ = j.Close() })
 	return j, x, func() { close(gate) }

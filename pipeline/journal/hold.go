@@ -89,8 +89,8 @@ func (j *Journal) held(ctx context.Context) (map[string]bool, error) {
 	return j.sessionsOf(ctx, all)
 }
 
-// foldHolds applies a record to a list of holds.
-func foldHolds(all []Hold, e *Entry) ([]Hold, error) {
+// FoldHolds applies a record to a list of holds: whoever reads a journal from its beginning, or from that of a segment, has those in force.
+func FoldHolds(all []Hold, e *Entry) ([]Hold, error) {
 	switch e.Kind {
 	case pipeline.KindCheckpoint:
 		var c Checkpoint
@@ -152,7 +152,7 @@ func (j *Journal) takeHolds(cat *catalog, generation uint64) error {
 		if !ok || err != nil {
 			return err
 		}
-		if j.holds, err = foldHolds(j.holds, &c.entry); err != nil {
+		if j.holds, err = FoldHolds(j.holds, &c.entry); err != nil {
 			return c.entry.damage("the checkpoint cannot be read")
 		}
 	}

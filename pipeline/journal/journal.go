@@ -51,8 +51,8 @@ type Journal struct {
 
 	timer   *time.Timer
 	aio     *syncer
-	sync    func(*os.File) error // aio.datasync, but for tests of failing disks
-	kick    chan struct{}        // capacity 1: there is something to sync
+	sync    func(f *os.File, waiters int) error // aio.datasync, but for tests of failing disks
+	kick    chan struct{}                       // capacity 1: there is something to sync
 	stop    chan struct{}
 	stopped chan struct{} // the committer is done
 	tasks   sync.WaitGroup
@@ -291,7 +291,7 @@ func (j *Journal) put(r *pipeline.Record, buf *bytes.Buffer, h *header, done cha
 		delete(j.begun, r.Exchange)
 	}
 	j.waiters = append(j.waiters, done)
-	if r.Kind != pipeline.KindEvent || r.Awaited {
+	if r.Kind != pipeline.KindEvent && r.Kind != pipeline.KindOriginal || r.Awaited {
 		j.wake()
 	} else if !j.lazy {
 		j.lazy = true

@@ -25,7 +25,7 @@ type Options struct {
 	// Beside lets Open begin a generation while the writers of earlier ones live, as long as they hand over. Without it that
 	// is ErrLocked.
 	Beside bool
-	Notice func(error)   // told of what goes wrong with an earlier generation while this one runs; nil = nobody is
+	Notice func(error)   // told of what goes wrong with an earlier generation while this one runs, and of originals that are not kept; nil = nobody is
 	Follow time.Duration // how often the generations beside this one are looked at; 100 ms
 
 	// EmergencyBytes is the size of the segment that is kept for records that say what happened to exchanges that were begun;
@@ -35,8 +35,8 @@ type Options struct {
 	BootID         string        // noted in the chain; "" = what the kernel says
 	Now            func() time.Time
 
-	// Seal seals the original of a masked request to auditors, as JSON; nil = originals are not kept. What cannot be sealed is not
-	// recorded, and so does not go on.
+	// Seal seals the original of a masked request to auditors, as JSON; nil = originals are not kept. Where it fails the request is
+	// recorded without, and the record and Notice say why.
 	Seal func(original []byte) ([]byte, error)
 
 	// A checkpoint is signed at the end of each segment and generation, and besides after so many records or so much time.

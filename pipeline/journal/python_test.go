@@ -48,24 +48,38 @@ func TestPythonVerifier(t *testing.T) {
 	}
 	all := must(listSegments(dir))
 	last := all[len(all)-1]
+	torn := copyDir(t, dir)
+	size := must(os.Stat(segmentPath(torn, last))).Size()
+	if err := os.Truncate(segmentPath(torn, last), size-5); err != nil {
+		t.Fatal(err)
+	}
+	if rep := must(Verify(torn)); !rep.OK || rep.Torn == 0 {
+		t.Errorf("a write that a crash cut: %+v", rep)
+	}
+	if out, err := run(torn); err != nil || !strings.Contains(out, "unfinished write at segment") {
+		t.Errorf("a write that a crash cut: %s %v", out, err)
+	}
 	for name, tt := range map[string]struct {
 		do      func(dir string) error
 		anchors bool
 	}{
-		"bit in a header":            {flipAt(2, 40), false},
-		"bit in a record":            {flipAt(2, 4000), false},
-		"bit in the newest":          {flipAt(last, 500), false},
-		"segment missing":            {func(d string) error { return os.Remove(segmentPath(d, 3)) }, false},
-		"segment from else":          {func(d string) error { return copyFile(segmentPath(d, 1), segmentPath(d, 3)) }, false},
-		"end of a generation cut":    {func(d string) error { return os.Truncate(segmentPath(d, last-3), 81) }, false},
-		"record in another's place":  {swap, false},
-		"newest generation missing":  {rollBack, true},
-		"newest records missing":     {cutTail(2), true},
-		"newest checkpoint missing":  {cutTail(1), true},
-		"oldest segment missing":     {func(d string) error { return os.Remove(segmentPath(d, 1)) }, true},
-		"written anew, same key":     {rewrite(true), true},
-		"written anew, another key":  {rewrite(false), true},
-		"signature of another's key": {resign, false},
+		"bit in a header":             {flipAt(2, 40), false},
+		"bit in a record":             {flipAt(2, 4000), false},
+		"bit in the newest":           {flipAt(last, 500), false},
+		"cut in a segment before":     {func(d string) error { return os.Truncate(segmentPath(d, last-1), size-5) }, false},
+		"segment missing":             {func(d string) error { return os.Remove(segmentPath(d, 3)) }, false},
+		"segment from else":           {func(d string) error { return copyFile(segmentPath(d, 1), segmentPath(d, 3)) }, false},
+		"end of a generation cut":     {func(d string) error { return os.Truncate(segmentPath(d, last-3), 81) }, false},
+		"record in another's place":   {swap, false},
+		"newest generation missing":   {rollBack, true},
+		"newest records missing":      {cutTail(2), true},
+		"newest checkpoint missing":   {cutTail(1), true},
+		"end missing, with an excuse": {excuse, true},
+		"checkpoints missing":         {func(d string) error { return goOn(d) }, false},
+		"oldest segment missing":      {func(d string) error { return os.Remove(segmentPath(d, 1)) }, true},
+		"written anew, same key":      {rewrite(true), true},
+		"written anew, another key":   {rewrite(false), true},
+		"signature of another's key":  {resign, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			work := copyDir(t, dir)

@@ -162,7 +162,7 @@ func (j *Journal) signNow(group []chan error) []chan error {
 	if t == nil {
 		return group
 	}
-	group = j.syncOnce(group)
+	group, _ = j.syncOnce(group)
 	j.mu.Lock()
 	j.endTurn(t, j.err == nil && j.synced > t.anchor.Sequence)
 	j.mu.Unlock()

@@ -5,6 +5,8 @@ package journal
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -80,6 +82,13 @@ func TestSignedCheckpoints(t *testing.T) {
 	if bytes.Count(state, []byte("SLYPSIGN")) != 1 {
 		t.Error("an old key is still there")
 	}
+	odd := copyDir(t, dir)
+	if err := os.WriteFile(filepath.Join(odd, publicName), []byte("sallyport-journal "+public[1]+" "+strings.Repeat("0", 64)+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if rep := must(Verify(odd)); len(rep.Warnings) != 1 || !strings.Contains(rep.Warnings[0], "journal.pub does not have the key") {
+		t.Errorf("another public key: %q", rep.Warnings)
+	}
 	other := anchors[1]
 	other.Journal = strings.Repeat("0", 32)
 	for name, tt := range map[string]struct {
@@ -112,6 +121,8 @@ func TestAnchorsShow(t *testing.T) {
 		"oldest segments taken away":     {func(d string) error { return os.Remove(segmentPath(d, 1)) }, "no record says that they were removed"},
 		"last records cut off":           {cutTail(2), "newest records are missing"},
 		"last checkpoint cut off":        {cutTail(1), "the checkpoint behind record"},
+		"cut off, with an excuse":        {excuse, "newest records are missing"},
+		"taken away, with an excuse":     {func(d string) error { return errors.Join(rollBack(d), excuse(d)) }, "generation 3, anchored at"},
 		"written anew with the last key": {rewrite(true), "history was rewritten"},
 		"written anew with other keys":   {rewrite(false), "it was written anew"},
 	} {
@@ -133,6 +144,74 @@ func TestAnchorsShow(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Whoever can write what is kept elsewhere can add anchors there, and nothing that counts: they name checkpoints that the journal does not have.
+func TestForgedAnchors(t *testing.T) {
+	dir, anchors := witnessed(t)
+	r := must(OpenReader(dir, pipeline.Position{}))
+	defer r.Close()
+	for range 7 {
+		must(r.Next())
+	}
+	e := must(r.Next())
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := anchors[len(anchors)-1]
+	for name, tt := range map[string]struct {
+		journal string
+		epoch   uint64
+		want    string
+	}{
+		"epoch that is to come":     {last.Journal, last.Epoch + 1, "signed with another key"},
+		"epoch far in the future":   {last.Journal, last.Epoch + 100, "the anchor is forged"},
+		"epoch that was":            {last.Journal, 1, "signed with another key"},
+		"another journal's":         {strings.Repeat("0", 32), 1, ""},
+		"another's, and none of us": {strings.Repeat("0", 32), 1, "no anchor is of this journal"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := anchor.Anchor{Journal: tt.journal, Epoch: tt.epoch, Generation: e.Generation, Sequence: e.Sequence, Head: e.Hash.String(), Time: last.Time.AddDate(1, 0, 0),
+				Key: hex.EncodeToString(public), Next: last.Next}
+			a.Signature = hex.EncodeToString(ed25519.Sign(private, a.Message()))
+			if err := a.Check(); err != nil {
+				t.Fatal(err)
+			}
+			all := append([]anchor.Anchor{a}, anchors...)
+			if tt.want == "no anchor is of this journal" {
+				all = all[:1]
+			}
+			rep := must(VerifyWith(dir, VerifyOptions{Anchors: all, Anchored: true}))
+			if text := strings.Join(rep.Findings, "; "); !strings.Contains(text, tt.want) || rep.OK != (tt.want == "") {
+				t.Errorf("found %q, want %q", text, tt.want)
+			}
+			if rep.Anchors >= len(all) {
+				t.Errorf("it counts: %d of %d anchors, the newest of %s", rep.Anchors, len(all), rep.Anchored)
+			}
+		})
+	}
+}
+
+// goOn cuts the end off and goes on as the daemon would.
+func goOn(dir string, records ...any) error {
+	if err := cutTail(30)(dir); err != nil {
+		return err
+	}
+	j, err := Open(Options{Dir: dir, SegmentBytes: minSegment, Now: clock()})
+	for _, r := range records {
+		err = errors.Join(err, j.wait(pipeline.KindAdmin, r))
+	}
+	return errors.Join(err, j.Close())
+}
+
+// excuse does that, and writes that retention took what is missing and that damage was repaired.
+func excuse(dir string) error {
+	x := Expiry{Action: ActionExpireSegments}
+	for g := uint64(1); g <= 3; g++ {
+		x.Removed = append(x.Removed, Removed{Generation: g, Sequence: 1 << 20})
+	}
+	return goOn(dir, &x, map[string]string{"action": ActionRepair})
 }
 
 // rollBack takes the newest generation away.
@@ -167,6 +246,11 @@ func cutTail(n int) func(dir string) error {
 			at = append(at, e.Position)
 		}
 		cut := at[len(at)-n]
+		for s := must(listSegments(dir)); s[len(s)-1] > cut.Segment; s = s[:len(s)-1] {
+			if err := os.Remove(segmentPath(dir, s[len(s)-1])); err != nil {
+				return err
+			}
+		}
 		return os.Truncate(segmentPath(dir, cut.Segment), int64(cut.Offset))
 	}
 }
@@ -235,7 +319,7 @@ func TestAnchorsOfExpired(t *testing.T) {
 	}
 	closeJournal(t, j)
 	rep, err := VerifyWith(dir, VerifyOptions{Anchors: s.all(), Anchored: true})
-	if err != nil || !rep.OK || rep.Anchors != len(s.all()) || rep.Unrecorded() {
+	if err != nil || !rep.OK || rep.ExpiredAnchors == 0 || rep.Anchors+rep.ExpiredAnchors != len(s.all()) || rep.Unrecorded() {
 		t.Errorf("report %+v %v", rep, err)
 	}
 	if err := os.Remove(segmentPath(dir, rep.First)); err != nil {

@@ -34,10 +34,13 @@ type Report struct {
 	Evidence   string      `json:"evidence"` // what all this rests on
 	Signatures *Signatures `json:"signatures,omitempty"`
 	Anchors    int         `json:"anchors,omitempty"`         // that agree
+	Anchored   time.Time   `json:"anchored,omitzero"`         // of the newest of them: what is younger rests on this journal alone
 	Foreign    int         `json:"foreign_anchors,omitempty"` // of other journals
-	Repairs    int         `json:"repairs,omitempty"`         // damaged parts were moved aside so often, on record
-	Findings   []string    `json:"findings,omitempty"`        // what is wrong besides Problem
-	Warnings   []string    `json:"warnings,omitempty"`        // what is odd, and perhaps well known to who keeps the host
+	// ExpiredAnchors are of records that were removed by retention, on record.
+	ExpiredAnchors int      `json:"expired_anchors,omitempty"`
+	Repairs        int      `json:"repairs,omitempty"`  // damaged parts were moved aside so often, on record
+	Findings       []string `json:"findings,omitempty"` // what is wrong besides Problem
+	Warnings       []string `json:"warnings,omitempty"` // what is odd, and perhaps well known to who keeps the host
 }
 
 // Unrecorded says whether older segments were taken away and no record says so.
@@ -79,7 +82,7 @@ func verify(dir string, o *VerifyOptions, rep *Report) error {
 	}
 	defer r.Close()
 	r.deep = true
-	v := verifier{rep: rep, cat: r.cat, heads: map[uint64]*head{}, begins: map[uint64]point{}, witness: newWitness(o, rep), clocks: map[uint64]time.Time{}}
+	v := verifier{rep: rep, cat: r.cat, heads: map[uint64]*head{}, begins: map[uint64]point{}, witness: newWitness(o, rep), clocks: map[uint64]time.Time{}, pieces: map[string]int{}}
 	for {
 		e, err := r.Next()
 		if errors.Is(err, io.EOF) {
@@ -98,7 +101,7 @@ func verify(dir string, o *VerifyOptions, rep *Report) error {
 	rep.Torn = r.Torn()
 	rep.Segments = len(r.cat.infos) // some may have been added meanwhile
 	v.witness.end(&v)
-	return nil
+	return v.witness.public(dir)
 }
 
 // verifier checks what records say of their own and of other chains; that each chain is whole is the reader's part.
@@ -111,6 +114,7 @@ type verifier struct {
 
 	witness *witness
 	clocks  map[uint64]time.Time // of the writer of each generation, as its own records tell it
+	pieces  map[string]int       // of originals, by exchange, until its outcome
 }
 
 // head is how far a generation was read.
@@ -168,6 +172,8 @@ func (v *verifier) take(e *Entry) error {
 	switch e.Kind {
 	case pipeline.KindGap:
 		rep.Gaps++
+	case pipeline.KindOriginal, pipeline.KindOutcome:
+		return v.original(e)
 	case pipeline.KindAdmin:
 		var x Expiry
 		switch err := e.Metadata(&x); {
@@ -196,6 +202,30 @@ func (v *verifier) take(e *Entry) error {
 		if newest {
 			rep.Clean = c.Reason == CheckClose
 		}
+	}
+	return nil
+}
+
+// original checks that the pieces of an original are there, in order. Those of an exchange that began before the oldest segment may not be.
+func (v *verifier) original(e *Entry) error {
+	var b struct {
+		Seq      int            `json:"seq"`
+		Original *pipeline.Kept `json:"original"`
+	}
+	if err := e.Metadata(&b); err != nil {
+		return err
+	}
+	n, begun := v.pieces[e.Exchange]
+	switch {
+	case e.Kind == pipeline.KindOutcome:
+		delete(v.pieces, e.Exchange)
+		if b.Original != nil && b.Original.Pieces != n && (begun || v.rep.First == 1) {
+			return e.damage("the outcome names other pieces of an original than there are")
+		}
+	case b.Seq != n && (begun || v.rep.First == 1):
+		return e.damage("a piece of an original is missing before it")
+	default:
+		v.pieces[e.Exchange] = b.Seq + 1
 	}
 	return nil
 }

@@ -4,8 +4,13 @@ package journal
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
@@ -41,16 +46,17 @@ type witness struct {
 	o     *VerifyOptions
 	rep   *Report
 	keys  map[string]map[uint64]string // by journal and epoch: the key, as anything signed has it
-	local map[uint64]bool              // epochs of checkpoints that are here
+	local map[string]map[uint64]bool   // by journal: epochs of checkpoints that are here
 	want  map[uint64][]*anchor.Anchor  // by generation, by sequence
 	early []*anchor.Anchor             // of generations that begin behind them
 	other []mismatch
+	same  []*anchor.Anchor  // of records that are here as they were anchored
 	gone  map[uint64]uint64 // by generation: the last sequence that a record says was removed
 	ours  map[string]bool   // journals of the signatures that are here
 }
 
 func newWitness(o *VerifyOptions, rep *Report) *witness {
-	w := &witness{o: o, rep: rep, keys: map[string]map[uint64]string{}, local: map[uint64]bool{}, want: map[uint64][]*anchor.Anchor{},
+	w := &witness{o: o, rep: rep, keys: map[string]map[uint64]string{}, local: map[string]map[uint64]bool{}, want: map[uint64][]*anchor.Anchor{},
 		gone: map[uint64]uint64{}, ours: map[string]bool{}}
 	rep.Evidence = EvidenceLocal
 	for i := range o.Anchors {
@@ -98,14 +104,16 @@ func (w *witness) signed(e *Entry, c *Checkpoint) error {
 		}
 		s = &Signatures{Journal: a.Journal, Key: a.Key, First: a.Epoch, Last: a.Epoch}
 		w.rep.Signatures = s
-		clear(w.local)
 		w.ours[a.Journal] = true
+		if w.local[a.Journal] == nil {
+			w.local[a.Journal] = map[uint64]bool{}
+		}
 	}
 	if a.Epoch < s.First {
 		s.First, s.Key = a.Epoch, a.Key
 	}
 	s.Last, s.Count, s.At = max(s.Last, a.Epoch), s.Count+1, a.Time
-	w.local[a.Epoch] = true
+	w.local[a.Journal][a.Epoch] = true
 	return nil
 }
 
@@ -119,7 +127,7 @@ func (w *witness) record(e *Entry) {
 			continue
 		}
 		if a.Head == e.Hash.String() {
-			w.rep.Anchors++
+			w.same = append(w.same, a)
 		} else { // of another journal, perhaps: that is known at the end
 			w.other = append(w.other, mismatch{a, e.Position})
 		}
@@ -142,7 +150,7 @@ func (w *witness) end(v *verifier) {
 	if s != nil && w.rep.Repairs == 0 && w.rep.First == 1 {
 		missing := 0
 		for e := s.First; e <= s.Last; e++ {
-			if !w.local[e] {
+			if !w.local[s.Journal][e] {
 				missing++
 			}
 		}
@@ -181,6 +189,7 @@ func (w *witness) anchors(v *verifier, s *Signatures) {
 			w.rep.Foreign++
 		case !w.key(a):
 			w.find("the anchor of epoch %d is signed with another key than the journal has for it", a.Epoch)
+			w.same = slices.DeleteFunc(w.same, func(s *anchor.Anchor) bool { return s == a })
 		default:
 			used++
 		}
@@ -195,7 +204,6 @@ func (w *witness) anchors(v *verifier, s *Signatures) {
 				m.at.Segment, m.at.Offset, m.Generation, m.Sequence, m.Time.UTC().Format(time.RFC3339))
 		}
 	}
-	w.rep.Evidence = EvidenceAnchored
 	var newest uint64
 	for g := range v.heads {
 		newest = max(newest, g)
@@ -214,13 +222,78 @@ func (w *witness) anchors(v *verifier, s *Signatures) {
 			w.missing(v, a, newest)
 		}
 	}
-	// The checkpoint itself follows what it covers, and was on disk before it was kept elsewhere.
-	for i := range w.o.Anchors {
-		a := &w.o.Anchors[i]
-		if h := v.heads[a.Generation]; h != nil && h.sequence == a.Sequence && (s == nil || w.ours[a.Journal]) && a.Check() == nil {
-			w.find("the newest records are missing: the checkpoint behind record %d of generation %d was anchored at %s", a.Sequence, a.Generation, a.Time.UTC().Format(time.RFC3339))
+	w.agree(v, s)
+}
+
+// agree counts the anchors of records that are here as they were anchored. The checkpoint itself follows what it covers, and was on disk before
+// it was kept elsewhere: where it is not here, the end was taken away, or somebody made the anchor up.
+func (w *witness) agree(v *verifier, s *Signatures) {
+	for _, a := range w.same {
+		at := a.Time.UTC().Format(time.RFC3339)
+		switch h := v.heads[a.Generation]; {
+		case s != nil && !w.ours[a.Journal] || a.Check() != nil: // that was dealt with
+		case h.sequence == a.Sequence:
+			w.find("the newest records are missing: the checkpoint behind record %d of generation %d was anchored at %s", a.Sequence, a.Generation, at)
+		case !w.local[a.Journal][a.Epoch]:
+			w.find("the journal has no checkpoint of epoch %d, which an anchor of %s says is behind record %d of generation %d: the anchor is forged, or the journal was written anew from there",
+				a.Epoch, at, a.Sequence, a.Generation)
+		default:
+			w.rep.Anchors++
+			w.rep.Anchored = later(w.rep.Anchored, a.Time)
 		}
 	}
+	if w.rep.Anchors > 0 {
+		w.rep.Evidence = EvidenceAnchored
+	} else if w.rep.ExpiredAnchors > 0 {
+		w.rep.Warnings = append(w.rep.Warnings, "all anchors are of records that retention removed: none says anything of those that are here")
+	}
+}
+
+// public compares what the folder says of the first key with the signatures: whoever takes the key for the auditor from there is told another.
+func (w *witness) public(dir string) error {
+	raw, err := os.ReadFile(filepath.Join(dir, publicName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // a copy without it
+	}
+	if err != nil {
+		return fmt.Errorf("reading the public key: %w", err)
+	}
+	noted := map[string]string{} // a line for each series of signatures
+	for line := range strings.Lines(string(raw)) {
+		if f := strings.Fields(line); len(f) == 3 {
+			noted[f[1]] = f[2]
+		}
+	}
+	for name := range w.ours {
+		if first, known := w.keys[name][0]; known && noted[name] != first {
+			w.rep.Warnings = append(w.rep.Warnings, fmt.Sprintf("%s does not have the key with which the signatures of journal %s begin: somebody changed it", publicName, name))
+		}
+	}
+	return nil
+}
+
+// excused says whether an anchored record that is not here was removed by retention, on record. Retention takes the oldest segments, so what
+// a record says of the end of a generation that is here, or of one that is younger than a generation which is here from its beginning, is
+// no excuse: whoever holds the host can write such a record.
+func (w *witness) excused(v *verifier, a *anchor.Anchor) bool {
+	if a.Sequence > w.gone[a.Generation] {
+		return false
+	}
+	if v.heads[a.Generation] != nil {
+		b, cut := v.begins[a.Generation]
+		return cut && a.Sequence <= b.sequence
+	}
+	return !v.wholeBefore(a.Generation)
+}
+
+// wholeBefore says whether a generation before this one is here from its beginning: then this one cannot have expired.
+func (v *verifier) wholeBefore(generation uint64) bool {
+	for g := range v.heads {
+		if _, cut := v.begins[g]; !cut && g < generation {
+			return true
+		}
+	}
+	return false
 }
 
 // missing says why an anchored record is not here.
@@ -229,13 +302,13 @@ func (w *witness) missing(v *verifier, a *anchor.Anchor, newest uint64) {
 	h := v.heads[a.Generation]
 	b, cut := v.begins[a.Generation]
 	switch {
-	case a.Sequence <= w.gone[a.Generation]:
-		w.rep.Anchors++ // removed by retention, on record
+	case w.excused(v, a):
+		w.rep.ExpiredAnchors++
 	case h != nil && cut && a.Sequence == b.sequence && a.Head == b.head.String():
 		w.find("the oldest segments are missing, and no record says that they were removed: generation %d begins behind record %d, anchored at %s", a.Generation, a.Sequence, at)
 	case h != nil && a.Sequence > h.sequence:
 		w.find("the newest records are missing: generation %d ends with record %d, and record %d was anchored at %s", a.Generation, h.sequence, a.Sequence, at)
-	case h == nil && a.Generation > newest:
+	case h == nil && (a.Generation > newest || v.wholeBefore(a.Generation)):
 		w.find("generation %d, anchored at %s, is missing: this is an older copy, or its end was taken away", a.Generation, at)
 	default:
 		w.find("the oldest segments are missing, and no record says that they were removed: record %d of generation %d was anchored at %s", a.Sequence, a.Generation, at)

@@ -58,7 +58,7 @@ func (c *Chunk) Aside(carrier string) error {
 // Key makes a piece like p, a text by itself, of the key of the member that was begun last, if it is no plain word.
 func (c *Chunk) Key(p Piece) {
 	if m := &c.Scanner.key; !plainKey(m.Key) {
-		c.Pieces = append(c.Pieces, Piece{Choice: p.Choice, Carrier: p.Carrier, At: m.At, Text: m.Key, Whole: true})
+		c.Pieces = append(c.Pieces, Piece{Choice: p.Choice, Carrier: p.Carrier, At: m.At, Text: m.Key, Name: true, Whole: true})
 	}
 }
 
@@ -113,9 +113,13 @@ func (c *Chunk) Label(key []byte) error {
 	kind, from := s.Peek(), s.Pos()
 	switch kind {
 	case String:
-		text, _, err := s.Text()
-		if err != nil || Label(text) {
+		text, at, err := s.Text()
+		if err != nil {
 			return err
+		}
+		if Label(text) {
+			c.Say(at, text)
+			return nil
 		}
 		s.Seek(from)
 	case Array, Object:
@@ -163,10 +167,19 @@ func (c *Chunk) ReadWord(to *string) error {
 	}
 	text, at, err := c.Scanner.Text()
 	*to = c.Word(text)
-	if err == nil && !Label(text) {
+	if err == nil && Label(text) {
+		c.Say(at, text)
+	} else if err == nil {
 		c.Pieces = append(c.Pieces, Piece{Choice: -1, At: at, Text: text, Whole: true})
 	}
 	return err
+}
+
+// Say notes a word.
+func (c *Chunk) Say(at Span, text []byte) {
+	if !plainKey(text) {
+		c.Words = append(c.Words, Word{At: at, Text: text})
+	}
 }
 
 // Index reads a number below a limit.

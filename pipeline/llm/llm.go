@@ -77,6 +77,8 @@ type Text struct {
 	Step  int    // index in Call.Steps, or -1
 	Args  bool   // arguments of a tool call, themselves JSON
 	Raw   bool   // At is a JSON value that stands there as it is, not as a JSON string; with Args only
+	Name  bool   // it is the key of a member itself
+	Word  bool   // it steers the call, as the name of a tool does: it is masked on record only, and only if it is a secret
 }
 
 // Offer is one tool that a request offers to the model, as it stands in the body. Offers are in the order of the body.
@@ -124,11 +126,18 @@ type Piece struct {
 	// Carrier is what the text is, one of pipeline.Carriers; "" is that of metadata.
 	Carrier string
 	Key     []byte // of the member that it is, or is in, where that may tell what it is; valid like Text
+	Name    bool   // it is the key of a member itself
 	Whole   bool   // a text by itself, also in a stream
 	Answer  bool   // part of what the model says to the application: policy looks at it, and the outcome keeps it
 	// Repeat: it says again, whole, what the pieces of this choice and lane said, after them. It is masked as they were and not
 	// counted. If there were none, it is the text itself. With Answer, a text that differs from the pieces is refused.
 	Repeat bool
+}
+
+// Word is one of the provider's own words, or an ID, that looks like one. It is no text: it is masked only if it is a secret.
+type Word struct {
+	At   Span   // of the JSON string, quotes included
+	Text []byte // decoded; valid as long as the data and the chunk
 }
 
 // End says that a text of a stream ends with an event, though its choice goes on.
@@ -185,6 +194,7 @@ type Chunk struct {
 	HasUsage  bool
 	Usage     pipeline.Usage
 	Pieces    []Piece
+	Words     []Word // those that are more than plain letters
 	Tools     []ToolPiece
 	Choices   []Choice
 	Ends      []End
@@ -212,9 +222,10 @@ func (c *Chunk) Word(text []byte) string {
 // Reset empties a chunk for reuse.
 func (c *Chunk) Reset() {
 	clear(c.Pieces)
+	clear(c.Words)
 	clear(c.Tools)
 	clear(c.Probs)
-	*c = Chunk{Pieces: c.Pieces[:0], Tools: c.Tools[:0], Choices: c.Choices[:0], Ends: c.Ends[:0], Places: c.Places[:0], Probs: c.Probs[:0],
+	*c = Chunk{Pieces: c.Pieces[:0], Words: c.Words[:0], Tools: c.Tools[:0], Choices: c.Choices[:0], Ends: c.Ends[:0], Places: c.Places[:0], Probs: c.Probs[:0],
 		Lists: c.Lists[:0], Scanner: c.Scanner, words: c.words, nextWord: c.nextWord}
 	c.Scanner.data = nil
 }

@@ -68,12 +68,12 @@ func (s *Scanner) Null() (bool, error) {
 	return true, s.Pass()
 }
 
-// Word reads a string that decides something. What does not look like a word is noted too, so that records can be masked.
+// Word reads a string that decides something. It is noted too, so that records can be masked, unless it is plain letters.
 func (rd *Reader) Word(to *string) error {
 	text, at, err := rd.Text()
 	*to = string(text)
-	if err == nil && !Label(text) {
-		rd.R.Texts = append(rd.R.Texts, Text{At: at, Value: text, Step: -1})
+	if err == nil && !plainKey(text) {
+		rd.R.Texts = append(rd.R.Texts, Text{At: at, Value: text, Step: -1, Word: Label(text)})
 	}
 	return err
 }
@@ -118,7 +118,7 @@ func (rd *Reader) note() {
 		return
 	}
 	rd.keys = m.At.Start
-	rd.R.Texts = append(rd.R.Texts, Text{At: m.At, Value: m.Key, Step: -1})
+	rd.R.Texts = append(rd.R.Texts, Text{At: m.At, Value: m.Key, Step: -1, Name: true})
 }
 
 // Step reads a string that is the text of a new step.

@@ -154,7 +154,7 @@ func TestErrorsStick(t *testing.T) {
 		text   string
 		want   error
 	}{
-		"too much held":   {func(r *Rewriter) { r.buf = r.buf[:bufSize]; r.seg = 0 }, "abc", errHold},
+		"too much held":   {func(r *Rewriter) { r.enlarge(); r.buf = r.buf[:bufSize]; r.seg = 0 }, "abc", errHold},
 		"too many values": {func(r *Rewriter) { r.found = make([]found, manyFound) }, "a@b.co x", errFound},
 		"too many heads":  {func(r *Rewriter) { r.threads = make([]thread, manyThreads); freeze(r) }, " k_ab", errThreads},
 	} {

@@ -29,8 +29,8 @@ func (r *Rewriter) wholeRunes(cut int) int {
 	return cut
 }
 
-// compact drops what is at hand and needed no more.
-func (r *Rewriter) compact() {
+// needed is the first place of what is at hand that is still needed.
+func (r *Rewriter) needed() int {
 	keep := r.out
 	if r.drop&holdContext == 0 {
 		keep -= rule.Context
@@ -39,6 +39,12 @@ func (r *Rewriter) compact() {
 	if !r.val.on {
 		keep = max(keep, r.seg)
 	}
+	return keep
+}
+
+// compact drops what is at hand and needed no more.
+func (r *Rewriter) compact() {
+	keep := r.needed()
 	if keep == r.from {
 		return
 	}

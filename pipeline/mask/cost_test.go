@@ -5,11 +5,11 @@ package mask
 import (
 	"math/rand/v2"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
-	"unsafe"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/mask/rule"
@@ -86,14 +86,60 @@ func TestWriteDoesNotAllocate(t *testing.T) {
 	}
 }
 
-// TestStateIsSmall: what one text takes.
+// TestStateIsSmall: what a text takes that waits for its next piece, whatever came before. What is borrowed meanwhile is given back.
 func TestStateIsSmall(t *testing.T) {
-	r := testEngine.Stream("text", StreamOptions{})
-	n := int(unsafe.Sizeof(*r)) + cap(r.buf) + len(r.marks) + len(testEngine.rules)*(1+1+8+8+8+int(unsafe.Sizeof(place{}))) + len(r.twins)*int(unsafe.Sizeof(twin{}))
-	if n > 40<<10 { // the names stage has 24 KiB
-		t.Errorf("%d bytes", n)
+	e, err := New(Options{Names: true})
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Logf("%d bytes", n)
+	many := strings.Repeat(prose+numbers1+code+dense(), 3)
+	for name, step := range map[string]int{"tokens": 4, "pieces": 700, "blocks": 4096, "all": len(many)} {
+		t.Run(name, func(t *testing.T) {
+			streams := make([]*Rewriter, 300)
+			before := heap()
+			waiting, borrowed := 0, 0
+			for i := range streams {
+				r := e.Stream("text", StreamOptions{})
+				streams[i] = r
+				text := []byte(many[:len(many)*(i+1)/len(streams)])
+				for len(text) > 0 {
+					n := min(step, len(text))
+					if _, err := r.Write(nil, text[:n]); err != nil {
+						t.Fatal(err)
+					}
+					text = text[n:]
+					r.forget()
+				}
+				r.masks = slices.Clone(r.masks) // the list of what was masked is the exchange's
+				if r.large != nil {
+					borrowed++
+				}
+				if r.asking != nil {
+					waiting++
+				}
+			}
+			each := int(heap()-before) / len(streams)
+			t.Logf("%d bytes each; %d of %d know of rules, %d have a large buffer", each, waiting, len(streams), borrowed)
+			if each > 10<<10 {
+				t.Errorf("%d bytes each", each)
+			}
+			for _, r := range streams {
+				if _, err := r.Flush(nil); err != nil {
+					t.Fatal(err)
+				}
+				r.Release()
+			}
+		})
+	}
+}
+
+// heap is what is in use.
+func heap() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC() // what pools had is gone
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }
 
 // TestReleaseWipes: a rewriter that is used again knows nothing of the text before.
@@ -105,9 +151,11 @@ func TestReleaseWipes(t *testing.T) {
 		}
 		masks := r.Masks()
 		kept := append([]pipeline.Mask(nil), masks...)
-		buf := r.buf[:cap(r.buf)]
+		own := r.small
+		r.enlarge()
+		borrowed := r.large
 		r.Release()
-		if !reflect.DeepEqual(*r, Rewriter{}) || slices.Max(buf) != 0 {
+		if !reflect.DeepEqual(*r, Rewriter{}) || slices.Max(own.buf[:]) != 0 || slices.Max(borrowed.buf[:]) != 0 {
 			t.Errorf("%q: something is left", before)
 		}
 		got, _, err := testEngine.Mask("text", "ple.com 1111 z", StreamOptions{})
@@ -117,6 +165,29 @@ func TestReleaseWipes(t *testing.T) {
 		if !slices.Equal(masks, kept) {
 			t.Errorf("after %q the masks changed", before)
 		}
+	}
+}
+
+// TestLargeIsGivenBack: a large buffer that a piece needed goes back, wiped, when the piece is read, and what is held stays.
+func TestLargeIsGivenBack(t *testing.T) {
+	e, err := New(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := e.Stream("text", StreamOptions{})
+	defer r.Release()
+	out, err := r.Write(nil, []byte(strings.Repeat("plain words ", 400)+"mail joe@exam"))
+	if err != nil || r.large != nil || r.Held() == 0 {
+		t.Fatalf("%v, a large buffer stays: %v; %d held", err, r.large != nil, r.Held())
+	}
+	if l, ok := e.larges.Get().(*large); ok && slices.Max(l.buf[:]) != 0 {
+		t.Error("something is left in it")
+	}
+	if out, err = r.Write(out, []byte("ple.com and ")); err == nil {
+		out, err = r.Flush(out)
+	}
+	if !strings.HasSuffix(string(out), "words mail [EMAIL] and ") || err != nil {
+		t.Errorf("%.80q, %v", out[max(0, len(out)-80):], err)
 	}
 }
 

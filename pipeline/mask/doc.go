@@ -35,4 +35,6 @@
 // An error of Write or Flush is final: what is held is withheld, and nothing is released after it. A value whose action is to deny is such an error
 // (DeniedError). Memory and work per byte are bounded whatever the text is (TestCostIsBounded); a text that would need more than is set aside for
 // values that overlap ends with an error, not with a leak.
+//
+// Size: package: what is borrowed while a Rewriter works is part of its state, as the rest is: apart, each part would have to know what the others hold.
 package mask

@@ -4,7 +4,9 @@ package mask
 
 import (
 	"fmt"
+	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/mask/action"
@@ -34,15 +36,17 @@ type Options struct {
 
 // Engine holds the compiled rules. It may be used by any number of goroutines.
 type Engine struct {
-	o     Options
-	keys  *action.Keys
-	rules []*compiled
-	names stage
-	free  sync.Pool // of *Rewriter
-	plans sync.Map  // *action.Plan to *planned
-	nplan int
-	tags  map[*rule.Rule]string
-	mu    sync.Mutex
+	o               Options
+	keys            *action.Keys
+	rules           []*compiled
+	built           int // of the rules, those that are built in
+	names           stage
+	free            sync.Pool // of *Rewriter
+	larges, askings sync.Pool // of what these borrow
+	plans           sync.Map  // *action.Plan to *planned
+	nplan           int
+	tags            map[*rule.Rule]string
+	mu              sync.Mutex
 
 	all, secrets *program // secrets: those of the families Allowed and Secret; made when it is first needed
 }
@@ -57,36 +61,69 @@ func New(o Options) (*Engine, error) {
 	if list == nil {
 		list = builtin()
 	}
+	e.built = len(list)
+	list = append(list[:len(list):len(list)], o.Rules...)
 	seen := map[string]bool{}
-	for _, r := range append(list[:len(list):len(list)], o.Rules...) {
+	for _, r := range list {
 		if seen[r.Name] {
 			return nil, fmt.Errorf("rule %s: there are two of this name", r.Name)
 		}
 		seen[r.Name] = true
-		c, err := compile(r, len(e.rules))
-		if err != nil {
-			return nil, err
-		}
-		for _, o := range e.rules {
-			if c.twin < 0 && o.Pattern == c.Pattern {
-				c.twin, o.twin = o.id, o.id
-			}
-		}
-		e.rules = append(e.rules, c)
 	}
-	if o.Names {
-		m, err := names.New()
-		if err != nil {
-			return nil, fmt.Errorf("the model of names: %w", err)
-		}
-		e.names = model{m}
+	if err := e.compile(list, o.Names); err != nil {
+		return nil, err
 	}
 	return e, e.finish()
 }
 
+// compile compiles rules, and loads the model of names, on all processors at once: whoever starts waits for it.
+func (e *Engine) compile(list []*rule.Rule, withNames bool) error {
+	e.rules = make([]*compiled, len(list))
+	errs := make([]error, len(list)+1)
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	if withNames {
+		wg.Go(func() {
+			m, err := names.New()
+			if err != nil {
+				errs[len(list)] = fmt.Errorf("the model of names: %w", err)
+				return
+			}
+			e.names = model{m}
+		})
+	}
+	for range max(1, min(runtime.GOMAXPROCS(0), len(list)/8)) {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(list); i = int(next.Add(1)) - 1 {
+				e.rules[i], errs[i] = compile(list[i], i)
+			}
+		})
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	for i, c := range e.rules {
+		for _, o := range e.rules[:i] {
+			if c.twin < 0 && o.Pattern == c.Pattern {
+				c.twin, o.twin = o.id, o.id
+			}
+		}
+	}
+	return nil
+}
+
+// Plain is an engine of the built-in rules, without names, that tags what it finds and keeps no fingerprints. It shares what is compiled.
+func (e *Engine) Plain() (*Engine, error) {
+	w := &Engine{keys: action.NewKeys(nil), rules: e.rules[:e.built:e.built], built: e.built}
+	return w, w.finish()
+}
+
 // With is the engine with rules more. It shares what is compiled.
 func (e *Engine) With(rules []*rule.Rule) (*Engine, error) {
-	w := &Engine{o: e.o, keys: e.keys, names: e.names, rules: e.rules[:len(e.rules):len(e.rules)]}
+	w := &Engine{o: e.o, keys: e.keys, names: e.names, built: e.built, rules: e.rules[:len(e.rules):len(e.rules)]}
 	for _, r := range rules {
 		for _, c := range w.rules {
 			if c.Name == r.Name {
@@ -171,6 +208,16 @@ func (e *Engine) Stream(carrier string, o StreamOptions) *Rewriter {
 	}
 	r.start(carrier, o)
 	return r
+}
+
+// Clear tells whether it is known at once that nothing of a whole text would be masked, neither as it stands nor anything in it that begins in before,
+// which stands to the left of it. It allocates nothing and looks at each byte once. False may mean anything.
+func (e *Engine) Clear(p *action.Plan, before, text []byte) bool {
+	k := e.plan(p)
+	if k.prog == nil {
+		return true
+	}
+	return !k.names && !k.prog.rings(before, text)
 }
 
 // Mask masks a whole text. The offsets of the masks are bytes of text. After an error nothing of the text may be used.

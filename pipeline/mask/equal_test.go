@@ -196,7 +196,7 @@ func digits(_, m []byte) (int, int, bool) { return 0, len(m), bytes.ContainsAny(
 func testRules() []*rule.Rule {
 	local := rule.Of("A-Za-z0-9._%+-").And(rule.Of("\x80-\xff"))
 	return []*rule.Rule{
-		{Name: "key", Type: "KEY", Family: rule.Secret, Pattern: "k_[a-z0-9]{4,10}", Left: rule.Alnum, Tail: &rule.Tail{Class: rule.Alnum, Joint: rule.Of("-.")}, Check: digits},
+		{Name: "key", Type: "KEY", Family: rule.Secret, Pattern: "k_[a-z0-9]{4,10}", Left: rule.Alnum, Tail: &rule.Tail{Class: rule.Alnum, Joint: rule.Of("-."), Escaped: rule.Of("_~a")}, Check: digits},
 		{Name: "key-right", Type: "KEYR", Family: rule.Secret, Pattern: "k_[a-z]{2}=[0-9]{2,4}", Right: rule.Digit, Tail: &rule.Tail{Class: rule.Alnum}},
 		{Name: "key-long", Type: "KEYL", Family: rule.Secret, Pattern: `x[a-z_]{0,60}k_[a-z0-9]{3}!`, Tail: &rule.Tail{Class: rule.Of("!")}},
 		{Name: "block", Type: "BLOCK", Family: rule.Secret, Pattern: "<<[A-Z ]{0,9}<", Tail: &rule.Tail{Class: rule.Of("a-zA-Z0-9 <>\n"), Until: ">>>>"}},

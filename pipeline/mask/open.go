@@ -52,7 +52,8 @@ func (r *Rewriter) openFrom() int {
 
 // begin lets heads of a rule begin of which a trigger ends at n.
 func (r *Rewriter) begin(c *compiled) error {
-	p := max(r.next[c.id], r.idle, r.n-c.reach)
+	q := r.about(c.id)
+	p := max(q.next, r.idle, r.n-c.reach)
 	r.mark(r.n)
 	for ; p < r.n; p++ {
 		if !c.first.Has(r.buf[p-r.from]) {
@@ -73,7 +74,7 @@ func (r *Rewriter) begin(c *compiled) error {
 		}
 		r.threads = append(r.threads, t)
 	}
-	r.next[c.id] = p
+	q.next = p
 	return nil
 }
 
@@ -169,6 +170,7 @@ type value struct {
 	may    bool // it may be one that is allowed: it is held
 	shown  bool // its tag is out
 	joint  bool // the last byte belongs to it only if more of it follows
+	slash  bool // and that is a backslash
 	class  bool // the byte before is of the tail's class
 	until  int  // how much of the end is there
 	read   int  // it is hashed, or released, up to here
@@ -236,6 +238,11 @@ func (r *Rewriter) swallow(dst []byte) ([]byte, error) {
 	for i := r.n - r.from; i < len(r.buf) && !ended; i++ {
 		c := r.buf[i]
 		switch {
+		case v.slash:
+			if ended = !t.Escaped.Has(c); !ended {
+				v.joint, v.slash, v.class = false, false, t.Class.Has(c)
+				r.n++
+			}
 		case t.Class.Has(c):
 			v.joint, v.class = false, true
 			r.n++
@@ -250,6 +257,9 @@ func (r *Rewriter) swallow(dst []byte) ([]byte, error) {
 			}
 		case t.Until == "" && !v.joint && v.class && t.Joint.Has(c):
 			v.joint = true
+			r.n++
+		case c == '\\' && t.Until == "" && !v.joint && v.class && t.Escaped != rule.Class{}:
+			v.joint, v.slash = true, true
 			r.n++
 		default:
 			ended = true

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"regexp/syntax"
+	"sync/atomic"
 
 	"github.com/sallyport-dev/sallyport/pipeline/mask/action"
 	"github.com/sallyport-dev/sallyport/pipeline/mask/automaton"
@@ -122,6 +123,26 @@ func (e *Engine) program(with func(*compiled) bool) (*program, error) {
 	}
 	p.joint = automaton.NewJoint(p.unions, cmp.Or(e.o.states, jointStates))
 	return p, nil
+}
+
+// rings tells whether a trigger of any rule ends in what two texts are together: without one, nothing is found in it.
+func (p *program) rings(before, text []byte) bool {
+	t := p.joint.Table()
+	row, next, class := t.Start(), t.Next, &p.joint.Class
+	for _, part := range [...][]byte{before, text} {
+		for _, c := range part {
+			e := atomic.LoadUint32(&next[row+uint32(class[c])])
+			if e == 0 {
+				t, e = t.Step(row, c)
+				next = t.Next
+			}
+			if e&automaton.Quiet == 0 {
+				return true
+			}
+			row = e & automaton.Row
+		}
+	}
+	return false
 }
 
 // aim finds out how a rule is looked for.

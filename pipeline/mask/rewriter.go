@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	// bufSize is what a Rewriter keeps of the text: what is held, the context before it, and what it works on.
+	// bufSize is the most that a Rewriter keeps of the text: what is held, the context before it, and what it works on.
 	bufSize = 8 << 10
 	// manyThreads is how many heads of open rules may be undecided, and manyFound how many spans of closed rules not yet released.
 	manyThreads, manyFound = 1024, 1024
@@ -39,13 +39,16 @@ type Rewriter struct {
 	drop    hold  // a hold that is left out; for tests
 	steps   int   // work done by hand, in bytes looked at; for tests
 
-	buf  []byte // of the text, from position from on
-	used int    // bytes of buf that ever held text
-	from int
-	base int // length of the context
-	seg  int // start of the segment
-	out  int // bytes before this are released or replaced
-	n    int // bytes that the automaton has read
+	buf       []byte // of the text, from position from on; in small, or in large if that is there
+	small     *small
+	large     *large
+	used      int // bytes of small that ever held text
+	usedLarge int
+	from      int
+	base      int // length of the context
+	seg       int // start of the segment
+	out       int // bytes before this are released or replaced
+	n         int // bytes that the automaton has read
 
 	table *automaton.JointTable
 	row   uint32
@@ -62,14 +65,7 @@ type Rewriter struct {
 	escapes bool
 	marks   []uint8 // of buf
 
-	// hits are the closed rules of which triggers were seen and that are not asked yet from next up to upTo, where these began; at is how far one is
-	// asked at next. Of an open rule next is the first place where no thread was begun yet.
-	hit, listed []bool
-	hits        []int
-	next        []int
-	upTo        []int
-	at          []place
-	twins       []twin
+	asking *asking // nil: nothing
 
 	threads []thread
 	best    head // of those that are complete, the one that decides, unless another is complete before
@@ -102,7 +98,8 @@ const (
 )
 
 func newRewriter(e *Engine) *Rewriter {
-	r := &Rewriter{e: e, buf: make([]byte, 0, bufSize), marks: make([]uint8, bufSize), hit: make([]bool, len(e.rules)), listed: make([]bool, len(e.rules)), next: make([]int, len(e.rules)), upTo: make([]int, len(e.rules)), at: make([]place, len(e.rules)), twins: make([]twin, manyTwins)}
+	r := &Rewriter{e: e, small: new(small)}
+	r.buf, r.marks = r.small.buf[:0], r.small.marks[:]
 	if e.names != nil {
 		r.names = e.names.NewScanner()
 	}
@@ -134,18 +131,15 @@ func (r *Rewriter) Release() {
 		return
 	}
 	r.val.v.Drop()
-	w := &Rewriter{e: e, buf: r.buf, marks: r.marks, hit: r.hit, listed: r.listed, hits: r.hits[:0], next: r.next, upTo: r.upTo, at: r.at, twins: r.twins, threads: r.threads, found: r.found, spans: r.spans, names: r.names}
-	clear(w.buf[:r.used])
-	clear(w.hit)
-	clear(w.listed)
-	clear(w.next)
-	clear(w.upTo)
+	r.restore()
+	r.forgetRules()
+	w := &Rewriter{e: e, small: r.small, threads: r.threads, found: r.found, spans: r.spans, names: r.names}
+	clear(w.small.buf[:r.used])
 	clear(w.threads[:cap(w.threads)])
 	clear(w.found[:cap(w.found)])
 	clear(w.spans[:cap(w.spans)])
-	clear(w.at)
-	clear(w.twins)
-	w.buf, w.threads, w.found, w.spans = w.buf[:0], w.threads[:0], w.found[:0], w.spans[:0]
+	w.buf, w.marks = w.small.buf[:0], w.small.marks[:]
+	w.threads, w.found, w.spans = w.threads[:0], w.found[:0], w.spans[:0]
 	if w.names != nil {
 		w.names.Reset()
 	}
@@ -182,21 +176,29 @@ func (r *Rewriter) write(dst, src []byte) ([]byte, error) {
 		if !r.table.Current() {
 			r.table, r.row = r.table.Move(r.row)
 		}
-		if len(r.buf)+len(src) > bufSize {
+		if len(r.buf)+len(src) > cap(r.buf) {
 			r.compact()
+			if len(r.buf)+len(src) > smallSize && r.large == nil {
+				r.enlarge()
+			}
 		}
-		k := min(len(src), bufSize-len(r.buf))
+		k := min(len(src), cap(r.buf)-len(r.buf))
 		if k == 0 {
 			return r.fail(dst, errHold)
 		}
 		r.buf = append(r.buf, src[:k]...)
-		r.used = max(r.used, len(r.buf))
+		if r.large == nil {
+			r.used = max(r.used, len(r.buf))
+		} else {
+			r.usedLarge = max(r.usedLarge, len(r.buf))
+		}
 		src = src[k:]
 		var err error
 		if dst, err = r.run(dst); err != nil {
 			return r.fail(dst, err)
 		}
 	}
+	r.lessen()
 	return dst, nil
 }
 
@@ -289,7 +291,7 @@ func (r *Rewriter) progress(dst []byte) ([]byte, error) {
 	if r.drop&holdIsland != 0 {
 		cut = r.n
 	}
-	if len(r.hits) > 0 {
+	if r.asking != nil && len(r.asking.hits) > 0 {
 		lowest, err := r.settleAll(r.n, openFrom, false)
 		if err != nil {
 			return dst, err
@@ -315,6 +317,7 @@ func (r *Rewriter) progress(dst []byte) ([]byte, error) {
 	if r.drop&holdRune == 0 {
 		cut = r.wholeRunes(max(cut, r.out))
 	}
+	r.settled()
 	return r.release(dst, max(cut, r.out), false)
 }
 
@@ -331,7 +334,7 @@ func (r *Rewriter) takeNames() error {
 
 // endSegment settles and releases all of the segment, which ends at end.
 func (r *Rewriter) endSegment(dst []byte, end int) ([]byte, error) {
-	if len(r.hits) > 0 {
+	if r.asking != nil && len(r.asking.hits) > 0 {
 		if _, err := r.settleAll(end, end, true); err != nil {
 			return dst, err
 		}

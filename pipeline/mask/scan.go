@@ -147,29 +147,30 @@ func (r *Rewriter) scanEnd() int {
 
 // accept notes that triggers of rules end at n.
 func (r *Rewriter) accept(rules []*compiled, accepts []uint16) error {
-	for _, k := range accepts {
-		c := rules[k]
+	for _, of := range accepts {
+		c := rules[of]
 		if c.Tail != nil {
 			if err := r.begin(c); err != nil {
 				return err
 			}
 			continue
 		}
-		from, upTo := max(r.next[c.id], r.idle, r.n-c.reach), r.n-c.least+1
-		if r.hit[c.id] && from > r.upTo[c.id] { // little should be asked in vain
+		k := r.about(c.id)
+		from, upTo := max(k.next, r.idle, r.n-c.reach), r.n-c.least+1
+		if k.hit && from > k.upTo { // little should be asked in vain
 			if err := r.settle(c, r.n, r.openFrom(), false); err != nil {
 				return err
 			}
 		}
-		if !r.hit[c.id] {
-			r.hit[c.id] = true
-			r.next[c.id] = from
-			if !r.listed[c.id] {
-				r.listed[c.id] = true
-				r.hits = append(r.hits, c.id)
+		if !k.hit {
+			k.hit = true
+			k.next = from
+			if !k.listed {
+				k.listed = true
+				r.asking.hits = append(r.asking.hits, c.id)
 			}
 		}
-		r.upTo[c.id] = upTo
+		k.upTo = upTo
 	}
 	return nil
 }
@@ -188,28 +189,31 @@ func (r *Rewriter) before(p int) []byte { return r.text(max(r.seg, p-rule.Contex
 
 // settleAll asks the closed rules of which triggers were seen where the answer is final, and returns the first place that is not settled.
 func (r *Rewriter) settleAll(end, openFrom int, last bool) (int, error) {
-	lowest, kept := end, r.hits[:0]
-	for _, k := range r.hits {
-		if r.hit[k] {
-			if err := r.settle(r.e.rules[k], end, openFrom, last); err != nil {
+	q := r.asking
+	lowest, kept := end, q.hits[:0]
+	for _, id := range q.hits {
+		k := q.of(id)
+		if k.hit {
+			if err := r.settle(r.e.rules[id], end, openFrom, last); err != nil {
 				return 0, err
 			}
 		}
-		if r.listed[k] = r.hit[k]; r.hit[k] {
-			kept = append(kept, k)
-			lowest = min(lowest, r.next[k])
+		if k.listed = k.hit; k.hit {
+			kept = append(kept, id)
+			lowest = min(lowest, k.next)
 		}
 	}
-	r.hits = kept
+	q.hits = kept
 	return lowest, nil
 }
 
 // settle asks a closed rule at the places where triggers began, as far as the answer is final. The text ends at end for it; last: for good. An open
 // value may begin at openFrom.
 func (r *Rewriter) settle(c *compiled, end, openFrom int, last bool) error {
-	limit := min(r.upTo[c.id], end)
+	k := r.asking.of(c.id)
+	limit := min(k.upTo, end)
 	r.mark(limit)
-	p := r.next[c.id]
+	p := k.next
 	for p < limit {
 		if !c.first.Has(r.buf[p-r.from]) {
 			p++
@@ -245,17 +249,18 @@ func (r *Rewriter) settle(c *compiled, end, openFrom int, last bool) error {
 		}
 		p = next
 	}
-	r.next[c.id] = p
-	r.hit[c.id] = p < limit
+	k.next = p
+	k.hit = p < limit
 	return nil
 }
 
 // ask reads on with the match of a rule that begins at p, in the text before end, which is the end for good if last.
 func (r *Rewriter) ask(c *compiled, p, end int, last bool) *place {
-	a := &r.at[c.id]
+	q := r.asking
+	a := &q.of(c.id).at
 	if a.start != p || a.state == nil || a.end > end {
-		if c.twin >= 0 {
-			if t := &r.twins[p%manyTwins]; t.of == c.twin && t.start == p && t.state != nil && t.end <= end {
+		if c.twin >= 0 && q.twins != nil {
+			if t := &q.twins[p%manyTwins]; t.of == c.twin && t.start == p && t.state != nil && t.end <= end {
 				*a = t.place
 				return a
 			}
@@ -276,7 +281,10 @@ func (r *Rewriter) ask(c *compiled, p, end int, last bool) *place {
 		}
 	}
 	if c.twin >= 0 && a.state.Dead {
-		r.twins[p%manyTwins] = twin{*a, c.twin}
+		if q.twins == nil {
+			q.twins = make([]twin, manyTwins)
+		}
+		q.twins[p%manyTwins] = twin{*a, c.twin}
 	}
 	return a
 }

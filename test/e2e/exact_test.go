@@ -32,8 +32,16 @@ import (
 )
 
 // rawClient sends requests byte by byte as they are given and prints the raw replies. args: address, server name, file
-// of trusted roots, then one file per request, all sent over one connection.
+// of trusted roots, then one file per request, all sent over one connection; behind "each", over one each, whatever becomes of it.
 func rawClient(out io.Writer, args []string) error {
+	if len(args) > 4 && args[3] == "each" {
+		for _, file := range args[4:] {
+			if err := rawClient(out, append(args[:3:3], file)); err != nil {
+				fmt.Fprintln(out, err)
+			}
+		}
+		return nil
+	}
 	if len(args) < 4 {
 		return fmt.Errorf("raw client: want address, name, roots and requests, got %q", args)
 	}

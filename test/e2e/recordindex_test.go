@@ -50,13 +50,20 @@ func (r *record) documents() (out []document) {
 	}
 }
 
-// journalled reads the exchanges of the journal that have ended, with the digests of their requests.
-func (r *record) journalled() map[string]string {
+// request is what the journal tells of the request of an exchange. Without one on record, or with one whose content was left out
+// because there was no room for its key, there is nothing that a digest could be of.
+type request struct {
+	digest string
+	body   bool // it is on record
+}
+
+// journalled reads the exchanges of the journal that have ended.
+func (r *record) journalled() map[string]request {
 	r.t.Helper()
 	in, err := journal.OpenReader(r.disk, pipeline.Position{})
 	must(r.t, err)
 	defer in.Close()
-	begun, ended := map[string]string{}, map[string]string{}
+	begun, ended := map[string]request{}, map[string]request{}
 	for {
 		e, err := in.Next()
 		if errors.Is(err, io.EOF) {
@@ -67,7 +74,7 @@ func (r *record) journalled() map[string]string {
 		case pipeline.KindIntent:
 			var intent pipeline.Intent
 			must(r.t, e.Decode(&intent))
-			begun[e.Exchange] = intent.Digest()
+			begun[e.Exchange] = request{intent.Digest(), len(intent.Body) > 0}
 		case pipeline.KindOutcome:
 			ended[e.Exchange] = begun[e.Exchange]
 			delete(begun, e.Exchange)
@@ -93,6 +100,7 @@ func (r *record) compare(failed string) {
 	times := map[string]int{} // exchanges
 	whole := map[string]int{} // requests that are on record as answered
 	known := map[string]int{} // requests
+	unasked := 0              // exchanges without a request on record
 	for _, d := range docs {
 		indices[d.Index] = true
 		id, digest := d.Source.Event.ID, d.Source.Sallyport.Request.SHA256
@@ -101,10 +109,19 @@ func (r *record) compare(failed string) {
 			continue
 		}
 		want, ok := records[id]
-		if !ok || digest != "" && want != digest {
-			wrong("exchange %s: request %.8s in the index, %.8s in the journal (%v)", id, digest, want, ok)
+		if !ok || want.digest != digest {
+			wrong("exchange %s: request %.8s in the index, %.8s in the journal (%v)", id, digest, want.digest, ok)
 		}
-		digest = want
+		if want.body && want.digest == "" {
+			wrong("exchange %s: its request is on record without a digest", id)
+		}
+		if !want.body && d.Source.Event.Outcome == "success" {
+			wrong("exchange %s is on record as answered, and its request is not on record", id)
+		}
+		if digest == "" {
+			unasked++
+			continue
+		}
 		known[digest]++
 		if d.Source.Event.Outcome == "success" {
 			whole[digest]++
@@ -142,8 +159,8 @@ func (r *record) compare(failed string) {
 		t.Errorf("%d questions were answered, want %d or more", got, r.questions)
 	}
 	never := len(docs) - len(asked) // recorded before they were to be sent, and then the agent died or there was no room
-	t.Logf("%d questions answered; the provider was asked %d times; %d documents in %d indices, %d of them never sent, %d cut or refused; failed at the client: %s",
-		got, len(asked), len(docs), len(indices), never, len(docs)-len(whole), failed)
+	t.Logf("%d questions answered; the provider was asked %d times; %d documents in %d indices, %d of them never sent, %d without a request on record, %d cut or refused; failed at the client: %s",
+		got, len(asked), len(docs), len(indices), never, unasked, len(docs)-len(whole), failed)
 	if len(indices) < 2 { // what came after the last rollover may be nothing
 		t.Errorf("the data stream has %d indices: it did not roll over", len(indices))
 	}

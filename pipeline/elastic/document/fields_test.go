@@ -195,7 +195,7 @@ func TestDocuments(t *testing.T) {
 }
 
 func TestRoutes(t *testing.T) {
-	for kind, want := range map[string]string{pipeline.KindIntent: "", pipeline.KindEvent: "", pipeline.KindOutcome: Exchange, pipeline.KindDecision: Decision, pipeline.KindApproval: Decision,
+	for kind, want := range map[string]string{pipeline.KindIntent: "", pipeline.KindEvent: "", pipeline.KindOriginal: "", pipeline.KindOutcome: Exchange, pipeline.KindDecision: Decision, pipeline.KindApproval: Decision,
 		pipeline.KindElevation: Decision, pipeline.KindFlow: Flow, pipeline.KindGap: Flow, pipeline.KindAdmin: Admin, pipeline.KindPolicy: Admin, pipeline.KindConfig: Admin,
 		journal.KindOpen: Agent, pipeline.KindCheckpoint: Agent, "of tomorrow": Agent} {
 		if got := Route(kind); got != want {

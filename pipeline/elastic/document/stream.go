@@ -63,11 +63,11 @@ func Index(name, namespace string) string { return "logs-sallyport." + name + "-
 func Pattern(namespace string) string { return "logs-sallyport.*-" + namespace }
 
 // Route says which record goes where: the stream of a kind. "": it makes no document of its own, as it is part of that of its
-// exchange, which is made when the outcome comes; that makes the documents of contents as well. A kind that is not known goes to the
+// exchange, which is made when the outcome comes; that makes the documents of contents as well. Originals are in none. A kind that is not known goes to the
 // agent's stream, without its body.
 func Route(kind string) string {
 	switch kind {
-	case pipeline.KindIntent, pipeline.KindEvent:
+	case pipeline.KindIntent, pipeline.KindEvent, pipeline.KindOriginal:
 		return ""
 	case pipeline.KindOutcome:
 		return Exchange

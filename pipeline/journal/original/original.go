@@ -4,7 +4,8 @@
 // neither of them alone.
 //
 // Each original has a key of its own. For each two of the recipients the key is split in halves that tell nothing by themselves;
-// each half is encrypted to one of the two (age, https://age-encryption.org/v1).
+// each half is encrypted to one of the two (age, https://age-encryption.org/v1). A request is sealed whole (Sealer.Seal), a reply as
+// it comes, in pieces (Sealer.Reply).
 package original
 
 import (
@@ -67,7 +68,15 @@ func (s *Sealer) Seal(b []byte) ([]byte, error) {
 	var key [keySize]byte
 	_, _ = rand.Read(key[:]) // never fails
 	defer clear(key[:])
-	out := Sealed{Box: box(key[:]).Seal(nil, make([]byte, 12), b, nil)}
+	pairs, err := s.split(&key)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(Sealed{Pairs: pairs, Box: box(key[:]).Seal(nil, make([]byte, 12), b, nil)})
+}
+
+// split gives each two of the recipients a key together.
+func (s *Sealer) split(key *[keySize]byte) (pairs []Pair, err error) {
 	for i := range s.to {
 		for k := i + 1; k < len(s.to); k++ {
 			p := Pair{Recipients: [2]string{s.names[i], s.names[k]}}
@@ -82,10 +91,12 @@ func (s *Sealer) Seal(b []byte) ([]byte, error) {
 			if err := errors.Join(err1, err2); err != nil {
 				return nil, fmt.Errorf("sealing an original: %w", err)
 			}
-			out.Pairs = append(out.Pairs, p)
+			clear(one[:])
+			clear(other[:])
+			pairs = append(pairs, p)
 		}
 	}
-	return json.Marshal(out)
+	return pairs, nil
 }
 
 func encrypt(b []byte, to age.Recipient) ([]byte, error) {
@@ -124,23 +135,36 @@ func Open(sealed []byte, one, other []age.Identity) ([]byte, error) {
 	if err := json.Unmarshal(sealed, &s); err != nil {
 		return nil, errors.New("this is no sealed original")
 	}
-	for _, p := range s.Pairs {
+	key, err := join(s.Pairs, one, other)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(key[:])
+	out, err := box(key[:]).Open(nil, make([]byte, 12), s.Box, nil)
+	if err != nil {
+		return nil, errChanged
+	}
+	return out, nil
+}
+
+var errChanged = errors.New("the sealed original was changed")
+
+// join makes the key again from the halves that two people can read.
+func join(pairs []Pair, one, other []age.Identity) (*[keySize]byte, error) {
+	for _, p := range pairs {
 		for _, who := range [][2][]age.Identity{{one, other}, {other, one}} {
 			a, err1 := decrypt(p.Halves[0], who[0])
 			b, err2 := decrypt(p.Halves[1], who[1])
 			if err1 != nil || err2 != nil {
 				continue
 			}
-			var key [keySize]byte
+			key := new([keySize]byte)
 			for n := range key {
 				key[n] = a[n] ^ b[n]
 			}
-			out, err := box(key[:]).Open(nil, make([]byte, 12), s.Box, nil)
-			clear(key[:])
-			if err != nil {
-				return nil, errors.New("the sealed original was changed")
-			}
-			return out, nil
+			clear(a)
+			clear(b)
+			return key, nil
 		}
 	}
 	return nil, ErrAlone

@@ -79,8 +79,10 @@ func (r reply) word(to *string) error {
 	if r.s.Peek() == llm.Null {
 		return r.s.Pass()
 	}
-	text, _, err := r.s.Text()
-	*to = r.c.Word(text)
+	text, at, err := r.s.Text()
+	if *to = r.c.Word(text); err == nil {
+		r.c.Say(at, text)
+	}
 	return err
 }
 

@@ -198,6 +198,9 @@ func (t *Table) Unknown(rules []*rule.Rule) error {
 	return errors.Join(errs...)
 }
 
+// ByRole tells whether the roles of the caller matter to any plan.
+func (t *Table) ByRole() bool { return t != nil && len(t.roles) > 0 }
+
 // Plan is what happens to values in one carrier of a reply, for a caller with these roles. It does not allocate when the same was asked before.
 func (t *Table) Plan(carrier string, roles []string) *Plan {
 	if t == nil {

@@ -6,8 +6,8 @@ import (
 	"bytes"
 	"compress/gzip"
 	_ "embed"
+	"encoding/binary"
 	"fmt"
-	"io"
 
 	"github.com/sallyport-dev/sallyport/pipeline/mask/names/token"
 	"github.com/sallyport-dev/sallyport/pipeline/mask/rule"
@@ -23,6 +23,9 @@ type Model struct {
 	weights *token.Weights
 }
 
+// maxModel is the size in bytes up to which room is made before it is known how large a model is.
+const maxModel = 16 << 20
+
 // New loads the model that is part of the program.
 func New() (*Model, error) { return Read(packed) }
 
@@ -32,10 +35,14 @@ func Read(packed []byte) (*Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("unpacking the model of names: %w", err)
 	}
-	b, err := io.ReadAll(z)
-	if err != nil {
+	var all bytes.Buffer
+	if n := len(packed); n >= 4 { // gzip ends with the length of what it holds; it is not relied on
+		all.Grow(int(min(binary.LittleEndian.Uint32(packed[n-4:]), maxModel)) + bytes.MinRead)
+	}
+	if _, err := all.ReadFrom(z); err != nil {
 		return nil, fmt.Errorf("unpacking the model of names: %w", err)
 	}
+	b := all.Bytes()
 	lists, b, err := token.ReadLists(b)
 	if err != nil {
 		return nil, fmt.Errorf("reading the lists of names: %w", err)
@@ -98,10 +105,11 @@ func (s *Scanner) Feed(p []byte) {
 
 // End tells that the segment has ended. All spans are complete then.
 func (s *Scanner) End() {
-	if s.cut.End() {
+	word := s.cut.End()
+	if word {
 		s.seq.Push(s.cut.Token())
 	}
-	s.seq.Finish()
+	s.seq.Finish(word, !word && s.cut.Key())
 }
 
 // Settled is an offset of the segment: no span that is still to come begins before it.

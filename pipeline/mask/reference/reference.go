@@ -135,6 +135,8 @@ func tail(text []byte, e int, t *rule.Tail) int {
 			e++
 		case t.Joint.Has(text[e]) && t.Class.Has(text[e-1]) && e+1 < len(text) && t.Class.Has(text[e+1]):
 			e++
+		case text[e] == '\\' && t.Class.Has(text[e-1]) && e+1 < len(text) && t.Escaped.Has(text[e+1]):
+			e += 2
 		default:
 			return e
 		}

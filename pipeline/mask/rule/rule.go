@@ -88,8 +88,11 @@ func (r *Rule) Tag() string {
 
 // Tail says how far the value of an open rule goes on behind its head: over all bytes of Class and over single bytes of Joint that have
 // bytes of Class on both sides; with Until, to the end of the first Until, if it gets there.
+//
+// Escaped bytes belong to it behind a backslash too, as Markdown has them.
 type Tail struct {
 	Class, Joint Class
+	Escaped      Class
 	Until        string
 }
 

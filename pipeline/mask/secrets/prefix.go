@@ -3,6 +3,7 @@
 package secrets
 
 import (
+	"bytes"
 	"fmt"
 	"regexp"
 	"strings"
@@ -63,9 +64,19 @@ func prefixed() []*rule.Rule {
 
 func (r row) rule() *rule.Rule {
 	prefixes := strings.Fields(r.prefixes)
+	said := strings.Join(prefixes, ", ")
+	for _, p := range prefixes {
+		if escaped := strings.ReplaceAll(p, "_", `\_`); escaped != p {
+			prefixes = append(prefixes, escaped)
+		}
+	}
 	quoted := make([]string, len(prefixes))
 	for i, p := range prefixes {
 		quoted[i] = regexp.QuoteMeta(p)
+	}
+	class, body, escaped := rule.Of(r.body), "["+r.body+"]", rule.Class{}
+	if class.Has('_') { // Markdown has a backslash before it
+		body, escaped = "(?:"+body+`|\\_)`, rule.Of("_")
 	}
 	left := rule.Alnum
 	switch r.how {
@@ -80,14 +91,22 @@ func (r row) rule() *rule.Rule {
 	}
 	return &rule.Rule{
 		Name: r.name, Type: typ, Family: rule.Secret,
-		Why:     fmt.Sprintf("%s: begins with %s", r.vendor, strings.Join(prefixes, ", ")),
-		Pattern: fmt.Sprintf("(?:%s)[%s]{%d,%d}", strings.Join(quoted, "|"), r.body, r.min, max(r.min+8, undecided)),
+		Why:     fmt.Sprintf("%s: begins with %s", r.vendor, said),
+		Pattern: fmt.Sprintf("(?:%s)%s{%d,%d}", strings.Join(quoted, "|"), body, r.min, max(r.min+8, undecided)),
 		Left:    left,
 		Check: func(_, m []byte) (int, int, bool) {
-			return 0, len(m), r.how.accepts(m[prefixOf(prefixes, m):])
+			return 0, len(m), r.how.accepts(unescaped(m[prefixOf(prefixes, m):]))
 		},
-		Tail: &rule.Tail{Class: rule.Of(r.body), Joint: rule.Of(r.joint)},
+		Tail: &rule.Tail{Class: class, Joint: rule.Of(r.joint), Escaped: escaped},
 	}
+}
+
+// unescaped is what Markdown shows of the bytes behind a prefix.
+func unescaped(b []byte) []byte {
+	if bytes.IndexByte(b, '\\') < 0 {
+		return b
+	}
+	return bytes.ReplaceAll(b, []byte(`\_`), []byte("_"))
 }
 
 // prefixOf is the length of the longest prefix that m begins with.

@@ -60,10 +60,11 @@ func (l *learner) learn(d *doc) {
 			push()
 		}
 	}
-	if l.cut.End() {
+	word := l.cut.End()
+	if word {
 		push()
 	}
-	l.seq.Finish()
+	l.seq.Finish(word, false)
 	l.seq.Spans = l.seq.Spans[:0]
 }
 

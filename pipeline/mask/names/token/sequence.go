@@ -41,6 +41,8 @@ type Sequence struct {
 	open  Found // Tag is Other: none
 	run   int
 	weak  bool             // all of it is numbers, or it is one letter, or one accented word in lower case: no name or address by itself
+	low   bool             // it begins with a short word in lower case that is no usual name
+	cutAt int              // where the text ended in a word, perhaps a part of one; 0: nowhere
 	last  int              // where the last address ended
 	seen  [seenSize]uint32 // upper 30 bits of a hash, and a tag
 	Spans []Found          // complete ones; the user takes them away
@@ -95,11 +97,17 @@ func (s *Sequence) Push(t *Token) {
 	s.decide(t.Shape == Break)
 }
 
-// Finish decides about what is left: the text has ended.
-func (s *Sequence) Finish() {
+// Finish decides about what is left: the text has ended. word tells that it ended in a word, key that it ended behind a key of JSON.
+func (s *Sequence) Finish(word, key bool) {
+	if word {
+		s.cutAt = s.ring[(s.n-1)&ringMask].End
+	}
 	end := Token{}
+	if key {
+		end.Key = behindKey
+	}
 	s.Push(&end)
-	s.close()
+	s.close(key)
 }
 
 // decide decides about all tokens of which enough is known.
@@ -220,8 +228,8 @@ func entity(suf uint32) bool {
 
 // extend makes t part of the span that is open, or of a new one, or of none. on: it is the rest of a word.
 func (s *Sequence) extend(t *Token, tag Tag, on bool) {
-	if s.open.Tag != Other && (tag != s.open.Tag || t.End-s.open.Start > MaxSpan || !on && !joins(t.Gap, tag)) {
-		s.close()
+	if s.open.Tag != Other && (tag != s.open.Tag || t.End-s.open.Start > MaxSpan || !on && (t.Key >= hasKey || !joins(t.Gap, tag))) {
+		s.close(s.inKey())
 	}
 	if tag == Other {
 		s.run = 0
@@ -229,7 +237,7 @@ func (s *Sequence) extend(t *Token, tag Tag, on bool) {
 	}
 	if s.open.Tag == Other {
 		s.open = Found{Start: t.Start, Tag: tag}
-		s.weak, s.run = true, 0
+		s.weak, s.run, s.low = true, 0, t.Shape == Lower && t.End-t.Start <= 3 && t.Flags.First() < 3
 	}
 	s.open.End = t.End
 	// The lists say which English words are names of people too; of words in lower case of other languages they do not.
@@ -241,12 +249,30 @@ func (s *Sequence) extend(t *Token, tag Tag, on bool) {
 	}
 }
 
-func (s *Sequence) close() {
+// inKey tells whether the span that ends before the token that was decided last stands in a key of JSON: that ends behind it, or behind one of those tokens
+// after it that are known, which is mostly one.
+func (s *Sequence) inKey() bool {
+	for i := s.d - 1; i < s.n; i++ {
+		if t := &s.ring[i&ringMask]; t.Key == behindKey {
+			return true
+		} else if t.Quote || t.NewLine() || t.Shape == Break {
+			return false
+		}
+	}
+	return false
+}
+
+// close ends the span that is open. One in a key of JSON is none: who reads the JSON looks for the key, and what it says is mostly what a value
+// is, a street, not the value.
+func (s *Sequence) close(key bool) {
 	if s.open.Tag == Other {
 		return
 	}
 	if near := s.open.Tag == Address && s.last > 0 && s.open.Start-s.last < MaxSpan/2; !s.weak || near {
-		s.Spans = append(s.Spans, s.open)
+		cut := s.open.End == s.cutAt && s.open.Tag == Person && s.low && s.run == 1 // "jumps ove", where an answer was cut off
+		if !key && !cut {
+			s.Spans = append(s.Spans, s.open)
+		}
 		if s.open.Tag == Address {
 			s.last = s.open.End
 		}

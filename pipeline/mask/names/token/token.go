@@ -34,8 +34,10 @@ type Token struct {
 	Gap        uint16 // what stands before it
 	Flags      Flags  // what the lists say about it
 	Shape      Shape
-	Accented   bool // it has letters that are not ASCII
-	Known      bool // Flags are known; of words in lower case that cannot be part of anything they are looked up when needed
+	Key        uint8 // what is known of keys of JSON in the gap before it
+	Quote      bool  // that gap has a quote
+	Accented   bool  // it has letters that are not ASCII
+	Known      bool  // Flags are known; of words in lower case that cannot be part of anything they are looked up when needed
 }
 
 // Number tells whether t begins with a digit.

@@ -27,8 +27,10 @@ type Tokenizer struct {
 	first uint8  // the class of its first letter
 
 	gap     uint16
-	gapLen  int  // characters, 3 for more
-	gapFrom int  // where the gap began
+	gapLen  int // characters, 3 for more
+	gapFrom int // where the gap began
+	key     uint8
+	quote   bool // the gap has a quote
 	broken  bool // the gap is a break already
 	long    bool // the word is a break already: the rest of it is swallowed
 	escape  bool // the byte before was a backslash
@@ -47,8 +49,46 @@ const (
 	hasCamel // a capital after a small letter
 )
 
+// What is known of keys of JSON in a gap: whether it begins behind one, with a quote that may be escaped, and a colon; else whether it has one, which is a
+// quote and a colon too. quoteEnds and quoteIn are behind a quote.
+const (
+	atEnd uint8 = iota
+	quoteEnds
+	noKey
+	quoteIn
+	hasKey
+	behindKey
+)
+
+// keyed is what is known with a character more.
+func keyed(key, class uint8) uint8 {
+	switch {
+	case key >= hasKey:
+		return key
+	case key == atEnd && class == inBackslash:
+		return atEnd
+	case key == atEnd && class == inQuote:
+		return quoteEnds
+	case class == inQuote:
+		return quoteIn
+	case key == quoteEnds || key == quoteIn:
+		switch {
+		case class == inSpace || class == inLine:
+			return key
+		case class == inColon && key == quoteEnds:
+			return behindKey
+		case class == inColon:
+			return hasKey
+		}
+	}
+	return noKey
+}
+
+// Key tells whether the text, which has ended in a gap, ends behind a key of JSON.
+func (t *Tokenizer) Key() bool { return t.key == behindKey }
+
 // Reset begins a new text.
-func (t *Tokenizer) Reset() { *t = Tokenizer{gap: inLine | gapLine, gapLen: 1, hash: seed} }
+func (t *Tokenizer) Reset() { *t = Tokenizer{gap: inLine | gapLine, gapLen: 1, key: noKey, hash: seed} }
 
 // Token is the last complete token.
 func (t *Tokenizer) Token() *Token { return &t.tok }
@@ -136,11 +176,13 @@ func (t *Tokenizer) separator(class uint8, from int) bool {
 	case t.n > 0:
 		t.finish(from)
 		done = true
-		t.gap, t.gapLen, t.gapFrom, t.broken = 0, 0, from, false
+		t.gap, t.gapLen, t.gapFrom, t.broken, t.key, t.quote = 0, 0, from, false, atEnd, false
 	case t.long:
 		t.long = false
-		t.gap, t.gapLen, t.gapFrom, t.broken = inOther, 1, from, true
+		t.gap, t.gapLen, t.gapFrom, t.broken, t.key, t.quote = inOther, 1, from, true, noKey, false
 	}
+	t.key = keyed(t.key, class)
+	t.quote = t.quote || class == inQuote
 	k := uint16(class)
 	switch t.gapLen {
 	case 0:
@@ -165,14 +207,14 @@ func (t *Tokenizer) separator(class uint8, from int) bool {
 
 // brk makes a break the last token.
 func (t *Tokenizer) brk(from, to int) {
-	t.tok = Token{Start: from, End: to, Gap: t.gap, Hash: 1}
+	t.tok = Token{Start: from, End: to, Gap: t.gap, Hash: 1, Key: t.key, Quote: t.quote}
 }
 
 // finish makes the word a token.
 func (t *Tokenizer) finish(end int) {
 	k := &t.tok
 	k.Start, k.End, k.Hash, k.Gap, k.Flags, k.Known = t.start, end, t.hash, t.gap, 0, false
-	k.Accented = end-t.start > t.n
+	k.Accented, k.Key, k.Quote = end-t.start > t.n, t.key, t.quote
 	k.Shape = t.shape()
 	k.Pre, k.Suf, k.Suf2 = t.pre, t.suf&0xffffff, t.suf&0xffff
 	t.clear()
@@ -316,7 +358,7 @@ func (t *Tokenizer) Read(p []byte) (n int, done bool) {
 					t.gapFrom = t.at
 					t.at++
 					t.finish(t.gapFrom)
-					t.gap, t.gapLen, t.broken = inSpace|inSpace<<10, 1, false
+					t.gap, t.gapLen, t.broken, t.key, t.quote = inSpace|inSpace<<10, 1, false, noKey, false
 					return i + 1, true
 				}
 			case c-'a' <= 'z'-'a' && !t.escape && !t.long:
