@@ -19,6 +19,7 @@ import (
 	"github.com/sallyport-dev/sallyport/pipeline"
 	"github.com/sallyport-dev/sallyport/pipeline/journal"
 	"github.com/sallyport-dev/sallyport/pipeline/journal/anchor"
+	"github.com/sallyport-dev/sallyport/pipeline/session"
 )
 
 // recordRig is the part of a daemon that records and shows: journal, index, search store, policy and admin socket.
@@ -54,7 +55,7 @@ func (r *recordRig) must(err error) {
 func (r *recordRig) start() {
 	r.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	d := &daemon{cfg: archiveAt(filepath.Join(r.dir, "archive.db")), Options: Options{Log: slog.New(slog.DiscardHandler)}}
+	d := &daemon{cfg: archiveAt(filepath.Join(r.dir, "archive.db")), Options: Options{Log: slog.New(slog.DiscardHandler)}, sessions: session.New(session.Options{Key: []byte("key")})}
 	d.ready.set("")
 	r.d, d.index = d, journal.NewIndex(r.indexed)
 	var err error
