@@ -32,15 +32,22 @@ func TestRecordKeeping(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer j.Close()
-	for _, session := range []string{"ses_1", "ses_2", "ses_3"} {
-		_, done := j.Append(pipeline.Record{Kind: pipeline.KindIntent, Time: now, Session: session, Exchange: "exc_" + session,
+	for _, id := range []string{"ses_1", "ses_2", "ses_3"} {
+		_, done := j.Append(pipeline.Record{Kind: pipeline.KindIntent, Time: now, Session: id, Exchange: "exc_" + id,
 			Body: &pipeline.Intent{Principal: pipeline.Principal{User: "ada"}, Body: []byte(`{"say":"it"}`)}})
 		if err := <-done; err != nil {
 			t.Fatal(err)
 		}
 	}
 	d := &daemon{cfg: &config.Config{Record: config.Record{Retention: config.Retention{Content: 24 * time.Hour}}}, Options: Options{Log: slog.New(slog.DiscardHandler)}, journal: j, index: index,
-		sessions: session.New(session.Options{Key: make([]byte, 32)})}
+		sessions: session.New(session.Options{Key: []byte("key")})}
+	leans := func(id, parent string) int {
+		n, _ := d.sessions.Recorded(&pipeline.Meta{Session: id, Exchange: "exc_" + id + parent, Parent: parent, Shared: 1}, []pipeline.Step{{Kind: pipeline.StepPrompt, Text: "it"}})
+		return n
+	}
+	for _, id := range []string{"ses_2", "ses_3"} {
+		leans(id, "")
+	}
 	c, ada := console{d}, admin.Person{User: "ada", ID: 1001}
 	content := func(session string) string {
 		x, err := c.Session(ctx, session)
@@ -75,6 +82,9 @@ func TestRecordKeeping(t *testing.T) {
 	}
 	if e, err := c.Erase(ctx, ada, adminapi.EraseRequest{RecordSubject: two}); err != nil || e.Keys != 1 || content("ses_2") != journal.ContentErased {
 		t.Errorf("%+v %v", e, err)
+	}
+	if two, three := leans("ses_2", "exc_ses_2"), leans("ses_3", "exc_ses_3"); two != 0 || three != 1 {
+		t.Errorf("%d messages are left to what was erased, %d to what was not", two, three)
 	}
 	if _, err := c.Erase(ctx, ada, adminapi.EraseRequest{RecordSubject: two}); !errors.Is(err, admin.ErrNotFound) {
 		t.Errorf("what is erased already: %v", err)

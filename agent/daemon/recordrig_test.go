@@ -55,7 +55,7 @@ func (r *recordRig) must(err error) {
 func (r *recordRig) start() {
 	r.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	d := &daemon{cfg: archiveAt(filepath.Join(r.dir, "archive.db")), Options: Options{Log: slog.New(slog.DiscardHandler)}}
+	d := &daemon{cfg: archiveAt(filepath.Join(r.dir, "archive.db")), Options: Options{Log: slog.New(slog.DiscardHandler)}, sessions: session.New(session.Options{Key: []byte("key")})}
 	d.ready.set("")
 	d.sessions = session.New(session.Options{Key: make([]byte, 32)})
 	r.d, d.index = d, journal.NewIndex(r.indexed)
