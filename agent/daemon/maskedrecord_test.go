@@ -38,7 +38,7 @@ var fieldsOf = map[string]string{
 
 	"Decision.ID": "ours", "Decision.Policy": "ours", "Decision.Scope": "config", "Decision.Model": "masked", "Decision.Endpoint": "config", "Decision.SPIFFEID": "config",
 	"Event.Data":             "masked",
-	"Intent.OriginalMissing": "ours: an error of this program's", "Outcome.OriginalMissing": "ours: an error of this program's", "Kept.Cut": "ours",
+	"Intent.OriginalMissing": "ours: an error of this program's", "Kept.Missing": "ours: an error of this program's", "Kept.Cut": "ours",
 	"Outcome.Decision": "ours", "Outcome.Cut": "ours", "Outcome.CutReason": "masked", "Outcome.ResponseID": "masked", "Outcome.ResponseModel": "masked",
 	"Outcome.Finish": "masked", "Outcome.Text": "masked", "Outcome.ReplyOf": "ours",
 }
