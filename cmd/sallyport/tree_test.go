@@ -23,7 +23,7 @@ func TestTree(t *testing.T) {
 		x(4, "exc_5", "", nil, result), x(5, "exc_6", "exc_4", nil),
 	})
 	var out bytes.Buffer
-	a := &app{out: &out}
+	a := &app{out: &out, getenv: func(string) string { return "" }}
 	if err := a.showTree(&s); err != nil {
 		t.Fatal(err)
 	}

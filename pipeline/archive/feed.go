@@ -45,8 +45,13 @@ type feeder struct {
 
 // Follow feeds the archive from a journal that is being written, until ctx ends or the journal is closed; then it returns nil. An
 // archive that does not fit the journal is emptied first.
-func (a *Archive) Follow(ctx context.Context, j *journal.Journal) error {
+func (a *Archive) Follow(ctx context.Context, j *journal.Journal) (err error) {
 	caller := ctx
+	defer func() {
+		if caller.Err() != nil {
+			err = nil
+		}
+	}()
 	ctx, stop := context.WithCancelCause(ctx)
 	a.stop.Store(&stop)
 	defer func() {
@@ -78,8 +83,6 @@ func (a *Archive) Follow(ctx context.Context, j *journal.Journal) error {
 	err = f.run(ctx)
 	err = errors.Join(err, cur.Close(), f.loader.Close())
 	switch {
-	case caller.Err() != nil:
-		return nil
 	case ctx.Err() != nil: // a query found the file damaged
 		return errors.Join(context.Cause(ctx), a.gone())
 	case err != nil && a.gone() != nil:
