@@ -191,7 +191,7 @@ func (k *masking) Known(carrier string, m *pipeline.Meta, before, text []byte, s
 		return key, false
 	}
 	p := &m.Principal
-	key = k.known.Key(&known.Text{Caller: []string{p.SPIFFEID, p.User}, Roles: k.policy.RolesOf(m), Carrier: carrier, Sent: sent, Before: before, Text: text})
+	key = k.known.Key(&known.Text{Caller: []string{p.SPIFFEID, p.User}, Roles: k.roles(k.base.table, m), Carrier: carrier, Sent: sent, Before: before, Text: text})
 	return key, k.known.Has(key)
 }
 
